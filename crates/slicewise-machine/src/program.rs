@@ -1,0 +1,229 @@
+//! What tasks do: programs for the simulated machine, and the workload that holds them.
+//!
+//! A [`Workload`] is complete and checked: names have become indices, durations nanoseconds,
+//! instances single tasks. Formats (scenario files, rt-app JSON) are read elsewhere and end here.
+
+use slicewise_sched::{Attr, CpuSet};
+
+use crate::Dist;
+
+/// Index of a [`Program`] in [`Workload::programs`].
+pub type ProgramId = u32;
+/// Index of an [`Op`] in [`Program::ops`].
+pub type OpIndex = u32;
+
+/// Everything the machine runs.
+#[derive(Clone, Debug, Default)]
+pub struct Workload {
+    /// Programs, shared by the tasks that run them.
+    pub programs: Vec<Program>,
+    /// The tasks there are from the start, and those that only exist as templates for
+    /// [`Op::Fork`].
+    pub tasks: Vec<TaskSpec>,
+    /// Names of mutexes, by index.
+    pub mutexes: Vec<String>,
+    /// Names of condition variables, by index.
+    pub conditions: Vec<String>,
+    /// Barriers, by index.
+    pub barriers: Vec<Barrier>,
+    /// Names of timers, by index. A timer belongs to one task or is shared by several, as written.
+    pub timers: Vec<String>,
+    /// Devices, by index.
+    pub devices: Vec<Device>,
+    /// Request queues, by index.
+    pub queues: Vec<Queue>,
+}
+
+/// A sequence of operations.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// The operations. Running off the end is an exit.
+    pub ops: Vec<Op>,
+}
+
+/// A task, or a template for forked tasks.
+#[derive(Clone, Debug)]
+pub struct TaskSpec {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub program: ProgramId,
+    /// Policy, nice, slice at the start.
+    pub attr: Attr,
+    /// Where it may run at the start.
+    pub affinity: CpuSet,
+    /// When it is forked, ns from the start of the run.
+    pub start_ns: u64,
+    /// Only made by [`Op::Fork`], never at the start.
+    pub template: bool,
+    /// Number among the instances of one thread object (rt-app's log needs it).
+    pub index: u32,
+    /// Where it was written, for error messages.
+    pub origin: Origin,
+}
+
+/// Where something was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Origin {
+    /// First byte in the input file.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+/// A barrier: the last of `parties` tasks to arrive lets all go.
+#[derive(Clone, Debug)]
+pub struct Barrier {
+    /// Its name.
+    pub name: String,
+    /// How many tasks meet, at least 1.
+    pub parties: u32,
+}
+
+/// A device that takes submissions and completes them in order, one at a time (a GPU stream, say).
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Its name.
+    pub name: String,
+    /// How many submissions may be pending (the one being worked on included) before a submitter
+    /// has to wait; `u32::MAX` for no limit.
+    pub depth: u32,
+}
+
+/// Requests that arrive whether or not anyone is ready for them (an open loop).
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// Its name.
+    pub name: String,
+    /// Time between arrivals.
+    pub interarrival: Dist,
+    /// CPU time each request needs. Drawn at arrival, so that every kernel serves the same load.
+    pub service: Dist,
+    /// First arrival is one interarrival time after this, ns from the start.
+    pub start_ns: u64,
+    /// How many requests arrive in all; `None` for no end.
+    pub requests: Option<u64>,
+    /// How many may wait; arrivals beyond that are dropped and counted.
+    pub depth: u32,
+}
+
+/// Whether code can be preempted anywhere (user mode) or as the preemption model says (kernel).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mode {
+    /// User mode.
+    #[default]
+    User,
+    /// Inside a system call: see [`Preemption`](crate::Preemption).
+    Kernel,
+}
+
+/// How a periodic timer goes on after an overrun (rt-app's `mode`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TimerMode {
+    /// A late task starts a new period from now (rt-app's default).
+    #[default]
+    Relative,
+    /// The grid stays where it was; a late task does not sleep until it has caught up.
+    Absolute,
+}
+
+/// One step of a program.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Use the CPU for this much work.
+    Run {
+        /// How much, at the speed of the simulated CPU.
+        work: Dist,
+        /// In user mode or inside a system call.
+        mode: Mode,
+    },
+    /// Use the CPU until this much time has passed since the step began, waiting included
+    /// (rt-app's `runtime`).
+    RunUntil {
+        /// Elapsed time.
+        elapsed: Dist,
+    },
+    /// Use the CPU for ever.
+    RunForever,
+    /// Sleep for this long, from now.
+    Sleep {
+        /// How long.
+        duration: Dist,
+    },
+    /// Sleep until the next expiry of a periodic timer, whose first use sets its phase.
+    Timer {
+        /// Which, in [`Workload::timers`].
+        timer: u32,
+        /// Added to the last expiry.
+        period_ns: u64,
+        /// What an overrun does.
+        mode: TimerMode,
+    },
+    /// Take a mutex, waiting for it in order of arrival. Not recursive.
+    Lock(u32),
+    /// Give a mutex back; the first waiter, if any, takes it.
+    Unlock(u32),
+    /// Give the mutex back, wait for a signal, take the mutex again (`pthread_cond_wait`).
+    Wait {
+        /// In [`Workload::conditions`].
+        condition: u32,
+        /// In [`Workload::mutexes`]; must be held.
+        mutex: u32,
+    },
+    /// Wake the first waiter, if any. A signal nobody waits for is lost.
+    Signal(u32),
+    /// Wake all waiters.
+    Broadcast(u32),
+    /// Meet the other parties.
+    Barrier(u32),
+    /// Sleep until another task resumes this one. A resume that came before is lost, as in rt-app,
+    /// where suspend is a condition wait.
+    Suspend,
+    /// Wake a suspended task: every living task made from this index of [`Workload::tasks`].
+    Resume(u32),
+    /// `sched_yield`.
+    Yield,
+    /// Make a task from a template in [`Workload::tasks`].
+    Fork(u32),
+    /// Take the next request of a queue, waiting for one. What `Serve` runs is that request.
+    Receive(u32),
+    /// Use the CPU for the service time of the request taken last.
+    Serve,
+    /// The request taken last is answered: its response time ends here.
+    Reply,
+    /// Hand work to a device and go on; wait only when the device's queue is full.
+    Submit {
+        /// In [`Workload::devices`].
+        device: u32,
+        /// How long the device works on it.
+        work: Dist,
+    },
+    /// Wait until the device has completed everything this task submitted to it.
+    Synchronize(u32),
+    /// Change policy, nice or slice of this task.
+    SetAttr(Attr),
+    /// Change where this task may run.
+    SetAffinity(CpuSet),
+    /// Begin a loop: the body runs `count` times (`None`: for ever; 0: not at all) up to the
+    /// matching [`Op::LoopEnd`].
+    LoopBegin {
+        /// How often.
+        count: Option<u64>,
+        /// Index of the matching `LoopEnd`.
+        end: OpIndex,
+    },
+    /// Back to the matching [`Op::LoopBegin`], or on.
+    LoopEnd {
+        /// Index of the matching `LoopBegin`.
+        begin: OpIndex,
+    },
+    /// Start of a log line (rt-app: a loop of a phase).
+    LogBegin,
+    /// End of a log line.
+    LogEnd {
+        /// rt-app's `cumulative_slack`: add up the slack of all timers of the phase.
+        cumulative_slack: bool,
+    },
+    /// End the task.
+    Exit,
+}

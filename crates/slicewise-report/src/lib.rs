@@ -1,0 +1,1 @@
+//! Analyses of the event stream and their renderings.

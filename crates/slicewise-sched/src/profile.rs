@@ -1,0 +1,295 @@
+//! Kernel versions as data: every rule that changed between versions is a field here, and the code
+//! asks the field, never the version (fair.md 0.2).
+
+use crate::{Feature, Features};
+
+/// One kernel's scheduler.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Profile {
+    /// What users call it: `6.12`.
+    pub name: &'static str,
+    /// The release whose behaviour was read: point releases differ (fair.md 0.3).
+    pub release: &'static str,
+    /// The fair class's algorithm and its rules.
+    pub fair: FairRules,
+    /// The switches this kernel has, at their defaults.
+    pub features: Features,
+    /// Fair-class reschedule requests are lazy where the machine's preemption model knows lazy.
+    pub lazy_preemption: bool,
+}
+
+/// Which algorithm the fair class runs.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum FairRules {
+    /// Up to 6.5.
+    Cfs(CfsRules),
+    /// From 6.6.
+    Eevdf(EevdfRules),
+}
+
+/// CFS tunables, before scaling by the number of CPUs (A.5, B).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct CfsRules {
+    /// `latency_ns`: the period of up to eight tasks.
+    pub latency_ns: u64,
+    /// `min_granularity_ns`.
+    pub min_granularity_ns: u64,
+    /// `wakeup_granularity_ns`.
+    pub wakeup_granularity_ns: u64,
+    /// `idle_min_granularity_ns`: not scaled.
+    pub idle_min_granularity_ns: u64,
+}
+
+/// EEVDF rules (C).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct EevdfRules {
+    /// `base_slice_ns` before scaling by the number of CPUs.
+    pub base_slice_ns: u64,
+    /// Weights in the averages are full (20-bit scale), not scaled down by 2^10.
+    pub full_weights: bool,
+    /// Virtual time is a plain division, not a multiplication by an inverse (A.2).
+    pub exact_division: bool,
+    /// What the weighted sums are relative to (C.2).
+    pub zero_point: ZeroPoint,
+    /// How far lag may go (C.4).
+    pub lag_limit: LagLimit,
+    /// How long a picked task is left alone (C.8).
+    pub protection: Protection,
+    /// Among equal deadlines the current task goes on (6.6), rather than the queued one (C.7).
+    pub current_wins_ties: bool,
+    /// Tasks may ask for a slice of their own (C.6).
+    pub custom_slice: bool,
+    /// The half first deadline of a fork is lost again at the enqueue (C.9, 6.6).
+    pub initial_deadline_lost: bool,
+    /// How lag is stretched for the queue a task joins (C.9).
+    pub inflation: Inflation,
+    /// What a weight change does to a queued entity (C.12).
+    pub reweight: Reweight,
+    /// What a yield gives up (C.14).
+    pub yields: YieldRule,
+    /// When a waking task preempts (C.13).
+    pub wakeup: WakeupRule,
+    /// A delayed task's lag never falls below what it had when it was delayed (C.4, 7.2).
+    pub delayed_lag_kept: bool,
+}
+
+/// What the weighted sums are relative to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ZeroPoint {
+    /// A minimum of virtual runtimes that never falls (6.6).
+    MinVruntime,
+    /// The average itself, moved whenever it is read.
+    Average,
+}
+
+/// How far lag may go, in real time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LagLimit {
+    /// The greater of two own slices and a tick.
+    OwnSlice,
+    /// The longest slice on the queue plus a tick.
+    LongestSlice,
+}
+
+/// How long a picked task is left alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protection {
+    /// Until its deadline changes.
+    WholeSlice,
+    /// Until it has run the shortest slice on the queue.
+    ShortestSlice,
+}
+
+/// How lag is stretched for the queue a task joins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Inflation {
+    /// lag · (W + w) / W.
+    Product,
+    /// lag + lag · w / W.
+    Sum,
+}
+
+/// What a weight change does to a queued entity.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reweight {
+    /// Lag and deadline distance scale around V; lag is not clamped (6.6).
+    AroundAverage,
+    /// The same with the lag clamped first (6.12).
+    AroundAverageClamped,
+    /// The entity leaves, scales, and is placed again among the others (6.18).
+    Placed,
+    /// Lag, deadline and protection scale around V, which stays (7.2).
+    AverageKept,
+}
+
+/// What a yield gives up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum YieldRule {
+    /// The deadline moves a slice away (6.6).
+    Deadline,
+    /// The rest of the slice, as if it had been run, if the task is eligible.
+    Slice,
+}
+
+/// When a waking task preempts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WakeupRule {
+    /// If the pick would choose it (6.6).
+    Pick,
+    /// A shorter slice cancels protection first; then if the pick would choose it (6.12).
+    CancelThenPick,
+    /// A shorter slice is judged without protection; forks never preempt (6.18, 7.2).
+    ShortOrPick,
+}
+
+impl Profile {
+    /// Every kernel there is a profile for, oldest first.
+    pub const ALL: &[Profile] = &[V6_1, V6_6, V6_12, V6_18, V7_2];
+
+    /// The profile users call by this name, with or without a point release: `6.12`, `6.12.117`.
+    pub fn named(name: &str) -> Option<Profile> {
+        Self::ALL.iter().copied().find(|profile| profile.name == name || profile.release == name)
+    }
+
+    /// Whether the fair class is EEVDF.
+    pub fn is_eevdf(&self) -> bool {
+        matches!(self.fair, FairRules::Eevdf(_))
+    }
+}
+
+const V6_1: Profile = Profile {
+    name: "6.1",
+    release: "6.1.192",
+    fair: FairRules::Cfs(CfsRules {
+        latency_ns: 6_000_000,
+        min_granularity_ns: 750_000,
+        wakeup_granularity_ns: 1_000_000,
+        idle_min_granularity_ns: 750_000,
+    }),
+    features: Features::new(
+        &[
+            Feature::WAKEUP_PREEMPTION,
+            Feature::GENTLE_FAIR_SLEEPERS,
+            Feature::START_DEBIT,
+            Feature::LAST_BUDDY,
+            Feature::ALT_PERIOD,
+            Feature::BASE_SLICE,
+        ],
+        &[Feature::NEXT_BUDDY],
+    ),
+    lazy_preemption: false,
+};
+
+const EEVDF_6_6: EevdfRules = EevdfRules {
+    base_slice_ns: 750_000,
+    full_weights: false,
+    exact_division: false,
+    zero_point: ZeroPoint::MinVruntime,
+    lag_limit: LagLimit::OwnSlice,
+    protection: Protection::WholeSlice,
+    current_wins_ties: true,
+    custom_slice: false,
+    initial_deadline_lost: true,
+    inflation: Inflation::Product,
+    reweight: Reweight::AroundAverage,
+    yields: YieldRule::Deadline,
+    wakeup: WakeupRule::Pick,
+    delayed_lag_kept: false,
+};
+
+const EEVDF_6_12: EevdfRules = EevdfRules {
+    base_slice_ns: 700_000,
+    zero_point: ZeroPoint::Average,
+    current_wins_ties: false,
+    custom_slice: true,
+    initial_deadline_lost: false,
+    reweight: Reweight::AroundAverageClamped,
+    yields: YieldRule::Slice,
+    wakeup: WakeupRule::CancelThenPick,
+    ..EEVDF_6_6
+};
+
+const EEVDF_6_18: EevdfRules = EevdfRules {
+    lag_limit: LagLimit::LongestSlice,
+    protection: Protection::ShortestSlice,
+    reweight: Reweight::Placed,
+    wakeup: WakeupRule::ShortOrPick,
+    ..EEVDF_6_12
+};
+
+const EEVDF_7_2: EevdfRules = EevdfRules {
+    full_weights: true,
+    exact_division: true,
+    inflation: Inflation::Sum,
+    reweight: Reweight::AverageKept,
+    delayed_lag_kept: true,
+    ..EEVDF_6_18
+};
+
+const V6_6: Profile = Profile {
+    name: "6.6",
+    release: "6.6.17",
+    fair: FairRules::Eevdf(EEVDF_6_6),
+    features: Features::new(
+        &[
+            Feature::PLACE_LAG,
+            Feature::PLACE_DEADLINE_INITIAL,
+            Feature::RUN_TO_PARITY,
+            Feature::WAKEUP_PREEMPTION,
+        ],
+        &[Feature::NEXT_BUDDY, Feature::HRTICK],
+    ),
+    lazy_preemption: false,
+};
+
+const MODERN_ON: [Feature; 9] = [
+    Feature::PLACE_LAG,
+    Feature::PLACE_DEADLINE_INITIAL,
+    Feature::PLACE_REL_DEADLINE,
+    Feature::RUN_TO_PARITY,
+    Feature::PREEMPT_SHORT,
+    Feature::PICK_BUDDY,
+    Feature::DELAY_DEQUEUE,
+    Feature::DELAY_ZERO,
+    Feature::WAKEUP_PREEMPTION,
+];
+
+const MODERN: Features = Features::new(&MODERN_ON, &[Feature::NEXT_BUDDY, Feature::HRTICK]);
+
+const V6_12: Profile = Profile {
+    name: "6.12",
+    release: "6.12.117",
+    fair: FairRules::Eevdf(EEVDF_6_12),
+    features: MODERN,
+    lazy_preemption: false,
+};
+
+const V6_18: Profile = Profile {
+    name: "6.18",
+    release: "6.18.35",
+    fair: FairRules::Eevdf(EEVDF_6_18),
+    features: MODERN,
+    lazy_preemption: true,
+};
+
+const V7_2: Profile = Profile {
+    name: "7.2",
+    release: "7.2.13",
+    fair: FairRules::Eevdf(EEVDF_7_2),
+    features: Features::new(
+        &[
+            MODERN_ON[0],
+            MODERN_ON[1],
+            MODERN_ON[2],
+            MODERN_ON[3],
+            MODERN_ON[4],
+            MODERN_ON[5],
+            MODERN_ON[6],
+            MODERN_ON[7],
+            MODERN_ON[8],
+            Feature::HRTICK,
+        ],
+        &[Feature::NEXT_BUDDY],
+    ),
+    lazy_preemption: true,
+};

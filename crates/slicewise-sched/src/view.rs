@@ -1,0 +1,68 @@
+//! Decisions and queues as plain values, for people and programs that ask why.
+
+use crate::{Attr, Class, CpuId, Rule, TaskId};
+
+/// The fair class's figures for one task at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FairView {
+    /// Virtual runtime, ns.
+    pub vruntime_ns: u64,
+    /// Weight at the kernel's 20-bit scale: nice 0 is 1,048,576.
+    pub weight: u64,
+    /// EEVDF: how far the average is ahead, in virtual ns; positive when service is owed. `None`
+    /// for CFS.
+    pub lag_ns: Option<i64>,
+    /// EEVDF: has had no more than its share. `None` for CFS.
+    pub eligible: Option<bool>,
+    /// EEVDF: virtual deadline, ns. `None` for CFS.
+    pub deadline_ns: Option<u64>,
+    /// Slice, real ns: the request (EEVDF), or what CFS would give now.
+    pub slice_ns: u64,
+    /// The slice is the task's own.
+    pub custom_slice: bool,
+    /// Running, and protected from being replaced by an earlier deadline.
+    pub protected: bool,
+    /// Asleep, but kept queued until its debt is paid (delayed dequeue).
+    pub delayed: bool,
+}
+
+/// One candidate of a decision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// Who.
+    pub task: TaskId,
+    /// What it asked for.
+    pub attr: Attr,
+    /// The class it is queued in.
+    pub class: Class,
+    /// It had the CPU before the decision.
+    pub current: bool,
+    /// Fair class only.
+    pub fair: Option<FairView>,
+}
+
+/// A CPU's queue at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct QueueView {
+    /// Which.
+    pub cpu: CpuId,
+    /// When, ns.
+    pub at_ns: u64,
+    /// EEVDF: the weighted average of virtual runtimes, ns. `None` for CFS.
+    pub average_vruntime_ns: Option<u64>,
+    /// CFS and 6.6: the monotonic minimum of virtual runtimes, ns.
+    pub min_vruntime_ns: Option<u64>,
+    /// Everyone queued, the running task included, in the order the classes would look at them.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A pick and all it was made from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// The queue when the pick was made: before the pick, after the running task was charged.
+    pub queue: QueueView,
+    /// Who was picked.
+    pub picked: Option<TaskId>,
+    /// By which rule.
+    pub rule: Rule,
+}

@@ -1,0 +1,10 @@
+//! The event stream every source of scheduling events speaks, and the file formats it is written
+//! in.
+//!
+//! A source (the simulated machine, a trace file, a live kernel) announces tasks and events to a
+//! [`Sink`]; analyses and writers are sinks. The stream is the only thing sources and analyses
+//! know of each other.
+
+mod event;
+
+pub use event::{Event, Left, LoopRecord, Sink, Slot, TaskInfo};

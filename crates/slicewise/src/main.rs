@@ -1,0 +1,2 @@
+//! The `slicewise` command.
+fn main() {}
