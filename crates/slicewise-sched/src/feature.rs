@@ -7,7 +7,6 @@ macro_rules! features {
         /// One switch.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         #[expect(non_camel_case_types, reason = "the names are the kernel's, as users type them")]
-        #[expect(clippy::upper_case_acronyms, reason = "likewise")]
         pub enum Feature { $($(#[$doc])* $name = $bit,)* }
 
         impl Feature {

@@ -1,14 +1,24 @@
 //! The Linux CPU scheduler as a pure state machine: events in, decisions out.
+
+#![forbid(unsafe_code)]
+
 mod attr;
+mod cgroup_weight;
 mod cpuset;
+mod fair;
 mod feature;
-mod host;
+pub mod host;
 mod id;
+mod ordered;
 mod profile;
+mod rt;
 mod scheduler;
+mod task;
 mod view;
+mod weight;
 
 pub use attr::{Attr, Class, Nice, Policy, RtPriority};
+pub use cgroup_weight::Shares;
 pub use cpuset::{CPUS_MAX, CpuSet};
 pub use feature::{Feature, Features};
 pub use host::{Error, Input, Output, Rule, Spawn, Switch, Timer, Wake};

@@ -71,6 +71,8 @@ pub struct EevdfRules {
     pub wakeup: WakeupRule,
     /// A delayed task's lag never falls below what it had when it was delayed (C.4, 7.2).
     pub delayed_lag_kept: bool,
+    /// HRTICK ends the slice at the virtual deadline, not after a slice of running (C.15, 7.2).
+    pub hrtick_by_deadline: bool,
 }
 
 /// What the weighted sums are relative to.
@@ -195,6 +197,7 @@ const EEVDF_6_6: EevdfRules = EevdfRules {
     yields: YieldRule::Deadline,
     wakeup: WakeupRule::Pick,
     delayed_lag_kept: false,
+    hrtick_by_deadline: false,
 };
 
 const EEVDF_6_12: EevdfRules = EevdfRules {
@@ -223,6 +226,7 @@ const EEVDF_7_2: EevdfRules = EevdfRules {
     inflation: Inflation::Sum,
     reweight: Reweight::AverageKept,
     delayed_lag_kept: true,
+    hrtick_by_deadline: true,
     ..EEVDF_6_18
 };
 

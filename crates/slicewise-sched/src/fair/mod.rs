@@ -1,0 +1,614 @@
+//! The fair class: one queue of entities and what the algorithms have in common.
+//!
+//! [`FairQueue`] holds a runqueue of one level; the rules of CFS are in [`cfs`], those of EEVDF in
+//! [`eevdf`]. Times named `vruntime`, `deadline`, `vprot` are virtual, wrap around, and are only
+//! compared by their difference (fair.md 0.4).
+
+mod cfs;
+mod eevdf;
+#[cfg(test)]
+mod tests;
+
+use crate::ordered::{Entry, Ordered, before};
+use crate::profile::{CfsRules, EevdfRules, FairRules};
+use crate::weight::{Load, scale_down, tunable_factor, virtual_delta};
+use crate::{Feature, Features, Rule};
+
+/// Where every queue's virtual time starts: shortly before the wrap-around, as in the kernel.
+const VRUNTIME_START: u64 = 0u64.wrapping_sub(1 << 20);
+
+/// The shortest hrtick that is programmed (C.15).
+const HRTICK_MIN_NS: u64 = 10_000;
+
+/// Rules and effective tunables of the fair class on this machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FairParams {
+    pub(crate) features: Features,
+    pub(crate) tick_ns: u64,
+    pub(crate) algorithm: Algorithm,
+}
+
+/// The algorithm with its effective (scaled) tunables.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Algorithm {
+    Cfs(CfsParams),
+    Eevdf(EevdfParams),
+}
+
+/// Effective tunables of CFS.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CfsParams {
+    pub(crate) latency_ns: u64,
+    pub(crate) min_granularity_ns: u64,
+    pub(crate) wakeup_granularity_ns: u64,
+    pub(crate) idle_min_granularity_ns: u64,
+}
+
+/// Rules and effective tunables of EEVDF.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EevdfParams {
+    pub(crate) rules: EevdfRules,
+    pub(crate) base_slice_ns: u64,
+    pub(crate) unscaled_base_slice_ns: u64,
+}
+
+impl FairParams {
+    /// Scales the tunables for `cpus` CPUs (A.5). `base_slice_ns` replaces the effective base slice
+    /// (EEVDF) or minimum granularity (CFS).
+    pub(crate) fn new(
+        rules: FairRules,
+        features: Features,
+        cpus: u32,
+        hz: u32,
+        base_slice_ns: Option<u64>,
+    ) -> Self {
+        let factor = tunable_factor(cpus);
+        let algorithm = match rules {
+            FairRules::Cfs(rules) => {
+                Algorithm::Cfs(CfsParams::scaled(rules, factor, base_slice_ns))
+            }
+            FairRules::Eevdf(rules) => {
+                let base_slice_ns = base_slice_ns.unwrap_or(rules.base_slice_ns * factor).max(1);
+                Algorithm::Eevdf(EevdfParams {
+                    rules,
+                    base_slice_ns,
+                    unscaled_base_slice_ns: base_slice_ns / factor,
+                })
+            }
+        };
+        Self { features, tick_ns: 1_000_000_000 / u64::from(hz.max(1)), algorithm }
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, feature: Feature) -> bool {
+        self.features.has(feature)
+    }
+
+    #[inline]
+    fn exact(&self) -> bool {
+        matches!(self.algorithm, Algorithm::Eevdf(EevdfParams { rules, .. }) if rules.exact_division)
+    }
+
+    /// Real to virtual ns for an entity.
+    #[inline]
+    pub(crate) fn virtual_delta(&self, delta_ns: u64, entity: &Entity) -> u64 {
+        virtual_delta(delta_ns, entity.load, self.exact())
+    }
+}
+
+impl CfsParams {
+    fn scaled(rules: CfsRules, factor: u64, min_granularity_ns: Option<u64>) -> Self {
+        Self {
+            latency_ns: rules.latency_ns * factor,
+            min_granularity_ns: min_granularity_ns
+                .unwrap_or(rules.min_granularity_ns * factor)
+                .max(1),
+            wakeup_granularity_ns: rules.wakeup_granularity_ns * factor,
+            idle_min_granularity_ns: rules.idle_min_granularity_ns,
+        }
+    }
+}
+
+/// A task (later: a group) in the fair class.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entity {
+    pub(crate) load: Load,
+    /// The weight as the EEVDF averages count it.
+    pub(crate) average_weight: u64,
+    pub(crate) vruntime: u64,
+    pub(crate) deadline: u64,
+    /// Slice, real ns.
+    pub(crate) slice: u64,
+    /// Lag kept while not queued, virtual ns.
+    pub(crate) vlag: i64,
+    /// Slice protection: see [`eevdf`].
+    pub(crate) vprot: u64,
+    pub(crate) exec_start: u64,
+    pub(crate) sum_exec: u64,
+    /// `sum_exec` when it last became current.
+    pub(crate) prev_sum_exec: u64,
+    /// Tie-breaker among equal keys of the queue.
+    pub(crate) seq: u64,
+    /// Queued: waiting, running, or delayed.
+    pub(crate) on_rq: bool,
+    /// Asleep but still queued (C.10).
+    pub(crate) delayed: bool,
+    /// `deadline` is a distance, not a point (C.11).
+    pub(crate) rel_deadline: bool,
+    pub(crate) custom_slice: bool,
+    /// Never places or preempts by waking: policy BATCH.
+    pub(crate) batch: bool,
+    /// Policy IDLE.
+    pub(crate) idle: bool,
+}
+
+impl Entity {
+    pub(crate) fn new(load: Load, params: &FairParams) -> Self {
+        let mut entity = Self {
+            load,
+            average_weight: 0,
+            vruntime: 0,
+            deadline: 0,
+            slice: 0,
+            vlag: 0,
+            vprot: 0,
+            exec_start: 0,
+            sum_exec: 0,
+            prev_sum_exec: 0,
+            seq: 0,
+            on_rq: false,
+            delayed: false,
+            rel_deadline: false,
+            custom_slice: false,
+            batch: false,
+            idle: false,
+        };
+        entity.set_load(load, params);
+        if let Algorithm::Eevdf(eevdf) = &params.algorithm {
+            entity.slice = eevdf.base_slice_ns;
+        }
+        entity
+    }
+
+    pub(crate) fn set_load(&mut self, load: Load, params: &FairParams) {
+        self.load = load;
+        self.average_weight = match &params.algorithm {
+            Algorithm::Eevdf(eevdf) if eevdf.rules.full_weights => load.weight,
+            _ => scale_down(load.weight),
+        };
+    }
+}
+
+/// How an entity comes onto a queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Enqueue {
+    /// First time, after a fork.
+    Initial,
+    /// From sleep, on the queue it slept on.
+    Wakeup,
+    /// From sleep, on another queue.
+    WakeupMigrated,
+    /// Back after a change of attributes.
+    Restore,
+    /// Runnable, from another queue.
+    Migrated,
+}
+
+/// How an entity leaves a queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Dequeue {
+    /// Goes to sleep.
+    Sleep,
+    /// Goes for good, or changes class: not to be delayed.
+    Leave,
+    /// Stays runnable: moves, or changes attributes.
+    Move,
+    /// The end of a delayed dequeue.
+    Delayed,
+}
+
+/// A runqueue of one level. Entities live outside; the queue names them by index.
+#[derive(Clone, Debug)]
+pub(crate) struct FairQueue {
+    /// Everyone waiting; not the running entity.
+    tree: Ordered,
+    /// The running entity, if it is of this queue; it may have left the queue already.
+    curr: Option<u32>,
+    /// CFS `min_vruntime`; EEVDF: what the sums are relative to (C.2).
+    zero: u64,
+    /// EEVDF: Σ w over the tree.
+    tree_weight: u64,
+    /// EEVDF: Σ w · (v − zero) over the tree.
+    tree_sum: i128,
+    /// Sum of weights, running entity included.
+    load_weight: u64,
+    /// Everyone queued, running and delayed included.
+    pub(crate) nr_queued: u32,
+    /// Of those, not delayed.
+    pub(crate) nr_runnable: u32,
+    /// Of those queued, with policy IDLE.
+    nr_idle: u32,
+    next_buddy: Option<u32>,
+    last_buddy: Option<u32>,
+    skip_buddy: Option<u32>,
+    next_seq: u64,
+    /// Accounting or a preemption test asks for a new pick; the owner takes it.
+    pub(crate) resched: bool,
+}
+
+impl FairQueue {
+    pub(crate) fn new() -> Self {
+        Self {
+            tree: Ordered::default(),
+            curr: None,
+            zero: VRUNTIME_START,
+            tree_weight: 0,
+            tree_sum: 0,
+            load_weight: 0,
+            nr_queued: 0,
+            nr_runnable: 0,
+            nr_idle: 0,
+            next_buddy: None,
+            last_buddy: None,
+            skip_buddy: None,
+            next_seq: 0,
+            resched: false,
+        }
+    }
+
+    /// The running entity, if it is still queued.
+    #[inline]
+    fn queued_curr<'e>(&self, entities: &'e [Entity]) -> Option<(u32, &'e Entity)> {
+        let curr = self.curr?;
+        let entity = &entities[curr as usize];
+        entity.on_rq.then_some((curr, entity))
+    }
+
+    /// Everyone waiting, in the order of the queue.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = u32> {
+        self.tree.iter().map(|entry| entry.entity)
+    }
+
+    #[inline]
+    fn tree_insert(&mut self, params: &FairParams, entities: &mut [Entity], id: u32) {
+        let entity = &mut entities[id as usize];
+        self.next_seq += 1;
+        entity.seq = self.next_seq;
+        let key = match params.algorithm {
+            Algorithm::Cfs(_) => entity.vruntime,
+            Algorithm::Eevdf(_) => entity.deadline,
+        };
+        self.tree.insert(Entry {
+            key,
+            seq: entity.seq,
+            vruntime: entity.vruntime,
+            slice: entity.slice,
+            entity: id,
+        });
+        if let Algorithm::Eevdf(_) = params.algorithm {
+            self.tree_weight += entity.average_weight;
+            self.tree_sum += self.weighted(entity);
+        }
+    }
+
+    #[inline]
+    fn tree_remove(&mut self, params: &FairParams, entities: &[Entity], id: u32) {
+        let entity = &entities[id as usize];
+        let key = match params.algorithm {
+            Algorithm::Cfs(_) => entity.vruntime,
+            Algorithm::Eevdf(_) => entity.deadline,
+        };
+        let found = self.tree.remove(key, entity.seq);
+        debug_assert!(found, "a waiting entity is in the tree");
+        if let Algorithm::Eevdf(_) = params.algorithm {
+            self.tree_weight -= entity.average_weight;
+            self.tree_sum -= self.weighted(entity);
+        }
+    }
+
+    /// w · (v − zero).
+    #[inline]
+    fn weighted(&self, entity: &Entity) -> i128 {
+        i128::from(entity.average_weight as i64)
+            * i128::from(entity.vruntime.wrapping_sub(self.zero) as i64)
+    }
+
+    /// Charges the running entity for the time since it was last charged (0.5, event 1).
+    pub(crate) fn account(&mut self, params: &FairParams, entities: &mut [Entity], now_ns: u64) {
+        let Some(curr) = self.curr else { return };
+        let entity = &mut entities[curr as usize];
+        let delta = now_ns.wrapping_sub(entity.exec_start) as i64;
+        if delta <= 0 {
+            return;
+        }
+        let delta = delta as u64;
+        entity.exec_start = now_ns;
+        entity.sum_exec = entity.sum_exec.wrapping_add(delta);
+        entity.vruntime = entity.vruntime.wrapping_add(params.virtual_delta(delta, entity));
+        match &params.algorithm {
+            Algorithm::Cfs(_) => self.cfs_update_min_vruntime(entities),
+            Algorithm::Eevdf(eevdf) => self.eevdf_charged(params, eevdf, entities, curr),
+        }
+    }
+
+    /// Puts an entity on the queue. Whether it has to be placed is the algorithm's business.
+    pub(crate) fn enqueue(
+        &mut self,
+        params: &FairParams,
+        entities: &mut [Entity],
+        id: u32,
+        how: Enqueue,
+        now_ns: u64,
+    ) {
+        let current = self.curr == Some(id);
+        match &params.algorithm {
+            Algorithm::Cfs(cfs) => self.cfs_enqueue(params, cfs, entities, id, how, now_ns),
+            Algorithm::Eevdf(eevdf) => {
+                let initial = how == Enqueue::Initial && !eevdf.rules.initial_deadline_lost;
+                // The running entity is placed before it is charged, all others after (C.9).
+                if current {
+                    self.eevdf_place(params, eevdf, entities, id, initial);
+                }
+                self.account(params, entities, now_ns);
+                if !current {
+                    self.eevdf_place(params, eevdf, entities, id, initial);
+                }
+            }
+        }
+        let entity = &mut entities[id as usize];
+        if matches!(how, Enqueue::Migrated | Enqueue::WakeupMigrated) {
+            entity.exec_start = 0;
+        }
+        entity.on_rq = true;
+        self.nr_queued += 1;
+        self.nr_runnable += 1;
+        self.nr_idle += u32::from(entity.idle);
+        self.load_weight += entity.load.weight;
+        if !current {
+            self.tree_insert(params, entities, id);
+        }
+    }
+
+    /// Takes an entity off the queue. Returns whether it really left: a sleeper may be delayed.
+    pub(crate) fn dequeue(
+        &mut self,
+        params: &FairParams,
+        entities: &mut [Entity],
+        id: u32,
+        how: Dequeue,
+        now_ns: u64,
+    ) -> bool {
+        self.account(params, entities, now_ns);
+        self.clear_buddies(id);
+        if let Algorithm::Eevdf(eevdf) = &params.algorithm {
+            if how == Dequeue::Sleep && self.eevdf_delays(params, eevdf, entities, id) {
+                self.nr_runnable -= 1;
+                return false;
+            }
+            let lag = self.eevdf_lag(params, eevdf, entities, id);
+            entities[id as usize].vlag = lag;
+        }
+        if self.curr != Some(id) {
+            self.tree_remove(params, entities, id);
+        }
+        let entity = &mut entities[id as usize];
+        entity.on_rq = false;
+        self.nr_queued -= 1;
+        self.nr_runnable -= u32::from(!entity.delayed);
+        self.nr_idle -= u32::from(entity.idle);
+        self.load_weight -= entity.load.weight;
+        match &params.algorithm {
+            Algorithm::Cfs(_) => self.cfs_left(entities, id, how),
+            Algorithm::Eevdf(eevdf) => self.eevdf_left(params, eevdf, entities, id, how),
+        }
+        true
+    }
+
+    /// The pick, after charging the running entity. Delayed entities it meets are dequeued and
+    /// named to `finished`; `None` when nobody is left.
+    pub(crate) fn pick(
+        &mut self,
+        params: &FairParams,
+        entities: &mut [Entity],
+        now_ns: u64,
+        mut finished: impl FnMut(u32),
+    ) -> Option<(u32, Rule)> {
+        if self.queued_curr(entities).is_some() {
+            self.account(params, entities, now_ns);
+        }
+        match &params.algorithm {
+            Algorithm::Cfs(cfs) => self.cfs_pick(params, cfs, entities),
+            Algorithm::Eevdf(eevdf) => {
+                while self.nr_queued > 0 {
+                    let (id, rule) = self.eevdf_pick(params, eevdf, entities, true)?;
+                    if !entities[id as usize].delayed {
+                        return Some((id, rule));
+                    }
+                    self.dequeue(params, entities, id, Dequeue::Delayed, now_ns);
+                    finished(id);
+                }
+                None
+            }
+        }
+    }
+
+    /// The running entity stops running; if still queued, it waits.
+    pub(crate) fn put_prev(&mut self, params: &FairParams, entities: &mut [Entity], now_ns: u64) {
+        let Some(curr) = self.curr else { return };
+        if entities[curr as usize].on_rq {
+            self.account(params, entities, now_ns);
+            self.tree_insert(params, entities, curr);
+        }
+        self.curr = None;
+    }
+
+    /// The entity starts to run.
+    pub(crate) fn set_next(
+        &mut self,
+        params: &FairParams,
+        entities: &mut [Entity],
+        id: u32,
+        now_ns: u64,
+    ) {
+        self.clear_buddies(id);
+        if entities[id as usize].on_rq {
+            self.tree_remove(params, entities, id);
+            if let Algorithm::Eevdf(eevdf) = &params.algorithm {
+                self.eevdf_protect(params, eevdf, entities, id);
+            }
+        }
+        let entity = &mut entities[id as usize];
+        entity.exec_start = now_ns;
+        entity.prev_sum_exec = entity.sum_exec;
+        self.curr = Some(id);
+    }
+
+    /// The scheduler tick of a CPU that runs a fair task.
+    pub(crate) fn tick(&mut self, params: &FairParams, entities: &mut [Entity], now_ns: u64) {
+        self.account(params, entities, now_ns);
+        if let Algorithm::Cfs(cfs) = &params.algorithm {
+            self.cfs_tick(params, cfs, entities);
+        }
+    }
+
+    /// Whether `wakee`, just queued, should replace the running entity: sets `resched`.
+    pub(crate) fn wakeup_preempt(
+        &mut self,
+        params: &FairParams,
+        entities: &mut [Entity],
+        wakee: u32,
+        wakeup: Wakeup,
+        now_ns: u64,
+        finished: impl FnMut(u32),
+    ) {
+        match &params.algorithm {
+            Algorithm::Cfs(cfs) => {
+                self.cfs_wakeup_preempt(params, cfs, entities, wakee, wakeup, now_ns);
+            }
+            Algorithm::Eevdf(eevdf) => {
+                self.eevdf_wakeup_preempt(params, eevdf, entities, wakee, wakeup, now_ns, finished);
+            }
+        }
+    }
+
+    /// `sched_yield` of the running entity, which is not alone on the CPU.
+    pub(crate) fn yield_curr(&mut self, params: &FairParams, entities: &mut [Entity], now_ns: u64) {
+        let Some(curr) = self.curr else { return };
+        self.clear_buddies(curr);
+        match &params.algorithm {
+            Algorithm::Cfs(_) => {
+                if !entities[curr as usize].batch {
+                    self.account(params, entities, now_ns);
+                }
+                self.skip_buddy = Some(curr);
+            }
+            Algorithm::Eevdf(eevdf) => {
+                self.account(params, entities, now_ns);
+                self.eevdf_yield(params, eevdf, entities, curr);
+            }
+        }
+    }
+
+    /// Changes the weight of an entity that is not queued (C.12).
+    pub(crate) fn reweight_off_queue(
+        params: &FairParams,
+        entities: &mut [Entity],
+        id: u32,
+        load: Load,
+    ) {
+        let entity = &mut entities[id as usize];
+        let (old, new) = (entity.load.weight, load.weight);
+        if let Algorithm::Eevdf(eevdf) = &params.algorithm {
+            eevdf::rescale_off_queue(eevdf, entity, old, new);
+        }
+        entity.set_load(load, params);
+    }
+
+    fn clear_buddies(&mut self, id: u32) {
+        for buddy in [&mut self.next_buddy, &mut self.last_buddy, &mut self.skip_buddy] {
+            if *buddy == Some(id) {
+                *buddy = None;
+            }
+        }
+    }
+
+    /// When the running entity's slice ends, as a delay from now in real ns: `Ok(delay)`, or
+    /// `Err(())` if it has ended already (C.15). `None` when no timer is wanted.
+    pub(crate) fn hrtick_delay(
+        &self,
+        params: &FairParams,
+        entities: &[Entity],
+    ) -> Option<Result<u64, ()>> {
+        if !params.has(Feature::HRTICK) || self.nr_queued < 2 {
+            return None;
+        }
+        let (_, entity) = self.queued_curr(entities)?;
+        let ran = entity.sum_exec.wrapping_sub(entity.prev_sum_exec);
+        match &params.algorithm {
+            Algorithm::Eevdf(eevdf) if eevdf.rules.hrtick_by_deadline => {
+                if !before(entity.vruntime, entity.deadline) {
+                    return Some(Err(()));
+                }
+                let left = entity.deadline.wrapping_sub(entity.vruntime);
+                let delay = (u128::from(entity.load.weight) * u128::from(left)) >> 20;
+                Some(Ok((delay as u64).max(HRTICK_MIN_NS)))
+            }
+            Algorithm::Eevdf(_) => Some(slice_left(entity.slice, ran)),
+            Algorithm::Cfs(cfs) => {
+                Some(slice_left(self.cfs_slice(params, cfs, entities, entity), ran))
+            }
+        }
+    }
+
+    /// EEVDF: the weighted average of all vruntimes, without moving what it is relative to.
+    pub(crate) fn average_vruntime(&self, entities: &[Entity]) -> u64 {
+        let (sum, weight) = self.eevdf_sums(entities);
+        self.zero.wrapping_add(eevdf::floor_quotient(sum, weight) as u64)
+    }
+
+    /// CFS `min_vruntime`, or the zero point of EEVDF's sums.
+    pub(crate) fn zero_vruntime(&self) -> u64 {
+        self.zero
+    }
+
+    /// CFS: what slice the entity would get now. EEVDF: its request.
+    pub(crate) fn slice_of(&self, params: &FairParams, entities: &[Entity], id: u32) -> u64 {
+        let entity = &entities[id as usize];
+        match &params.algorithm {
+            Algorithm::Cfs(cfs) => self.cfs_slice(params, cfs, entities, entity),
+            Algorithm::Eevdf(_) => entity.slice,
+        }
+    }
+
+    /// EEVDF: whether the entity has had no more than its share.
+    pub(crate) fn eligible(&self, entities: &[Entity], id: u32) -> bool {
+        let (sum, weight) = self.eevdf_sums(entities);
+        self.vruntime_eligible(sum, weight, entities[id as usize].vruntime)
+    }
+
+    /// EEVDF: whether the running entity is protected from a pick.
+    pub(crate) fn protected(&self, params: &FairParams, entities: &[Entity]) -> bool {
+        match (&params.algorithm, self.queued_curr(entities)) {
+            (Algorithm::Eevdf(eevdf), Some((_, curr))) => eevdf::is_protected(params, eevdf, curr),
+            _ => false,
+        }
+    }
+}
+
+fn slice_left(slice_ns: u64, ran_ns: u64) -> Result<u64, ()> {
+    match slice_ns.checked_sub(ran_ns) {
+        Some(left) if left > 0 => Ok(left.max(HRTICK_MIN_NS)),
+        _ => Err(()),
+    }
+}
+
+/// How the wakee came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Wakeup {
+    /// It was forked, not woken.
+    pub(crate) fork: bool,
+    /// The waker is about to sleep.
+    pub(crate) sync: bool,
+    /// A reschedule of this CPU is pending already.
+    pub(crate) resched_pending: bool,
+}

@@ -1,0 +1,406 @@
+//! Tasks on and off the queues of their class; class order; the pick and the switch.
+
+use super::{Resched, Scheduler};
+use crate::fair::{Algorithm, Dequeue, Enqueue, FairQueue, Wakeup};
+use crate::rt::Position;
+use crate::task::State;
+use crate::weight::Load;
+use crate::{Attr, Class, CpuId, CpuSet, Decision, Output, Policy, Rule, Switch, Timer};
+
+impl Scheduler {
+    #[inline]
+    fn class_of(&self, slot: u32) -> Class {
+        self.tasks.slots[slot as usize].attr.policy.class()
+    }
+
+    /// Whether the task is on the queue of its class, running or delayed included.
+    #[inline]
+    pub(super) fn queued(&self, slot: u32) -> bool {
+        let task = &self.tasks.slots[slot as usize];
+        match task.attr.policy.class() {
+            Class::Fair => self.entities[slot as usize].on_rq,
+            Class::Rt => task.rt.queued,
+            _ => self.cpus[task.cpu as usize].stop.contains(&slot),
+        }
+    }
+
+    #[inline]
+    fn rt_prio(&self, slot: u32) -> u8 {
+        let attr = &self.tasks.slots[slot as usize].attr;
+        attr.policy.kernel_prio(attr.nice).clamp(0, 99) as u8
+    }
+
+    /// Onto the queue of its class on `cpu`.
+    #[inline]
+    pub(super) fn activate(&mut self, now_ns: u64, cpu: u32, slot: u32, how: Enqueue) {
+        self.idle.set(cpu, false);
+        match self.class_of(slot) {
+            Class::Fair => {
+                let rq = &mut self.cpus[cpu as usize];
+                rq.fair.enqueue(&self.params, &mut self.entities, slot, how, now_ns);
+                self.take_fair_resched(cpu);
+                self.update_hrtick(now_ns, cpu, false);
+            }
+            Class::Rt => {
+                let prio = self.rt_prio(slot);
+                self.enqueue_rt(cpu, slot, prio, Position::Tail);
+            }
+            _ => self.cpus[cpu as usize].stop.push_back(slot),
+        }
+    }
+
+    /// Off the queue of its class. Returns whether it really left (a fair sleeper may not).
+    pub(super) fn deactivate(&mut self, now_ns: u64, cpu: u32, slot: u32, how: Dequeue) -> bool {
+        let rq = &mut self.cpus[cpu as usize];
+        match self.tasks.slots[slot as usize].attr.policy.class() {
+            Class::Fair => {
+                let left = rq.fair.dequeue(&self.params, &mut self.entities, slot, how, now_ns);
+                self.take_fair_resched(cpu);
+                left
+            }
+            Class::Rt => {
+                rq.rt.dequeue(&mut self.tasks.slots, slot);
+                self.nr_rt_waiting -= u32::from(rq.current != Some(slot));
+                true
+            }
+            _ => {
+                rq.stop.retain(|other| *other != slot);
+                true
+            }
+        }
+    }
+
+    fn enqueue_rt(&mut self, cpu: u32, slot: u32, prio: u8, position: Position) {
+        let rq = &mut self.cpus[cpu as usize];
+        rq.rt.enqueue(&mut self.tasks.slots, slot, prio, position);
+        self.nr_rt_waiting += u32::from(rq.current != Some(slot));
+    }
+
+    pub(super) fn wake_delayed(&mut self, now_ns: u64, cpu: u32, slot: u32) {
+        if let Algorithm::Eevdf(eevdf) = self.params.algorithm {
+            let rq = &mut self.cpus[cpu as usize];
+            rq.fair.eevdf_wake_delayed(&self.params, &eevdf, &mut self.entities, slot, now_ns);
+            self.take_fair_resched(cpu);
+        }
+    }
+
+    /// Turns the fair queue's wish for a new pick into a request to the host.
+    #[inline]
+    pub(super) fn take_fair_resched(&mut self, cpu: u32) {
+        let rq = &mut self.cpus[cpu as usize];
+        if rq.fair.resched {
+            rq.fair.resched = false;
+            let how = if self.profile.lazy_preemption { Resched::Lazy } else { Resched::Now };
+            self.request_resched(cpu, how);
+        }
+    }
+
+    /// Asks the host to reschedule, once. A request to an idle CPU is never lazy.
+    #[inline]
+    pub(super) fn request_resched(&mut self, cpu: u32, how: Resched) {
+        let rq = &mut self.cpus[cpu as usize];
+        let how = if rq.current.is_none() { Resched::Now } else { how };
+        if rq.resched < how {
+            rq.resched = how;
+            let lazy = how == Resched::Lazy;
+            self.outputs.push_back(Output::Reschedule { cpu: CpuId(cpu), lazy });
+        }
+    }
+
+    /// Whether `slot`, just queued on `cpu`, should replace who runs there (classes.md A.5).
+    #[inline]
+    pub(super) fn check_preempt(&mut self, now_ns: u64, cpu: u32, slot: u32, wakeup: Wakeup) {
+        let rq = &mut self.cpus[cpu as usize];
+        let Some(current) = rq.current else {
+            self.request_resched(cpu, Resched::Now);
+            return;
+        };
+        if current == slot {
+            return;
+        }
+        let class = self.tasks.slots[slot as usize].attr.policy.class();
+        let current_class = self.tasks.slots[current as usize].attr.policy.class();
+        if class < current_class {
+            self.request_resched(cpu, Resched::Now);
+        } else if class > current_class {
+            // A lower class never preempts.
+        } else if class == Class::Fair {
+            let wakeup = Wakeup { resched_pending: rq.resched != Resched::No, ..wakeup };
+            rq.fair.wakeup_preempt(
+                &self.params,
+                &mut self.entities,
+                slot,
+                wakeup,
+                now_ns,
+                |_finished| {},
+            );
+            self.take_fair_resched(cpu);
+        } else if class == Class::Rt {
+            self.check_preempt_rt(cpu, slot, current);
+        }
+    }
+
+    /// classes.md B.3.
+    fn check_preempt_rt(&mut self, cpu: u32, slot: u32, current: u32) {
+        let (prio, current_prio) = (self.rt_prio(slot), self.rt_prio(current));
+        if prio < current_prio {
+            self.request_resched(cpu, Resched::Now);
+        } else if prio == current_prio
+            && self.cpus[cpu as usize].resched == Resched::No
+            && self.find_lowest_rt(current, cpu).is_some()
+            && self.find_lowest_rt(slot, cpu).is_none()
+        {
+            let rq = &mut self.cpus[cpu as usize];
+            rq.rt.requeue(&mut self.tasks.slots, slot, Position::Head);
+            self.request_resched(cpu, Resched::Now);
+        }
+    }
+
+    /// RR accounting (classes.md B.2).
+    pub(super) fn tick_rt(&mut self, cpu: u32, slot: u32) {
+        let task = &mut self.tasks.slots[slot as usize];
+        if !matches!(task.attr.policy, Policy::Rr(_)) || !task.rt.queued {
+            return;
+        }
+        task.rt.ticks_left = task.rt.ticks_left.saturating_sub(1);
+        if task.rt.ticks_left > 0 {
+            return;
+        }
+        task.rt.ticks_left = self.rr_ticks;
+        let rq = &mut self.cpus[cpu as usize];
+        if !rq.rt.alone(&self.tasks.slots, slot) {
+            rq.rt.requeue(&mut self.tasks.slots, slot, Position::Tail);
+            self.request_resched(cpu, Resched::Now);
+        }
+    }
+
+    /// The pick: highest class first; a CPU with nothing to do looks elsewhere first.
+    #[inline]
+    pub(super) fn pick(&mut self, now_ns: u64, cpu: u32) -> (Option<u32>, Rule) {
+        self.move_displaced(now_ns, cpu);
+        self.pull_before_pick(now_ns, cpu);
+        if self.cpus[cpu as usize].record {
+            return self.pick_recorded(now_ns, cpu);
+        }
+        self.pick_here(now_ns, cpu)
+    }
+
+    fn pick_here(&mut self, now_ns: u64, cpu: u32) -> (Option<u32>, Rule) {
+        let rq = &mut self.cpus[cpu as usize];
+        if let Some(slot) = rq.stop.front() {
+            return (Some(*slot), Rule::StopClass);
+        }
+        if let Some(slot) = rq.rt.first() {
+            return (Some(slot), Rule::RtPriority);
+        }
+        let picked = rq.fair.pick(&self.params, &mut self.entities, now_ns, |_finished| {});
+        if let Some((slot, rule)) = picked {
+            return (Some(slot), rule);
+        }
+        if self.pull_newidle(now_ns, cpu) {
+            let rq = &mut self.cpus[cpu as usize];
+            let picked = rq.fair.pick(&self.params, &mut self.entities, now_ns, |_finished| {});
+            if let Some((slot, rule)) = picked {
+                return (Some(slot), rule);
+            }
+        }
+        (None, Rule::Idle)
+    }
+
+    #[cold]
+    fn pick_recorded(&mut self, now_ns: u64, cpu: u32) -> (Option<u32>, Rule) {
+        self.cpus[cpu as usize].fair.account(&self.params, &mut self.entities, now_ns);
+        let queue = self.queue_view(cpu);
+        let (next, rule) = self.pick_here(now_ns, cpu);
+        let picked = next.map(|slot| self.tasks.id(slot));
+        self.cpus[cpu as usize].decision = Some(Box::new(Decision { queue, picked, rule }));
+        (next, rule)
+    }
+
+    /// Puts the task that ran back and sets the next one running.
+    pub(super) fn switch_to(
+        &mut self,
+        now_ns: u64,
+        cpu: u32,
+        next: Option<u32>,
+        rule: Rule,
+    ) -> Switch {
+        let rq = &mut self.cpus[cpu as usize];
+        let prev = rq.current;
+        rq.resched = Resched::No;
+        rq.fair.resched = false;
+        let prev_id = prev.map(|slot| self.tasks.id(slot));
+        if prev != next {
+            if prev.is_some() {
+                rq.fair.put_prev(&self.params, &mut self.entities, now_ns);
+                // Accounting may have asked for what is just being done.
+                rq.fair.resched = false;
+            }
+            rq.current = next;
+            // Who runs does not wait, and the other way round.
+            let waits = |slot: u32| {
+                let task = &self.tasks.slots[slot as usize];
+                u32::from(task.rt.queued && task.cpu == cpu)
+            };
+            self.nr_rt_waiting += prev.map_or(0, waits);
+            self.nr_rt_waiting -= next.map_or(0, waits);
+            if let Some(slot) = next
+                && self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair
+            {
+                rq.fair.set_next(&self.params, &mut self.entities, slot, now_ns);
+            }
+        }
+        let next_id = next.map(|slot| self.tasks.id(slot));
+        self.idle.set(cpu, next.is_none() && self.cpus[cpu as usize].nr_running() == 0);
+        self.update_hrtick(now_ns, cpu, true);
+        if let Some(slot) = prev.filter(|_| prev != next) {
+            let task = &mut self.tasks.slots[slot as usize];
+            match task.state {
+                State::Exiting => self.tasks.free(slot),
+                State::Runnable if task.must_move => self.move_displaced_task(now_ns, slot),
+                _ => {}
+            }
+        }
+        self.push_rt(now_ns, cpu);
+        Switch { prev: prev_id, next: next_id, rule }
+    }
+
+    /// Arms or disarms the slice timer: always after a pick, otherwise only if it is not armed.
+    #[inline]
+    fn update_hrtick(&mut self, now_ns: u64, cpu: u32, after_pick: bool) {
+        let rq = &mut self.cpus[cpu as usize];
+        if rq.hrtick_armed && !after_pick {
+            return;
+        }
+        match rq.fair.hrtick_delay(&self.params, &self.entities) {
+            Some(Ok(delay_ns)) => {
+                rq.hrtick_armed = true;
+                let at_ns = now_ns.saturating_add(delay_ns);
+                let timer = Timer::HrTick;
+                self.outputs.push_back(Output::ArmTimer { cpu: CpuId(cpu), timer, at_ns });
+            }
+            // A pick that keeps a task whose slice is over has just been made: the next tick or
+            // event decides again, not this instant.
+            Some(Err(())) if !after_pick => {
+                rq.fair.resched = true;
+                self.take_fair_resched(cpu);
+            }
+            _ if rq.hrtick_armed => {
+                rq.hrtick_armed = false;
+                let timer = Timer::HrTick;
+                self.outputs.push_back(Output::DisarmTimer { cpu: CpuId(cpu), timer });
+            }
+            _ => {}
+        }
+    }
+
+    /// Changes attributes: off the queue, change, on again (classes.md A.9).
+    pub(super) fn change_attr(&mut self, now_ns: u64, slot: u32, attr: Attr) {
+        let task = &self.tasks.slots[slot as usize];
+        let (cpu, old) = (task.cpu, task.attr);
+        if self.entities[slot as usize].delayed {
+            // Not worth keeping queued under new attributes: it leaves for good.
+            self.deactivate(now_ns, cpu, slot, Dequeue::Delayed);
+        }
+        let queued = self.queued(slot);
+        let running = self.cpus[cpu as usize].current == Some(slot);
+        let (old_class, class) = (old.policy.class(), attr.policy.class());
+        if queued {
+            let how = if class == old_class { Dequeue::Move } else { Dequeue::Leave };
+            self.deactivate(now_ns, cpu, slot, how);
+            if running && old_class == Class::Fair {
+                self.cpus[cpu as usize].fair.put_prev(&self.params, &mut self.entities, now_ns);
+            }
+        }
+        let load = Load::of(attr.policy, attr.nice);
+        FairQueue::reweight_off_queue(&self.params, &mut self.entities, slot, load);
+        let mut entity = self.entities[slot as usize];
+        if class != old_class {
+            (entity.vlag, entity.rel_deadline) = (0, false);
+        }
+        self.apply_fair_attr(&mut entity, &attr);
+        self.entities[slot as usize] = entity;
+        self.tasks.slots[slot as usize].attr = attr;
+        if queued {
+            self.requeue_changed(now_ns, cpu, slot, old, running);
+        }
+    }
+
+    fn requeue_changed(&mut self, now_ns: u64, cpu: u32, slot: u32, old: Attr, running: bool) {
+        let attr = self.tasks.slots[slot as usize].attr;
+        let (old_prio, prio) =
+            (old.policy.kernel_prio(old.nice), attr.policy.kernel_prio(attr.nice));
+        match attr.policy.class() {
+            Class::Rt => {
+                // Lowered: to the head of the new list; raised or new here: to the tail.
+                let lowered = old.policy.class() == Class::Rt && prio >= old_prio;
+                let position = if lowered { Position::Head } else { Position::Tail };
+                let rt_prio = self.rt_prio(slot);
+                self.enqueue_rt(cpu, slot, rt_prio, position);
+            }
+            _ => self.activate(now_ns, cpu, slot, Enqueue::Restore),
+        }
+        if running {
+            if attr.policy.class() == Class::Fair {
+                let rq = &mut self.cpus[cpu as usize];
+                rq.fair.set_next(&self.params, &mut self.entities, slot, now_ns);
+            }
+            let demoted = prio > old_prio || attr.policy.class() != old.policy.class();
+            if demoted {
+                self.request_resched(cpu, Resched::Now);
+            }
+        } else {
+            self.check_preempt(now_ns, cpu, slot, Wakeup::default());
+        }
+    }
+
+    pub(super) fn change_affinity(&mut self, now_ns: u64, slot: u32, affinity: CpuSet) {
+        let task = &mut self.tasks.slots[slot as usize];
+        task.affinity = affinity;
+        let cpu = task.cpu;
+        let allowed = task.affinity.contains(CpuId(cpu));
+        task.must_move = !allowed;
+        if self.entities[slot as usize].delayed {
+            self.deactivate(now_ns, cpu, slot, Dequeue::Delayed);
+        }
+        if allowed || !self.queued(slot) {
+            self.tasks.slots[slot as usize].must_move = false;
+            return;
+        }
+        if self.cpus[cpu as usize].current == Some(slot) {
+            self.request_resched(cpu, Resched::Now);
+        } else {
+            self.move_displaced_task(now_ns, slot);
+        }
+    }
+
+    /// A running task that may not stay makes way before the pick: like a yield to everyone.
+    fn move_displaced(&mut self, now_ns: u64, cpu: u32) {
+        let Some(slot) = self.cpus[cpu as usize].current else { return };
+        let task = &self.tasks.slots[slot as usize];
+        if !task.must_move || task.state != State::Runnable || !self.queued(slot) {
+            return;
+        }
+        let rq = &mut self.cpus[cpu as usize];
+        if self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair {
+            rq.fair.put_prev(&self.params, &mut self.entities, now_ns);
+        }
+        self.move_displaced_task(now_ns, slot);
+    }
+
+    fn move_displaced_task(&mut self, now_ns: u64, slot: u32) {
+        let Some(to) = self.fallback_cpu(slot) else { return };
+        self.tasks.slots[slot as usize].must_move = false;
+        self.move_waiting(now_ns, slot, to);
+    }
+
+    /// Moves a task that is queued but not running.
+    pub(super) fn move_waiting(&mut self, now_ns: u64, slot: u32, to: u32) {
+        let from = self.tasks.slots[slot as usize].cpu;
+        self.deactivate(now_ns, from, slot, Dequeue::Move);
+        self.tasks.slots[slot as usize].cpu = to;
+        self.push_migrated(slot, from, to);
+        self.activate(now_ns, to, slot, Enqueue::Migrated);
+        self.check_preempt(now_ns, to, slot, Wakeup::default());
+    }
+}

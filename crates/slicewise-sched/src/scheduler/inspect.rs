@@ -1,0 +1,141 @@
+//! Looking inside without changing anything.
+
+use super::Scheduler;
+use crate::{
+    Attr, Candidate, Class, CpuId, Decision, Error, FairRules, FairView, QueueView, TaskId,
+    ZeroPoint,
+};
+
+impl Scheduler {
+    /// Who runs on a CPU.
+    #[inline]
+    pub fn current(&self, cpu: CpuId) -> Option<TaskId> {
+        self.cpus.get(cpu.index())?.current.map(|slot| self.tasks.id(slot))
+    }
+
+    /// Whether a CPU runs nothing and has nothing queued.
+    pub fn is_idle(&self, cpu: CpuId) -> bool {
+        self.cpus.get(cpu.index()).is_some_and(|rq| rq.current.is_none() && rq.nr_running() == 0)
+    }
+
+    /// How many tasks of a CPU want to run, the running one included.
+    pub fn nr_runnable(&self, cpu: CpuId) -> u32 {
+        self.cpus.get(cpu.index()).map_or(0, super::Cpu::nr_runnable)
+    }
+
+    /// What the task asked for.
+    pub fn attr(&self, task: TaskId) -> Option<Attr> {
+        let slot = self.tasks.find(task).ok()?;
+        Some(self.tasks.slots[slot as usize].attr)
+    }
+
+    /// The CPU a task runs on, waits for, or last ran on.
+    pub fn cpu_of(&self, task: TaskId) -> Option<CpuId> {
+        let slot = self.tasks.find(task).ok()?;
+        Some(CpuId(self.tasks.slots[slot as usize].cpu))
+    }
+
+    /// Virtual runtime and lag, virtual ns, of a fair task as of its last accounting. The lag of a
+    /// task that is not queued is what it took along; CFS has none.
+    #[inline]
+    pub fn fair_values(&self, task: TaskId) -> Option<(u64, i64)> {
+        let slot = self.tasks.find(task).ok()?;
+        let found = &self.tasks.slots[slot as usize];
+        if found.attr.policy.class() != Class::Fair {
+            return None;
+        }
+        let entity = &self.entities[slot as usize];
+        let lag = match self.profile.fair {
+            FairRules::Cfs(_) => 0,
+            FairRules::Eevdf(_) if entity.on_rq => {
+                let fair = &self.cpus[found.cpu as usize].fair;
+                fair.average_vruntime(&self.entities).wrapping_sub(entity.vruntime) as i64
+            }
+            FairRules::Eevdf(_) => entity.vlag,
+        };
+        Some((entity.vruntime, lag))
+    }
+
+    /// The queue of a CPU, the running task charged up to its last accounting.
+    ///
+    /// # Errors
+    /// If the CPU does not exist.
+    pub fn inspect(&self, cpu: CpuId) -> Result<QueueView, Error> {
+        self.check_cpu(cpu)?;
+        Ok(self.queue_view(cpu.0))
+    }
+
+    /// From now on, keeps (or stops keeping) the last [`Decision`] of this CPU. Costs an
+    /// allocation per pick.
+    ///
+    /// # Errors
+    /// If the CPU does not exist.
+    pub fn record_decisions(&mut self, cpu: CpuId, on: bool) -> Result<(), Error> {
+        self.check_cpu(cpu)?;
+        self.cpus[cpu.index()].record = on;
+        Ok(())
+    }
+
+    /// The last decision kept.
+    pub fn last_decision(&self, cpu: CpuId) -> Option<&Decision> {
+        self.cpus.get(cpu.index())?.decision.as_deref()
+    }
+
+    pub(super) fn queue_view(&self, cpu: u32) -> QueueView {
+        let rq = &self.cpus[cpu as usize];
+        let mut candidates: Vec<Candidate> = Vec::new();
+        candidates.extend(rq.stop.iter().map(|slot| self.candidate(cpu, *slot)));
+        candidates.extend(rq.rt.iter(&self.tasks.slots).map(|slot| self.candidate(cpu, slot)));
+        let running_fair = rq.current.filter(|slot| {
+            let task = &self.tasks.slots[*slot as usize];
+            task.attr.policy.class() == Class::Fair && self.entities[*slot as usize].on_rq
+        });
+        let fair = running_fair.into_iter().chain(rq.fair.waiting());
+        candidates.extend(fair.map(|slot| self.candidate(cpu, slot)));
+        let (average, minimum) = match self.profile.fair {
+            FairRules::Cfs(_) => (None, Some(rq.fair.zero_vruntime())),
+            FairRules::Eevdf(rules) => (
+                Some(rq.fair.average_vruntime(&self.entities)),
+                (rules.zero_point == ZeroPoint::MinVruntime).then(|| rq.fair.zero_vruntime()),
+            ),
+        };
+        QueueView {
+            cpu: CpuId(cpu),
+            at_ns: self.now_ns,
+            average_vruntime_ns: average,
+            min_vruntime_ns: minimum,
+            candidates,
+        }
+    }
+
+    fn candidate(&self, cpu: u32, slot: u32) -> Candidate {
+        let task = &self.tasks.slots[slot as usize];
+        let class = task.attr.policy.class();
+        let current = self.cpus[cpu as usize].current == Some(slot);
+        Candidate {
+            task: self.tasks.id(slot),
+            attr: task.attr,
+            class,
+            current,
+            fair: (class == Class::Fair).then(|| self.fair_view(cpu, slot, current)),
+        }
+    }
+
+    fn fair_view(&self, cpu: u32, slot: u32, current: bool) -> FairView {
+        let fair = &self.cpus[cpu as usize].fair;
+        let entity = &self.entities[slot as usize];
+        let eevdf = self.profile.is_eevdf();
+        let lag = fair.average_vruntime(&self.entities).wrapping_sub(entity.vruntime) as i64;
+        FairView {
+            vruntime_ns: entity.vruntime,
+            weight: entity.load.weight,
+            lag_ns: eevdf.then_some(lag),
+            eligible: eevdf.then(|| fair.eligible(&self.entities, slot)),
+            deadline_ns: eevdf.then_some(entity.deadline),
+            slice_ns: fair.slice_of(&self.params, &self.entities, slot),
+            custom_slice: entity.custom_slice,
+            protected: current && fair.protected(&self.params, &self.entities),
+            delayed: entity.delayed,
+        }
+    }
+}

@@ -1,0 +1,562 @@
+//! The scheduler: runqueues of all CPUs, the order of the classes, and what each input does.
+//!
+//! This file holds the state and the inputs; [`classes`] puts tasks on and off the queues of their
+//! class and picks; [`placement`] chooses CPUs; [`inspect`] shows what is inside.
+
+mod classes;
+mod inspect;
+mod placement;
+#[cfg(test)]
+mod tests;
+
+use core::fmt;
+use std::collections::VecDeque;
+
+use self::placement::IdleCpus;
+use crate::fair::{Algorithm, Entity, FairParams, FairQueue, Wakeup};
+use crate::rt::{RtEntity, RtQueue};
+use crate::task::{State, Task, Tasks};
+use crate::weight::Load;
+use crate::{
+    Attr, CPUS_MAX, Class, CpuId, CpuSet, Decision, Error, Features, Input, Nice, Output, Policy,
+    Profile, Rule, Spawn, Switch, TaskId, Timer, Wake,
+};
+
+/// What a scheduler is built for.
+#[derive(Clone, Debug)]
+pub struct SchedConfig {
+    /// The kernel.
+    pub profile: Profile,
+    /// Its switches; start from `profile.features`.
+    pub features: Features,
+    /// Effective base slice (EEVDF) or minimum granularity (CFS), ns, instead of the profile's,
+    /// which is scaled by the number of CPUs.
+    pub base_slice_ns: Option<u64>,
+    /// How many CPUs, 1 to [`CPUS_MAX`].
+    pub cpus: u32,
+    /// Ticks a second, 1 to 10,000.
+    pub hz: u32,
+}
+
+/// Why no scheduler can be built.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConfigError {
+    /// Not 1 to [`CPUS_MAX`].
+    Cpus(u32),
+    /// Not 1 to 10,000.
+    Hz(u32),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpus(cpus) => write!(f, "{cpus} CPUs: must be 1 to {CPUS_MAX}"),
+            Self::Hz(hz) => write!(f, "{hz} ticks a second: must be 1 to 10000"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+/// Whether a CPU has been asked to reschedule.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Resched {
+    No,
+    Lazy,
+    Now,
+}
+
+/// One CPU's runqueue.
+#[derive(Clone, Debug)]
+struct Cpu {
+    stop: VecDeque<u32>,
+    rt: RtQueue,
+    fair: FairQueue,
+    /// Who runs.
+    current: Option<u32>,
+    resched: Resched,
+    hrtick_armed: bool,
+    decision: Option<Box<Decision>>,
+    record: bool,
+}
+
+impl Cpu {
+    fn new() -> Self {
+        Self {
+            stop: VecDeque::new(),
+            rt: RtQueue::new(),
+            fair: FairQueue::new(),
+            current: None,
+            resched: Resched::No,
+            hrtick_armed: false,
+            decision: None,
+            record: false,
+        }
+    }
+
+    /// Everyone queued, delayed ones included: the kernel's `nr_running`.
+    #[inline]
+    fn nr_running(&self) -> u32 {
+        self.stop.len() as u32 + self.rt.nr_queued + self.fair.nr_queued
+    }
+
+    /// Everyone who wants to run.
+    #[inline]
+    fn nr_runnable(&self) -> u32 {
+        self.stop.len() as u32 + self.rt.nr_queued + self.fair.nr_runnable
+    }
+}
+
+/// The scheduler. See [`host`](crate::host) for how it is driven.
+#[derive(Clone, Debug)]
+pub struct Scheduler {
+    profile: Profile,
+    params: FairParams,
+    rr_ticks: u32,
+    now_ns: u64,
+    cpus: Vec<Cpu>,
+    tasks: Tasks,
+    /// By the slot of the task.
+    entities: Vec<Entity>,
+    outputs: VecDeque<Output>,
+    /// CPUs that run nothing and have nothing queued.
+    idle: IdleCpus,
+    /// Real-time tasks queued but not running, on all CPUs.
+    nr_rt_waiting: u32,
+}
+
+impl Scheduler {
+    /// A machine with idle CPUs and no tasks.
+    ///
+    /// # Errors
+    /// If the number of CPUs or ticks is out of range.
+    pub fn new(config: &SchedConfig) -> Result<Self, ConfigError> {
+        if !(1..=CPUS_MAX).contains(&config.cpus) {
+            return Err(ConfigError::Cpus(config.cpus));
+        }
+        if !(1..=10_000).contains(&config.hz) {
+            return Err(ConfigError::Hz(config.hz));
+        }
+        let params = FairParams::new(
+            config.profile.fair,
+            config.features,
+            config.cpus,
+            config.hz,
+            config.base_slice_ns,
+        );
+        Ok(Self {
+            profile: config.profile,
+            params,
+            // 100 ms in ticks (classes.md B.1).
+            rr_ticks: (config.hz / 10).max(1),
+            now_ns: 0,
+            cpus: (0..config.cpus).map(|_| Cpu::new()).collect(),
+            tasks: Tasks::default(),
+            entities: Vec::new(),
+            outputs: VecDeque::new(),
+            idle: IdleCpus::all(config.cpus),
+            nr_rt_waiting: 0,
+        })
+    }
+
+    /// Any input, for hosts that keep them as values.
+    ///
+    /// # Errors
+    /// As the method named like the input.
+    pub fn handle(&mut self, now_ns: u64, input: Input) -> Result<(), Error> {
+        match input {
+            Input::Spawn(spawn) => self.spawn(now_ns, spawn).map(drop),
+            Input::Exit(task) => self.exit(now_ns, task),
+            Input::Wake(task, wake) => self.wake(now_ns, task, wake).map(drop),
+            Input::Block(cpu) => self.block(now_ns, cpu),
+            Input::Yield(cpu) => self.yield_now(now_ns, cpu),
+            Input::Tick(cpu) => self.tick(now_ns, cpu),
+            Input::TimerFired(cpu, timer) => self.timer_fired(now_ns, cpu, timer),
+            Input::SetAttr(task, attr) => self.set_attr(now_ns, task, attr),
+            Input::SetAffinity(task, affinity) => self.set_affinity(now_ns, task, affinity),
+            Input::Migrate(task, cpu) => self.migrate(now_ns, task, cpu),
+            Input::Schedule(cpu) => self.schedule(now_ns, cpu).map(drop),
+        }
+    }
+
+    /// The next thing the host has to do, in order; `None` when there is no more.
+    #[inline]
+    pub fn output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Creates a task and makes it runnable. Without [`Spawn::cpu`], the core chooses where.
+    ///
+    /// # Errors
+    /// If it may run nowhere, the CPU does not exist or is not allowed, or the parent is unknown.
+    pub fn spawn(&mut self, now_ns: u64, spawn: Spawn) -> Result<TaskId, Error> {
+        let now_ns = self.advance(now_ns);
+        let parent = spawn.parent.map(|parent| self.tasks.find(parent)).transpose()?;
+        let attr = match parent.map(|parent| self.tasks.slots[parent as usize].attr) {
+            Some(parent) if parent.reset_on_fork => reset_on_fork(spawn.attr),
+            _ => spawn.attr,
+        };
+        if let Some(cpu) = spawn.cpu {
+            self.check_cpu(cpu)?;
+            if !spawn.affinity.contains(cpu) {
+                return Err(Error::NoAllowedCpu);
+            }
+        }
+        let parent_cpu = parent.map_or(0, |parent| self.tasks.slots[parent as usize].cpu);
+        let cpu = match spawn.cpu {
+            Some(cpu) => cpu.0,
+            None => self.select_fork_cpu(&attr, &spawn.affinity, parent_cpu)?,
+        };
+        let slot = self.tasks.add(Task {
+            generation: 0,
+            state: State::Runnable,
+            cpu: parent_cpu,
+            attr,
+            affinity: spawn.affinity,
+            rt: RtEntity::new(self.rr_ticks),
+            must_move: false,
+        });
+        let entity = self.new_entity(&attr);
+        match self.entities.get_mut(slot as usize) {
+            Some(place) => *place = entity,
+            None => self.entities.push(entity),
+        }
+        self.fork_into(now_ns, slot, parent_cpu);
+        self.tasks.slots[slot as usize].cpu = cpu;
+        self.activate(now_ns, cpu, slot, crate::fair::Enqueue::Initial);
+        self.check_preempt(now_ns, cpu, slot, Wakeup { fork: true, ..Wakeup::default() });
+        Ok(self.tasks.id(slot))
+    }
+
+    /// Wakes a sleeping task and returns the CPU it is queued on; `None` if it was not asleep.
+    ///
+    /// # Errors
+    /// If the task, its waker or the CPU is unknown, or the task may not run there.
+    pub fn wake(&mut self, now_ns: u64, task: TaskId, wake: Wake) -> Result<Option<CpuId>, Error> {
+        let now_ns = self.advance(now_ns);
+        let slot = self.tasks.find(task)?;
+        if let Some(cpu) = wake.cpu {
+            self.check_cpu(cpu)?;
+            if !self.tasks.slots[slot as usize].affinity.contains(cpu) {
+                return Err(Error::NotAllowed(task, cpu));
+            }
+        }
+        if self.tasks.slots[slot as usize].state != State::Sleeping {
+            return Ok(None);
+        }
+        self.tasks.slots[slot as usize].state = State::Runnable;
+        let prev_cpu = self.tasks.slots[slot as usize].cpu;
+        let wakeup = Wakeup { sync: wake.sync, ..Wakeup::default() };
+        if self.entities[slot as usize].delayed {
+            self.wake_delayed(now_ns, prev_cpu, slot);
+            self.check_preempt(now_ns, prev_cpu, slot, wakeup);
+            return Ok(Some(CpuId(prev_cpu)));
+        }
+        let waker_cpu = wake
+            .waker
+            .and_then(|waker| self.tasks.find(waker).ok())
+            .map_or(prev_cpu, |waker| self.tasks.slots[waker as usize].cpu);
+        let cpu = match wake.cpu {
+            Some(cpu) => cpu.0,
+            None => self.select_wake_cpu(slot, prev_cpu, waker_cpu),
+        };
+        let how = if cpu == prev_cpu {
+            crate::fair::Enqueue::Wakeup
+        } else {
+            self.detach_sleeper(prev_cpu, slot);
+            self.tasks.slots[slot as usize].cpu = cpu;
+            self.push_migrated(slot, prev_cpu, cpu);
+            crate::fair::Enqueue::WakeupMigrated
+        };
+        self.activate(now_ns, cpu, slot, how);
+        self.check_preempt(now_ns, cpu, slot, wakeup);
+        Ok(Some(CpuId(cpu)))
+    }
+
+    /// The running task goes to sleep. [`schedule`](Self::schedule) must follow.
+    ///
+    /// # Errors
+    /// If the CPU does not exist or is idle.
+    pub fn block(&mut self, now_ns: u64, cpu: CpuId) -> Result<(), Error> {
+        let now_ns = self.advance(now_ns);
+        let slot = self.running(cpu)?;
+        self.tasks.slots[slot as usize].state = State::Sleeping;
+        self.deactivate(now_ns, cpu.0, slot, crate::fair::Dequeue::Sleep);
+        Ok(())
+    }
+
+    /// The running task calls `sched_yield`. [`schedule`](Self::schedule) must follow.
+    ///
+    /// # Errors
+    /// If the CPU does not exist or is idle.
+    pub fn yield_now(&mut self, now_ns: u64, cpu: CpuId) -> Result<(), Error> {
+        let now_ns = self.advance(now_ns);
+        let slot = self.running(cpu)?;
+        let rq = &mut self.cpus[cpu.index()];
+        match self.tasks.slots[slot as usize].attr.policy.class() {
+            Class::Rt => rq.rt.requeue(&mut self.tasks.slots, slot, crate::rt::Position::Tail),
+            Class::Fair if rq.nr_running() > 1 => {
+                rq.fair.yield_curr(&self.params, &mut self.entities, now_ns);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The task ends and its id is refused from now on. If it was running,
+    /// [`schedule`](Self::schedule) must follow for its CPU; there it appears once more as the
+    /// task that left.
+    ///
+    /// # Errors
+    /// If the task is unknown.
+    pub fn exit(&mut self, now_ns: u64, task: TaskId) -> Result<(), Error> {
+        let now_ns = self.advance(now_ns);
+        let slot = self.tasks.find(task)?;
+        let cpu = self.tasks.slots[slot as usize].cpu;
+        if self.queued(slot) {
+            self.deactivate(now_ns, cpu, slot, crate::fair::Dequeue::Leave);
+        }
+        if self.cpus[cpu as usize].current == Some(slot) {
+            self.tasks.slots[slot as usize].state = State::Exiting;
+        } else {
+            self.tasks.free(slot);
+        }
+        Ok(())
+    }
+
+    /// The scheduler tick of a CPU. Does nothing on an idle one.
+    ///
+    /// # Errors
+    /// If the CPU does not exist.
+    pub fn tick(&mut self, now_ns: u64, cpu: CpuId) -> Result<(), Error> {
+        let now_ns = self.advance(now_ns);
+        self.check_cpu(cpu)?;
+        let rq = &mut self.cpus[cpu.index()];
+        if rq.resched == Resched::Lazy {
+            self.request_resched(cpu.0, Resched::Now);
+        }
+        let rq = &mut self.cpus[cpu.index()];
+        let Some(slot) = rq.current else { return Ok(()) };
+        match self.tasks.slots[slot as usize].attr.policy.class() {
+            Class::Rt => self.tick_rt(cpu.0, slot),
+            Class::Fair => {
+                rq.fair.tick(&self.params, &mut self.entities, now_ns);
+                self.take_fair_resched(cpu.0);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A timer the core had armed has fired.
+    ///
+    /// # Errors
+    /// If the CPU does not exist.
+    pub fn timer_fired(&mut self, now_ns: u64, cpu: CpuId, timer: Timer) -> Result<(), Error> {
+        let now_ns = self.advance(now_ns);
+        self.check_cpu(cpu)?;
+        let Timer::HrTick = timer;
+        let rq = &mut self.cpus[cpu.index()];
+        rq.hrtick_armed = false;
+        let fair_runs = rq
+            .current
+            .is_some_and(|slot| self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair);
+        if fair_runs {
+            rq.fair.account(&self.params, &mut self.entities, now_ns);
+            rq.fair.resched = true;
+            self.take_fair_resched(cpu.0);
+        }
+        Ok(())
+    }
+
+    /// Changes policy, nice or slice (`sched_setattr`, `setpriority`), without checking rights.
+    ///
+    /// # Errors
+    /// If the task is unknown.
+    pub fn set_attr(&mut self, now_ns: u64, task: TaskId, attr: Attr) -> Result<(), Error> {
+        let now_ns = self.advance(now_ns);
+        let slot = self.tasks.find(task)?;
+        self.change_attr(now_ns, slot, attr);
+        Ok(())
+    }
+
+    /// Changes where a task may run (`sched_setaffinity`). One that runs or waits elsewhere moves.
+    ///
+    /// # Errors
+    /// If the task is unknown or none of the CPUs exists.
+    pub fn set_affinity(
+        &mut self,
+        now_ns: u64,
+        task: TaskId,
+        affinity: CpuSet,
+    ) -> Result<(), Error> {
+        let now_ns = self.advance(now_ns);
+        let slot = self.tasks.find(task)?;
+        if affinity.first_within(self.nr_cpus()).is_none() {
+            return Err(Error::NoAllowedCpu);
+        }
+        self.change_affinity(now_ns, slot, affinity);
+        Ok(())
+    }
+
+    /// Moves a task that waits for a CPU to another (a recorded migration, a balancer outside).
+    ///
+    /// # Errors
+    /// If the task is unknown, not waiting, or may not run there.
+    pub fn migrate(&mut self, now_ns: u64, task: TaskId, to: CpuId) -> Result<(), Error> {
+        let now_ns = self.advance(now_ns);
+        let slot = self.tasks.find(task)?;
+        self.check_cpu(to)?;
+        let from = self.tasks.slots[slot as usize].cpu;
+        if self.cpus[from as usize].current == Some(slot)
+            || self.tasks.slots[slot as usize].state != State::Runnable
+        {
+            return Err(Error::NotWaiting(task));
+        }
+        if !self.tasks.slots[slot as usize].affinity.contains(to) {
+            return Err(Error::NotAllowed(task, to));
+        }
+        if from != to.0 {
+            self.move_waiting(now_ns, slot, to.0);
+        }
+        Ok(())
+    }
+
+    /// Picks the next task of a CPU and makes it current. A CPU that would idle first looks for a
+    /// waiting task elsewhere.
+    ///
+    /// # Errors
+    /// If the CPU does not exist.
+    #[inline]
+    pub fn schedule(&mut self, now_ns: u64, cpu: CpuId) -> Result<Switch, Error> {
+        let now_ns = self.advance(now_ns);
+        self.check_cpu(cpu)?;
+        let (next, rule) = self.pick(now_ns, cpu.0);
+        Ok(self.switch_to(now_ns, cpu.0, next, rule))
+    }
+
+    /// Makes this task (or none) current, whatever the core would pick: for hosts that report what
+    /// another scheduler did.
+    ///
+    /// # Errors
+    /// If the CPU does not exist, or the task is not waiting there and not current.
+    pub fn schedule_to(
+        &mut self,
+        now_ns: u64,
+        cpu: CpuId,
+        next: Option<TaskId>,
+    ) -> Result<Switch, Error> {
+        let now_ns = self.advance(now_ns);
+        self.check_cpu(cpu)?;
+        let next = match next {
+            None => None,
+            Some(task) => {
+                let slot = self.tasks.find(task)?;
+                let found = &self.tasks.slots[slot as usize];
+                if found.cpu != cpu.0 || found.state != State::Runnable || !self.queued(slot) {
+                    return Err(Error::NotWaiting(task));
+                }
+                Some(slot)
+            }
+        };
+        Ok(self.switch_to(now_ns, cpu.0, next, Rule::Host))
+    }
+
+    /// What [`schedule`](Self::schedule) would pick, changing nothing. Works on a copy: meant for
+    /// comparing decisions, not for the hot path.
+    ///
+    /// # Errors
+    /// If the CPU does not exist.
+    pub fn would_pick(&self, now_ns: u64, cpu: CpuId) -> Result<(Option<TaskId>, Rule), Error> {
+        self.check_cpu(cpu)?;
+        let mut copy = self.clone();
+        let now_ns = copy.advance(now_ns);
+        let (next, rule) = copy.pick(now_ns, cpu.0);
+        Ok((next.map(|slot| self.tasks.id(slot)), rule))
+    }
+
+    #[inline]
+    fn advance(&mut self, now_ns: u64) -> u64 {
+        self.now_ns = self.now_ns.max(now_ns);
+        self.now_ns
+    }
+
+    #[inline]
+    fn nr_cpus(&self) -> u32 {
+        self.cpus.len() as u32
+    }
+
+    #[inline]
+    fn check_cpu(&self, cpu: CpuId) -> Result<(), Error> {
+        if cpu.index() < self.cpus.len() { Ok(()) } else { Err(Error::NoSuchCpu(cpu)) }
+    }
+
+    /// The task that runs on `cpu` and has neither blocked nor ended since the last switch.
+    #[inline]
+    fn running(&self, cpu: CpuId) -> Result<u32, Error> {
+        self.check_cpu(cpu)?;
+        self.cpus[cpu.index()]
+            .current
+            .filter(|slot| self.tasks.slots[*slot as usize].state == State::Runnable)
+            .ok_or(Error::CpuIdle(cpu))
+    }
+
+    fn new_entity(&self, attr: &Attr) -> Entity {
+        let mut entity = Entity::new(Load::of(attr.policy, attr.nice), &self.params);
+        self.apply_fair_attr(&mut entity, attr);
+        entity
+    }
+
+    /// Policy and slice of a fair task, onto its entity.
+    fn apply_fair_attr(&self, entity: &mut Entity, attr: &Attr) {
+        entity.idle = matches!(attr.policy, Policy::Idle);
+        entity.batch = matches!(attr.policy, Policy::Batch);
+        if let Algorithm::Eevdf(eevdf) = &self.params.algorithm
+            && eevdf.rules.custom_slice
+        {
+            let own = attr.slice_ns.filter(|slice| *slice > 0 && !entity.idle);
+            entity.custom_slice = own.is_some();
+            entity.slice = match own {
+                Some(slice) => slice.clamp(SLICE_NS_MIN, SLICE_NS_MAX),
+                None => eevdf.base_slice_ns,
+            };
+        }
+    }
+
+    /// The wake flags' share in CFS: a sleeper that changes CPU leaves its old queue's clock.
+    fn detach_sleeper(&mut self, from: u32, slot: u32) {
+        if let Algorithm::Cfs(_) = self.params.algorithm {
+            self.cpus[from as usize].fair.cfs_detach_sleeper(&mut self.entities[slot as usize]);
+        }
+    }
+
+    fn fork_into(&mut self, now_ns: u64, slot: u32, parent_cpu: u32) {
+        if let Algorithm::Cfs(cfs) = self.params.algorithm {
+            let rq = &mut self.cpus[parent_cpu as usize];
+            rq.fair.cfs_fork(&self.params, &cfs, &mut self.entities, slot, now_ns);
+            self.take_fair_resched(parent_cpu);
+        }
+    }
+
+    fn push_migrated(&mut self, slot: u32, from: u32, to: u32) {
+        let task = self.tasks.id(slot);
+        self.outputs.push_back(Output::Migrated { task, from: CpuId(from), to: CpuId(to) });
+    }
+}
+
+/// Shortest and longest slice a task may ask for (C.6).
+pub(crate) const SLICE_NS_MIN: u64 = 100_000;
+pub(crate) const SLICE_NS_MAX: u64 = 100_000_000;
+
+/// classes.md A.4, step 2.
+fn reset_on_fork(mut attr: Attr) -> Attr {
+    if matches!(attr.policy, Policy::Fifo(_) | Policy::Rr(_)) {
+        attr.policy = Policy::Normal;
+        attr.nice = Nice::default();
+    } else if attr.nice < Nice::default() {
+        attr.nice = Nice::default();
+    }
+    attr.slice_ns = None;
+    attr.reset_on_fork = false;
+    attr
+}

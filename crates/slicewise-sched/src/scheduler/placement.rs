@@ -1,0 +1,242 @@
+//! Which CPU: on fork, on wakeup, and for a CPU about to idle.
+//!
+//! These are the *simple* rules: an idle CPU if an allowed one exists, else where the task last
+//! ran; an idle CPU takes a waiting task from the CPU with the most; real-time tasks go where the
+//! least important work runs. The kernel's full rules (wake affinity, domains, load, NUMA; fair.md
+//! G) will answer the same five questions here: [`Scheduler::select_fork_cpu`],
+//! [`Scheduler::select_wake_cpu`], [`Scheduler::pull_before_pick`], [`Scheduler::pull_newidle`],
+//! [`Scheduler::push_rt`]. Nothing else in the crate chooses a CPU.
+
+use super::Scheduler;
+use crate::fair::{Dequeue, Enqueue};
+use crate::{Attr, Class, CpuId, CpuSet, Error};
+
+/// Idle CPUs, a bit each.
+#[derive(Clone, Debug)]
+pub(super) struct IdleCpus {
+    words: Vec<u64>,
+}
+
+impl IdleCpus {
+    pub(super) fn all(cpus: u32) -> Self {
+        let mut words = vec![u64::MAX; cpus.div_ceil(64) as usize];
+        if let Some(last) = words.last_mut()
+            && !cpus.is_multiple_of(64)
+        {
+            *last = (1 << (cpus % 64)) - 1;
+        }
+        Self { words }
+    }
+
+    #[inline]
+    pub(super) fn set(&mut self, cpu: u32, idle: bool) {
+        let (word, bit) = ((cpu / 64) as usize, cpu % 64);
+        self.words[word] = self.words[word] & !(1 << bit) | u64::from(idle) << bit;
+    }
+
+    #[inline]
+    fn contains(&self, cpu: u32) -> bool {
+        self.words[(cpu / 64) as usize] >> (cpu % 64) & 1 == 1
+    }
+
+    /// The first idle allowed CPU from `from` on, going round.
+    #[inline]
+    fn first_from(&self, from: u32, allowed: &CpuSet) -> Option<u32> {
+        let words = self.words.len();
+        let start = (from / 64) as usize;
+        for step in 0..=words {
+            let word = (start + step) % words;
+            let mut bits = self.words[word] & allowed.word(word);
+            if step == 0 {
+                bits &= u64::MAX << (from % 64);
+            }
+            if bits != 0 {
+                return Some(word as u32 * 64 + bits.trailing_zeros());
+            }
+        }
+        None
+    }
+}
+
+impl Scheduler {
+    /// Where a new task starts.
+    pub(super) fn select_fork_cpu(
+        &self,
+        attr: &Attr,
+        allowed: &CpuSet,
+        parent_cpu: u32,
+    ) -> Result<u32, Error> {
+        if allowed.first_within(self.nr_cpus()).is_none() {
+            return Err(Error::NoAllowedCpu);
+        }
+        if attr.policy.class() == Class::Fair
+            && let Some(idle) = self.idle.first_from(parent_cpu, allowed)
+        {
+            return Ok(idle);
+        }
+        self.least_loaded(parent_cpu, allowed).ok_or(Error::NoAllowedCpu)
+    }
+
+    /// Where a sleeper wakes up.
+    #[inline]
+    pub(super) fn select_wake_cpu(&self, slot: u32, prev_cpu: u32, _waker_cpu: u32) -> u32 {
+        let task = &self.tasks.slots[slot as usize];
+        let prev_allowed = task.affinity.contains(CpuId(prev_cpu));
+        if task.attr.policy.class() == Class::Rt {
+            return self.select_wake_cpu_rt(slot, prev_cpu, prev_allowed);
+        }
+        if prev_allowed && self.idle.contains(prev_cpu) {
+            return prev_cpu;
+        }
+        match self.idle.first_from(prev_cpu, &task.affinity) {
+            Some(idle) => idle,
+            None if prev_allowed => prev_cpu,
+            None => self.least_loaded(prev_cpu, &task.affinity).unwrap_or(prev_cpu),
+        }
+    }
+
+    /// classes.md B.5: stay unless something at least as important runs there.
+    fn select_wake_cpu_rt(&self, slot: u32, prev_cpu: u32, prev_allowed: bool) -> u32 {
+        let prio = self.rt_level(slot);
+        let rq = &self.cpus[prev_cpu as usize];
+        let blocked = rq.current.is_some_and(|current| {
+            let class = self.tasks.slots[current as usize].attr.policy.class();
+            class < Class::Rt || class == Class::Rt && self.rt_level(current) <= prio
+        });
+        if prev_allowed && !blocked {
+            return prev_cpu;
+        }
+        match self.find_lowest_rt(slot, prev_cpu) {
+            Some(cpu) => cpu,
+            None if prev_allowed => prev_cpu,
+            None => {
+                let allowed = &self.tasks.slots[slot as usize].affinity;
+                self.least_loaded(prev_cpu, allowed).unwrap_or(prev_cpu)
+            }
+        }
+    }
+
+    fn rt_level(&self, slot: u32) -> u8 {
+        let attr = &self.tasks.slots[slot as usize].attr;
+        attr.policy.kernel_prio(attr.nice).clamp(0, 99) as u8
+    }
+
+    /// The other allowed CPU whose best real-time work is the least important, and less important
+    /// than this task (classes.md B.5, cpupri; the first such CPU).
+    pub(super) fn find_lowest_rt(&self, slot: u32, cpu: u32) -> Option<u32> {
+        let allowed = &self.tasks.slots[slot as usize].affinity;
+        let prio = self.rt_level(slot);
+        let mut lowest: Option<(u8, u32)> = None;
+        for other in (0..self.nr_cpus()).filter(|other| *other != cpu) {
+            let rq = &self.cpus[other as usize];
+            let level = if rq.stop.is_empty() { rq.rt.best().unwrap_or(100) } else { 0 };
+            let better = lowest.is_none_or(|(best, _)| level > best);
+            if level > prio && better && allowed.contains(CpuId(other)) {
+                lowest = Some((level, other));
+            }
+        }
+        lowest.map(|(_, other)| other)
+    }
+
+    /// The allowed CPU with the fewest runnable tasks; the first from `from` on among equals.
+    fn least_loaded(&self, from: u32, allowed: &CpuSet) -> Option<u32> {
+        let cpus = self.nr_cpus();
+        (0..cpus)
+            .map(|step| (from + step) % cpus)
+            .filter(|cpu| allowed.contains(CpuId(*cpu)))
+            .min_by_key(|cpu| self.cpus[*cpu as usize].nr_runnable())
+    }
+
+    /// Where a task goes that may not stay where it is.
+    pub(super) fn fallback_cpu(&self, slot: u32) -> Option<u32> {
+        let task = &self.tasks.slots[slot as usize];
+        self.idle
+            .first_from(task.cpu, &task.affinity)
+            .or_else(|| self.least_loaded(task.cpu, &task.affinity))
+    }
+
+    /// A CPU whose best real-time work is less important than what another keeps waiting takes
+    /// that over (classes.md B.6, pull).
+    pub(super) fn pull_before_pick(&mut self, now_ns: u64, cpu: u32) {
+        if self.nr_rt_waiting == 0 || self.nr_cpus() == 1 {
+            return;
+        }
+        let ours = self.cpus[cpu as usize].rt.best().unwrap_or(100);
+        let mut found: Option<(u8, u32)> = None;
+        for other in (0..self.nr_cpus()).filter(|other| *other != cpu) {
+            let rq = &self.cpus[other as usize];
+            let waiting = rq.rt.iter(&self.tasks.slots).find(|slot| {
+                rq.current != Some(*slot)
+                    && self.tasks.slots[*slot as usize].affinity.contains(CpuId(cpu))
+            });
+            let Some(slot) = waiting else { continue };
+            let level = self.rt_level(slot);
+            let about_to_run = rq.rt.first() == Some(slot) && rq.stop.is_empty();
+            if level < ours && !about_to_run && found.is_none_or(|(best, _)| level < best) {
+                found = Some((level, slot));
+            }
+        }
+        if let Some((_, slot)) = found {
+            self.take_over(now_ns, slot, cpu);
+        }
+    }
+
+    /// A CPU about to idle takes one waiting fair task from the CPU with the most.
+    #[inline]
+    pub(super) fn pull_newidle(&mut self, now_ns: u64, cpu: u32) -> bool {
+        let mut busiest: Option<(u32, u32)> = None;
+        for (other, rq) in self.cpus.iter().enumerate() {
+            let other = other as u32;
+            let waiting = rq.fair.nr_runnable;
+            let enough = if rq.current.is_some() { 2 } else { 1 };
+            if other != cpu
+                && rq.nr_runnable() >= enough
+                && waiting > 0
+                && busiest.is_none_or(|(most, _)| waiting > most)
+                && self.waiting_for(other, cpu).is_some()
+            {
+                busiest = Some((waiting, other));
+            }
+        }
+        let Some((_, from)) = busiest else { return false };
+        let Some(slot) = self.waiting_for(from, cpu) else { return false };
+        self.take_over(now_ns, slot, cpu);
+        true
+    }
+
+    /// The first waiting fair task of `from` that is awake and may run on `cpu`.
+    fn waiting_for(&self, from: u32, cpu: u32) -> Option<u32> {
+        self.cpus[from as usize].fair.waiting().find(|slot| {
+            !self.entities[*slot as usize].delayed
+                && self.tasks.slots[*slot as usize].affinity.contains(CpuId(cpu))
+        })
+    }
+
+    /// Moves a waiting task here without asking for a reschedule: one is under way.
+    fn take_over(&mut self, now_ns: u64, slot: u32, to: u32) {
+        let from = self.tasks.slots[slot as usize].cpu;
+        self.deactivate(now_ns, from, slot, Dequeue::Move);
+        self.tasks.slots[slot as usize].cpu = to;
+        self.push_migrated(slot, from, to);
+        self.activate(now_ns, to, slot, Enqueue::Migrated);
+    }
+
+    /// After a switch to a real-time task: those it keeps waiting go where less important work
+    /// runs (classes.md B.6, push).
+    #[inline]
+    pub(super) fn push_rt(&mut self, now_ns: u64, cpu: u32) {
+        if self.cpus[cpu as usize].rt.nr_queued < 2 || self.nr_cpus() == 1 {
+            return;
+        }
+        loop {
+            let rq = &self.cpus[cpu as usize];
+            let target = rq
+                .rt
+                .iter(&self.tasks.slots)
+                .filter(|slot| rq.current != Some(*slot))
+                .find_map(|slot| self.find_lowest_rt(slot, cpu).map(|to| (slot, to)));
+            let Some((slot, to)) = target else { return };
+            self.move_waiting(now_ns, slot, to);
+        }
+    }
+}
