@@ -13,8 +13,8 @@ pub enum Preemption {
     /// At once.
     #[default]
     Full,
-    /// Lazy requests (fair class) at the end of the system call or the next tick but one at the
-    /// latest; others at once.
+    /// Lazy requests (fair class) at the end of the system call or at the next tick, whichever comes
+    /// first; others at once.
     Lazy,
 }
 
@@ -27,6 +27,16 @@ pub struct Costs {
     pub wakeup_ns: u64,
     /// Of a scheduler tick.
     pub tick_ns: u64,
+}
+
+impl Default for Costs {
+    /// Round figures of the right size for a server, not measurements of yours: 1.5 us for a
+    /// switch, 1 us for a wakeup, 1 us for a tick. `perf bench sched pipe` on one CPU, whose
+    /// operation is two switches, two wakeups and four system calls, took 7.7 us on the 2 CPU
+    /// virtual machine this was written on: 2 · (1.5 + 1.0) us and four calls of 0.7 us.
+    fn default() -> Self {
+        Self { context_switch_ns: 1_500, wakeup_ns: 1_000, tick_ns: 1_000 }
+    }
 }
 
 /// What the machine is like.

@@ -1,12 +1,32 @@
 //! A deterministic simulated machine that drives the scheduler core.
+//!
+//! A [`Workload`] of programs runs on a [`Machine`] as a [`MachineConfig`] describes it; all that
+//! happens goes to a [`Sink`](slicewise_trace::Sink). Nothing depends on anything but these inputs
+//! and the seed.
 
+mod compile;
 mod config;
+mod device;
 mod dist;
+mod error;
+mod event_queue;
+mod interp;
+mod interrupt;
+mod lifecycle;
+mod machine;
 mod program;
+mod requests;
+mod rng;
+mod summary;
+mod sync;
+mod task;
 
 pub use config::{Costs, MachineConfig, Preemption};
 pub use dist::{Dist, EmpiricalBin};
+pub use error::{Holder, RunError, SetupError, Waiting, WaitsFor};
+pub use machine::{Machine, TASKS_MAX};
 pub use program::{
     Barrier, Device, Mode, Op, OpIndex, Origin, Program, ProgramId, Queue, TaskSpec, TimerMode,
     Workload,
 };
+pub use summary::{CpuSummary, End, QueueSummary, RunSummary};

@@ -32,6 +32,9 @@ pub struct Workload {
     pub devices: Vec<Device>,
     /// Request queues, by index.
     pub queues: Vec<Queue>,
+    /// When nothing can ever happen again, but tasks still wait, the run just ends
+    /// ([`End::Stuck`](crate::End::Stuck)) instead of failing.
+    pub stuck_is_end: bool,
 }
 
 /// A sequence of operations.
@@ -150,7 +153,8 @@ pub enum Op {
         /// How long.
         duration: Dist,
     },
-    /// Sleep until the next expiry of a periodic timer, whose first use sets its phase.
+    /// Sleep until the next expiry of a periodic timer. Its first expiry is one period after the
+    /// task that uses it first began its program.
     Timer {
         /// Which, in [`Workload::timers`].
         timer: u32,

@@ -1,1 +1,25 @@
 //! Analyses of the event stream and their renderings.
+//!
+//! [`Metrics`] listens to a stream and makes a [`RunReport`], the figures of one run as plain
+//! values. [`render_run`] shows it to people, [`CompareReport`] and [`render_compare`] put several
+//! side by side, [`ExplainReport`] and [`render_explain`] say why the scheduler picked a task. All
+//! reports can be serialised; their field names are a contract.
+
+mod compare;
+mod explain;
+mod histogram;
+mod metrics;
+mod report;
+mod table;
+mod text;
+
+pub use compare::{Better, CompareReport, ComparedTask, Comparison, Unit, Value, render_compare};
+pub use explain::{ExplainReport, ExplainedCandidate, ExplainedFair, render_explain};
+pub use histogram::{Histogram, Log2Histogram};
+pub use metrics::{Metrics, RunInfo};
+pub use report::{
+    CpuReport, DelayReport, DeviceReport, QueueReport, RunReport, RunqlatRow, SwitchReport,
+    TaskReport,
+};
+pub use table::{render_run, render_runqlat};
+pub use text::Style;

@@ -68,7 +68,7 @@ impl Left {
 /// One loop of one phase, as rt-app's log has it. All times in ns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LoopRecord {
-    /// Number of the thread's program among its instances, as rt-app prints it in column `idx`.
+    /// Number of the thread in the whole workload, as rt-app prints it in column `idx`.
     pub index: u32,
     /// Amount of work asked for by `run` events (not `runtime`).
     pub work_ns: u64,

@@ -6,5 +6,11 @@
 //! know of each other.
 
 mod event;
+mod hash;
+mod perfetto;
+mod rtapp_log;
 
 pub use event::{Event, Left, LoopRecord, Sink, Slot, TaskInfo};
+pub use hash::TraceHash;
+pub use perfetto::PerfettoWriter;
+pub use rtapp_log::RtAppLogs;

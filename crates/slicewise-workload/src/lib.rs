@@ -1,1 +1,195 @@
-//! Workload formats.
+//! Workload formats: Slicewise scenarios (TOML) and rt-app JSON.
+//!
+//! [`load`] turns a text into a [`Loaded`]: a checked [`Workload`] and the [`Settings`] the file
+//! asks for. It does no IO, prints nothing and never panics; what is wrong comes back as
+//! [`Diagnostic`]s with byte ranges, several at once. [`load_file`] reads a file first.
+//!
+//! ```
+//! use slicewise_workload::{Format, load};
+//!
+//! let loaded = load("[[task]]\nname = \"burn\"\nhog = true\n", Format::Auto).unwrap();
+//! assert_eq!(loaded.workload.tasks[0].name, "burn");
+//!
+//! let errors = load("[[task]]\nname = \"burn\"\nnicee = 5\nhog = true\n", Format::Auto).unwrap_err();
+//! assert_eq!(errors[0].message, "unknown key `nicee` in a task");
+//! assert_eq!(errors[0].help.as_deref(), Some("did you mean `nice`?"));
+//! ```
+
+mod checks;
+mod diagnostic;
+mod draft;
+mod file;
+mod machine_check;
+mod rtapp;
+mod scenario;
+mod set;
+mod settings;
+mod units;
+
+use slicewise_machine::Workload;
+
+pub use diagnostic::{Diagnostic, LineCol, Severity, line_col};
+pub use draft::{Group, OPS_MAX, TASKS_MAX};
+pub use file::{FILE_BYTES_MAX, LoadFileError, ReadError, load_file, read_text};
+pub use machine_check::check_against_machine;
+pub use rtapp::{IO_NS_PER_KIB, MEM_NS_PER_KIB, NULL_WRITE_NS};
+pub use scenario::schema_json;
+pub use set::{apply_set, set_keys};
+pub use settings::{CostOverrides, Settings};
+
+/// What a text is written in.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Format {
+    /// Told from the text, or by [`load_file`] from the file's extension.
+    #[default]
+    Auto,
+    /// A Slicewise scenario, TOML.
+    Scenario,
+    /// rt-app JSON.
+    RtApp,
+}
+
+impl Format {
+    /// The format of a file with this name, [`Format::Auto`] if the name does not tell.
+    pub fn of_path(path: &std::path::Path) -> Self {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("toml") => Self::Scenario,
+            Some("json" | "jsonc") => Self::RtApp,
+            _ => Self::Auto,
+        }
+    }
+
+    fn of_text(text: &str) -> Self {
+        match text.trim_start_matches('\u{feff}').trim_start().as_bytes().first() {
+            Some(b'{' | b'/') => Self::RtApp,
+            _ => Self::Scenario,
+        }
+    }
+}
+
+/// A workload that was read and checked.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What the machine runs.
+    pub workload: Workload,
+    /// What the file says about the machine.
+    pub settings: Settings,
+    /// What may not be as its author meant.
+    pub warnings: Vec<Diagnostic>,
+    /// The format it was in, never [`Format::Auto`].
+    pub format: Format,
+    /// The scenario's title.
+    pub title: Option<String>,
+    /// The question the scenario answers.
+    pub question: Option<String>,
+    /// The tasks by their descriptions in the file.
+    pub groups: Vec<Group>,
+    /// The text it was read from; all byte ranges point into it.
+    pub source: String,
+    /// CPU sets that programs ask for on the way, and where.
+    affinities: Vec<Affinity>,
+    /// Slices that programs ask for on the way, and where.
+    slices: Vec<std::ops::Range<usize>>,
+    /// Where the file says which features to flip.
+    features_span: std::ops::Range<usize>,
+}
+
+/// A CPU set a program asks for, and where.
+type Affinity = (slicewise_sched::CpuSet, std::ops::Range<usize>);
+
+/// More punctuation than this and the syntax tree alone would take gigabytes.
+const TOKENS_MAX: usize = 4_000_000;
+
+/// Reads a workload.
+///
+/// # Errors
+/// Everything wrong with the text, in its order, warnings included.
+pub fn load(text: &str, format: Format) -> Result<Loaded, Vec<Diagnostic>> {
+    let format = if format == Format::Auto { Format::of_text(text) } else { format };
+    let mut sink = diagnostic::Sink::default();
+    if text.len() as u64 > FILE_BYTES_MAX {
+        let message = format!("the text has {} bytes", text.len());
+        sink.error_help(0..0, message, format!("{FILE_BYTES_MAX} bytes are the most there can be"));
+        return Err(sink.finish(text));
+    }
+    let is_punctuation =
+        |b: &u8| matches!(b, b'[' | b']' | b'{' | b'}' | b',' | b'=' | b':' | b'\n' | b'.' | b'#');
+    if text.as_bytes().iter().filter(|byte| is_punctuation(byte)).count() > TOKENS_MAX {
+        let help = format!("a workload has {TOKENS_MAX} keys, values and lines at most");
+        sink.error_help(0..0, "the text has too many parts", help);
+        return Err(sink.finish(text));
+    }
+    let parts = match format {
+        Format::RtApp => rtapp::read(text, &mut sink),
+        Format::Scenario | Format::Auto => scenario::read(text, &mut sink),
+    };
+    match parts {
+        Some(parts) if !sink.has_errors() => Ok(finish(parts, format, text, sink)),
+        _ => {
+            if !sink.has_errors() {
+                sink.error(0..0, "the text holds no workload");
+            }
+            Err(sink.finish(text))
+        }
+    }
+}
+
+/// What a format's reader hands back.
+struct Parts {
+    workload: Workload,
+    settings: Settings,
+    title: Option<String>,
+    question: Option<String>,
+    groups: Vec<Group>,
+    affinities: Vec<Affinity>,
+    slices: Vec<std::ops::Range<usize>>,
+    features_span: std::ops::Range<usize>,
+}
+
+fn finish(parts: Parts, format: Format, text: &str, sink: diagnostic::Sink) -> Loaded {
+    Loaded {
+        workload: parts.workload,
+        settings: parts.settings,
+        warnings: sink.finish(text),
+        format,
+        title: parts.title,
+        question: parts.question,
+        groups: parts.groups,
+        source: text.to_owned(),
+        affinities: parts.affinities,
+        slices: parts.slices,
+        features_span: parts.features_span,
+    }
+}
+
+/// The CPU sets and slices that programs ask for on the way.
+fn requests(drafts: &[draft::Draft]) -> (Vec<Affinity>, Vec<std::ops::Range<usize>>) {
+    let (mut affinities, mut slices) = (Vec::new(), Vec::new());
+    for code in drafts.iter().map(|draft| &draft.code) {
+        for (op, span) in code.ops.iter().zip(&code.spans) {
+            match op {
+                slicewise_machine::Op::SetAffinity(set) => {
+                    affinities.push((set.clone(), span.start..span.end));
+                }
+                slicewise_machine::Op::SetAttr(attr) if attr.slice_ns.is_some() => {
+                    slices.push(span.start..span.end);
+                }
+                _ => {}
+            }
+        }
+    }
+    (affinities, slices)
+}
+
+/// Reads a duration as scenario files write it (`10ms`, `1.5us`, `2s`), in ns.
+///
+/// ```
+/// assert_eq!(slicewise_workload::parse_duration_ns("12.345ms"), Ok(12_345_000));
+/// assert!(slicewise_workload::parse_duration_ns("12").unwrap_err().contains("unit"));
+/// ```
+///
+/// # Errors
+/// Says what is wrong and what to write.
+pub fn parse_duration_ns(text: &str) -> Result<u64, String> {
+    units::parse_duration(text).map_err(|bad| format!("{}; {}", bad.message, bad.help))
+}

@@ -1,2 +1,42 @@
 //! The `slicewise` command.
-fn main() {}
+//!
+//! Reads workloads, runs them on the simulated machine, and shows the reports. Everything it knows
+//! about scheduling, formats and figures is in the libraries; here are only the command line, the
+//! files and the terminal.
+
+mod args;
+mod commands;
+mod failure;
+mod output;
+mod prepare;
+mod simulate;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are answers, not errors; clap knows which is which.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let outcome = match &args.command {
+        args::Command::Run(run) => commands::run(run),
+        args::Command::Compare(compare) => commands::compare(compare),
+        args::Command::Explain(explain) => commands::explain(explain),
+        args::Command::Kernels(kernels) => commands::kernels(kernels),
+        args::Command::Schema => output::print(&slicewise_workload::schema_json()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report();
+            ExitCode::from(2)
+        }
+    }
+}

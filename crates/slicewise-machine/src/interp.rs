@@ -1,0 +1,318 @@
+//! The interpreter: what each step of a program does.
+
+use slicewise_sched::CpuId;
+use slicewise_trace::{Event, Left, LoopRecord, Sink, Slot};
+
+use crate::compile::{Draw, FOREVER, Step};
+use crate::error::Done;
+use crate::machine::Machine;
+use crate::task::{Span, Then};
+
+/// Steps of all tasks at one moment from which on those of each task are counted.
+const SUSPICIOUS_STEPS: u64 = 1_000_000;
+/// Steps of one task at one moment that count as endless.
+const ENDLESS_STEPS: u32 = 1_000_000;
+
+impl<S: Sink> Machine<S> {
+    /// The time the task needed is spent: goes on to whatever comes next.
+    #[inline]
+    pub(crate) fn step(&mut self, cpu: u32, task: u32) -> Done {
+        self.count_step(task)?;
+        let state = &mut self.tasks[task as usize];
+        state.span = Span::Work;
+        state.left = 0;
+        match state.then {
+            Then::Fetch => self.fetch(cpu, task),
+            Then::Begin => {
+                state.then = Then::Fetch;
+                self.details[task as usize].first_ns = self.now;
+                self.fetch(cpu, task)
+            }
+            Then::EndRun => {
+                let detail = &mut self.details[task as usize];
+                detail.log.run_ns += self.now - detail.run_started_ns;
+                let was_kernel = core::mem::replace(&mut state.kernel, false);
+                state.then = Then::Fetch;
+                // A request to reschedule may have waited for the end of the system call.
+                if was_kernel { Ok(()) } else { self.fetch(cpu, task) }
+            }
+            Then::EndCall => {
+                self.end_call(task);
+                Ok(())
+            }
+            Then::Wake => self.wake_next(task),
+            Then::SleepOnCondition => {
+                state.then = Then::Reacquire;
+                if core::mem::replace(&mut state.woken_early, false) {
+                    return Ok(());
+                }
+                self.block(cpu, task)
+            }
+            Then::Reacquire => {
+                state.then = Then::EndCall;
+                let mutex = state.argument;
+                self.lock(cpu, task, mutex)
+            }
+            Then::Fork => {
+                state.then = Then::EndCall;
+                let spec = state.argument;
+                self.fork(task, spec)
+            }
+            Then::AfterTimer => {
+                state.then = Then::Fetch;
+                let detail = &mut self.details[task as usize];
+                detail.log.wakeup_latency_ns += self.now - detail.expiry_ns;
+                self.fetch(cpu, task)
+            }
+        }
+    }
+
+    #[inline]
+    fn end_call(&mut self, task: u32) {
+        let state = &mut self.tasks[task as usize];
+        state.kernel = false;
+        state.then = Then::Fetch;
+    }
+
+    #[inline]
+    fn count_step(&mut self, task: u32) -> Done {
+        self.instant_steps += 1;
+        if self.instant_steps > SUSPICIOUS_STEPS { self.check_progress(task) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn check_progress(&mut self, task: u32) -> Done {
+        let detail = &mut self.details[task as usize];
+        if detail.idle_steps_at != self.now {
+            (detail.idle_steps_at, detail.idle_steps) = (self.now, 0);
+        }
+        detail.idle_steps += 1;
+        if detail.idle_steps > ENDLESS_STEPS || self.instant_steps > self.instant_limit() {
+            return Err(self.no_progress(task));
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn draw(&mut self, task: u32, draw: Draw) -> u64 {
+        match draw {
+            Draw::Constant(ns) => ns,
+            Draw::Random(dist) => {
+                self.code.dists[dist as usize].sample(&mut self.details[task as usize].rng)
+            }
+        }
+    }
+
+    /// Executes the program up to a step that takes time or concerns others.
+    #[inline]
+    fn fetch(&mut self, cpu: u32, task: u32) -> Done {
+        loop {
+            let state = &mut self.tasks[task as usize];
+            let step = self.code.steps[state.pc as usize];
+            state.pc += 1;
+            match step {
+                Step::Run { work, kernel } => {
+                    self.run_step(task, work, kernel);
+                    return Ok(());
+                }
+                Step::Sleep { duration } => return self.sleep(cpu, task, duration),
+                Step::Timer { timer, absolute, period_ns } => {
+                    return self.timer(cpu, task, timer, absolute, period_ns);
+                }
+                Step::LoopBegin { count, end } => self.begin_loop(task, count, end),
+                Step::LoopEnd { begin } => self.end_loop(task, begin),
+                Step::LogBegin => self.begin_log(task),
+                Step::LogEnd { cumulative_slack } => self.end_log(task, cumulative_slack),
+                other => return self.other_step(cpu, task, other),
+            }
+            self.count_step(task)?;
+        }
+    }
+
+    fn other_step(&mut self, cpu: u32, task: u32, step: Step) -> Done {
+        let state = &mut self.tasks[task as usize];
+        match step {
+            Step::RunUntil { elapsed } => self.run_until_step(task, elapsed),
+            Step::RunForever => state.span = Span::Forever,
+            Step::Lock(mutex) => return self.lock(cpu, task, mutex),
+            Step::Unlock(mutex) => {
+                self.check_held(task, mutex, "unlocks")?;
+                self.unlock(task, mutex, Then::EndCall);
+            }
+            Step::Wait { condition, mutex } => {
+                self.check_held(task, mutex, "waits with")?;
+                self.join(self.map.conditions + condition, task);
+                self.tasks[task as usize].argument = mutex;
+                self.unlock(task, mutex, Then::SleepOnCondition);
+            }
+            Step::Signal(condition) => {
+                let queue = self.map.conditions + condition;
+                let count = self.waits[queue as usize].length.min(1);
+                self.begin_wakes(task, queue, count, Then::EndCall);
+            }
+            Step::Broadcast(condition) => self.wake_all(task, self.map.conditions + condition),
+            Step::Barrier(barrier) => return self.arrive(cpu, task, barrier),
+            Step::Suspend => {
+                self.join(self.map.suspended + self.tasks[task as usize].spec, task);
+                return self.block(cpu, task);
+            }
+            Step::Resume(spec) => self.wake_all(task, self.map.suspended + spec),
+            Step::Yield => return self.yield_now(cpu),
+            Step::Fork(spec) => {
+                state.kernel = true;
+                (state.left, state.then, state.argument) = (self.costs.wakeup_ns, Then::Fork, spec);
+            }
+            Step::Receive(queue) => return self.receive(cpu, task, queue),
+            Step::Serve => return self.serve(task),
+            Step::Reply => return self.reply(task),
+            Step::Submit { device, work } => {
+                let work_ns = self.draw(task, work);
+                return self.submit(cpu, task, device, work_ns);
+            }
+            Step::Synchronize(device) => return self.synchronize(cpu, task, device),
+            Step::SetAttr(attr) => return self.set_attr(task, attr),
+            Step::SetAffinity(affinity) => return self.set_affinity(task, affinity),
+            Step::Exit => return self.exit(cpu, task),
+            // All others are done in `fetch`.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn run_step(&mut self, task: u32, work: Draw, kernel: bool) {
+        let work_ns = self.draw(task, work);
+        let detail = &mut self.details[task as usize];
+        detail.log.work_ns = detail.log.work_ns.saturating_add(work_ns);
+        detail.log.configured_run_ns = detail.log.configured_run_ns.saturating_add(work_ns);
+        detail.run_started_ns = self.now;
+        let state = &mut self.tasks[task as usize];
+        (state.left, state.then, state.kernel) = (work_ns, Then::EndRun, kernel);
+    }
+
+    fn run_until_step(&mut self, task: u32, elapsed: Draw) {
+        let elapsed_ns = self.draw(task, elapsed);
+        let detail = &mut self.details[task as usize];
+        detail.log.configured_run_ns = detail.log.configured_run_ns.saturating_add(elapsed_ns);
+        detail.run_started_ns = self.now;
+        let state = &mut self.tasks[task as usize];
+        state.span = Span::Until;
+        (state.left, state.then) = (self.now.saturating_add(elapsed_ns), Then::EndRun);
+    }
+
+    #[inline]
+    fn sleep(&mut self, cpu: u32, task: u32, duration: Draw) -> Done {
+        let duration_ns = self.draw(task, duration);
+        if duration_ns == 0 {
+            return Ok(());
+        }
+        let wake_ns = self.now.saturating_add(duration_ns);
+        self.events.arm(self.layout.task(task), wake_ns);
+        self.block(cpu, task)
+    }
+
+    /// A periodic timer as in rt-app: the first period begins when its task begins; who comes too
+    /// late does not sleep, and in relative mode starts a new period.
+    fn timer(&mut self, cpu: u32, task: u32, timer: u32, absolute: bool, period_ns: u64) -> Done {
+        let detail = &mut self.details[task as usize];
+        let last_ns = self.timers[timer as usize].unwrap_or(detail.first_ns);
+        let expiry_ns = last_ns.saturating_add(period_ns);
+        let slack_ns = if expiry_ns >= self.now {
+            i64::try_from(expiry_ns - self.now).unwrap_or(i64::MAX)
+        } else {
+            i64::try_from(self.now - expiry_ns).map_or(i64::MIN, |late| -late)
+        };
+        detail.log.configured_period_ns = detail.log.configured_period_ns.saturating_add(period_ns);
+        detail.log.slack_ns = slack_ns;
+        detail.slack_sum = detail.slack_sum.saturating_add(slack_ns);
+        if self.now < expiry_ns {
+            detail.expiry_ns = expiry_ns;
+            self.timers[timer as usize] = Some(expiry_ns);
+            self.tasks[task as usize].then = Then::AfterTimer;
+            self.events.arm(self.layout.task(task), expiry_ns);
+            return self.block(cpu, task);
+        }
+        // Late: this job ends here, and the next one is due already.
+        let released_ns = if absolute { expiry_ns } else { self.now };
+        self.timers[timer as usize] = Some(released_ns);
+        self.end_job(task);
+        let state = &mut self.tasks[task as usize];
+        (state.job, state.release_ns) = (true, released_ns);
+        Ok(())
+    }
+
+    fn wake_all(&mut self, task: u32, queue: u32) {
+        let count = self.waits[queue as usize].length;
+        self.begin_wakes(task, queue, count, Then::EndCall);
+    }
+
+    fn yield_now(&mut self, cpu: u32) -> Done {
+        self.sched.yield_now(self.now, CpuId(cpu)).map_err(|error| self.refused(error))?;
+        self.take_outputs();
+        self.switch(cpu, Left::Yielded)
+    }
+
+    fn set_attr(&mut self, task: u32, attr: u32) -> Done {
+        let state = &self.tasks[task as usize];
+        let (id, forked_from) = (state.id, state.forked.then_some(state.spec));
+        let attr = self.code.attrs[attr as usize];
+        self.sched.set_attr(self.now, id, attr).map_err(|error| self.refused(error))?;
+        self.take_outputs();
+        self.announce(task, forked_from);
+        self.emit(Event::Changed { task: Slot(task) });
+        Ok(())
+    }
+
+    fn set_affinity(&mut self, task: u32, affinity: u32) -> Done {
+        let id = self.tasks[task as usize].id;
+        let affinity = self.code.affinities[affinity as usize].clone();
+        let result = self.sched.set_affinity(self.now, id, affinity);
+        result.map_err(|error| self.refused(error))?;
+        self.take_outputs();
+        Ok(())
+    }
+
+    #[inline]
+    fn begin_loop(&mut self, task: u32, count: u64, end: u32) {
+        if count == 0 {
+            self.tasks[task as usize].pc = end + 1;
+        } else {
+            self.details[task as usize].loops.push(count);
+        }
+    }
+
+    #[inline]
+    fn end_loop(&mut self, task: u32, begin: u32) {
+        let loops = &mut self.details[task as usize].loops;
+        let again = match loops.last_mut() {
+            Some(left) if *left == FOREVER => true,
+            Some(left) => {
+                *left -= 1;
+                *left > 0
+            }
+            None => false,
+        };
+        if again {
+            self.tasks[task as usize].pc = begin + 1;
+        } else {
+            loops.pop();
+        }
+    }
+
+    fn begin_log(&mut self, task: u32) {
+        let index = self.workload.tasks[self.tasks[task as usize].spec as usize].index;
+        let detail = &mut self.details[task as usize];
+        detail.log = LoopRecord { index, start_ns: self.now, ..LoopRecord::default() };
+        detail.slack_sum = 0;
+    }
+
+    fn end_log(&mut self, task: u32, cumulative_slack: bool) {
+        let detail = &mut self.details[task as usize];
+        let mut record = detail.log;
+        record.end_ns = self.now;
+        if cumulative_slack {
+            record.slack_ns = detail.slack_sum;
+        }
+        self.emit(Event::Loop { task: Slot(task), record });
+    }
+}

@@ -1,0 +1,111 @@
+//! Ticks, ends of slices, and what interrupts cost.
+
+use slicewise_sched::{CpuId, Timer};
+use slicewise_trace::Sink;
+
+use crate::MachineConfig;
+use crate::error::Done;
+use crate::machine::{CPU_SLOTS, HRTICK, Machine, TICK};
+use crate::task::{Cpu, NONE, Pending};
+
+const NS_PER_S: u128 = 1_000_000_000;
+
+/// An idle CPU.
+pub(crate) fn new_cpu(config: &MachineConfig, cpu: u32) -> Cpu {
+    // A shift by whole ticks changes nothing.
+    let shift =
+        u128::from(config.tick_phase_ns) + u128::from(cpu) * u128::from(config.tick_skew_ns);
+    let hz = u128::from(config.hz);
+    let tick_base_ns = (shift - (shift * hz / NS_PER_S) * NS_PER_S / hz) as u64;
+    Cpu {
+        current: NONE,
+        pending: Pending::Nothing,
+        listed: false,
+        ready: false,
+        overhead_left: 0,
+        since_ns: 0,
+        busy_ns: 0,
+        overhead_ns: 0,
+        tick_ns: 0,
+        tick_fraction: 0,
+        tick_base_ns,
+    }
+}
+
+impl<S: Sink> Machine<S> {
+    pub(crate) fn arm_cpu_timer(&mut self, cpu: u32, which: u32, at_ns: u64) {
+        let slot = self.layout.cpu(cpu, which);
+        self.cpu_timers -= usize::from(self.events.is_armed(slot));
+        self.events.arm(slot, at_ns);
+        self.cpu_timers += usize::from(self.events.is_armed(slot));
+    }
+
+    /// The CPU has left idle: its tick goes on, on its grid.
+    pub(crate) fn start_ticking(&mut self, cpu: u32) {
+        // A tick that was armed before a short time of idleness is the right one still.
+        if self.events.is_armed(self.layout.cpu(cpu, TICK)) {
+            return;
+        }
+        let (now, hz) = (u128::from(self.now), u128::from(self.hz));
+        let state = &mut self.cpus[cpu as usize];
+        let base = u128::from(state.tick_base_ns);
+        // The first grid point base + ⌊k · 10⁹ / hz⌋ after now.
+        let k = if now < base { 0 } else { ((now - base + 1) * hz).div_ceil(NS_PER_S) };
+        let since = k * NS_PER_S;
+        state.tick_ns = (base + since / hz).min(u128::from(u64::MAX)) as u64;
+        state.tick_fraction = (since % hz) as u64;
+        let at_ns = state.tick_ns;
+        self.arm_cpu_timer(cpu, TICK, at_ns);
+    }
+
+    pub(crate) fn tick(&mut self, cpu: u32) -> Done {
+        let state = &mut self.cpus[cpu as usize];
+        if state.current == NONE {
+            // No tick on an idle CPU.
+            self.arm_cpu_timer(cpu, TICK, u64::MAX);
+            return Ok(());
+        }
+        let whole = 1_000_000_000 / self.hz;
+        state.tick_fraction += 1_000_000_000 % self.hz;
+        let carry = u64::from(state.tick_fraction >= self.hz);
+        state.tick_fraction -= carry * self.hz;
+        state.tick_ns = state.tick_ns.saturating_add(whole + carry);
+        self.events.arm((cpu * CPU_SLOTS + TICK) as usize, state.tick_ns);
+        // Promotion comes before the tick hook of the class (classes.md A.6).
+        if state.pending == Pending::Lazy {
+            state.pending = Pending::Now;
+            self.list(cpu);
+        }
+        self.interrupt_cost(cpu, self.costs.tick_ns);
+        self.sched.tick(self.now, CpuId(cpu)).map_err(|error| self.refused(error))?;
+        self.take_outputs();
+        Ok(())
+    }
+
+    pub(crate) fn hrtick(&mut self, cpu: u32) -> Done {
+        self.arm_cpu_timer(cpu, HRTICK, u64::MAX);
+        self.interrupt_cost(cpu, self.costs.tick_ns);
+        let fired = self.sched.timer_fired(self.now, CpuId(cpu), Timer::HrTick);
+        fired.map_err(|error| self.refused(error))?;
+        self.take_outputs();
+        Ok(())
+    }
+
+    /// An interrupt takes time from whoever runs on `cpu` next.
+    #[inline]
+    pub(crate) fn interrupt_cost(&mut self, cpu: u32, cost_ns: u64) {
+        if cost_ns == 0 {
+            return;
+        }
+        self.account(cpu);
+        let state = &mut self.cpus[cpu as usize];
+        state.overhead_left = state.overhead_left.saturating_add(cost_ns);
+        self.make_ready(cpu);
+    }
+
+    /// Wakes a task from an interrupt on the CPU it ran on.
+    pub(crate) fn interrupt_wake(&mut self, task: u32) -> Done {
+        self.interrupt_cost(self.tasks[task as usize].cpu, self.costs.wakeup_ns);
+        self.wake(task, None)
+    }
+}

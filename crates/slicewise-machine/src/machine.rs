@@ -1,0 +1,697 @@
+//! The machine: CPUs, time, and the loop that drives the scheduler core.
+//!
+//! Time stands still while an event is handled. What follows from it at the same moment is kept in
+//! two lists and done before the next event: CPUs the scheduler wants to choose again
+//! (`resched`), and CPUs whose task may go on (`ready`). Switching never runs a program and a
+//! program never switches another CPU's task, so nothing here calls itself.
+
+use std::collections::VecDeque;
+
+use slicewise_sched::{Attr, CpuId, Output, SchedConfig, Scheduler, Switch, TaskId, Timer, Wake};
+use slicewise_trace::{Event, Left, Sink, Slot, TaskInfo};
+
+use crate::compile::Code;
+use crate::config::{Costs, MachineConfig, Preemption};
+use crate::device::DeviceState;
+use crate::error::{Done, RunError, SetupError, Waiting};
+use crate::event_queue::{EventQueue, SLOTS_MAX};
+use crate::interrupt::new_cpu;
+use crate::program::{Origin, Workload};
+use crate::requests::QueueState;
+use crate::summary::{CpuSummary, End, RunSummary};
+use crate::sync::{Owner, QueueMap, WaitQueue};
+use crate::task::{Cpu, NONE, Pending, Span, Task, TaskDetail};
+
+/// The most tasks that may live at the same time.
+pub const TASKS_MAX: usize = 1_000_000;
+
+/// How many waiting tasks [`RunError::Stuck`] names.
+const NAMED_WAITERS: usize = 16;
+
+/// Which slot of the event queue is whose.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    pub(crate) queues: u32,
+    pub(crate) devices: u32,
+    pub(crate) starter: u32,
+    pub(crate) tasks: u32,
+}
+
+/// Event slots of a CPU: work done, tick, end of slice, and one unused.
+pub(crate) const CPU_SLOTS: u32 = 4;
+pub(crate) const TICK: u32 = 1;
+pub(crate) const HRTICK: u32 = 2;
+
+impl Layout {
+    fn new(cpus: u32, workload: &Workload) -> Self {
+        let queues = cpus * CPU_SLOTS;
+        let devices = queues + workload.queues.len() as u32;
+        let starter = devices + workload.devices.len() as u32;
+        Self { queues, devices, starter, tasks: starter + 1 }
+    }
+
+    #[inline]
+    pub(crate) fn cpu(self, cpu: u32, which: u32) -> usize {
+        (cpu * CPU_SLOTS + which) as usize
+    }
+
+    #[inline]
+    pub(crate) fn queue(self, queue: u32) -> usize {
+        (self.queues + queue) as usize
+    }
+
+    #[inline]
+    pub(crate) fn device(self, device: u32) -> usize {
+        (self.devices + device) as usize
+    }
+
+    #[inline]
+    pub(crate) fn task(self, task: u32) -> usize {
+        (self.tasks + task) as usize
+    }
+}
+
+/// Counts for the summary.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) events: u64,
+    pub(crate) switches: u64,
+    pub(crate) wakeups: u64,
+    pub(crate) spawned: u64,
+    pub(crate) exited: u64,
+    pub(crate) migrations: u64,
+}
+
+/// A simulated machine, running a workload on the scheduler core and telling a [`Sink`] all that
+/// happens. The same configuration, workload and seed give the same events.
+#[derive(Debug)]
+pub struct Machine<S: Sink> {
+    pub(crate) sched: Scheduler,
+    pub(crate) sink: S,
+    pub(crate) now: u64,
+    pub(crate) events: EventQueue,
+    pub(crate) layout: Layout,
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) details: Vec<TaskDetail>,
+    pub(crate) cpus: Vec<Cpu>,
+    pub(crate) code: Code,
+    pub(crate) workload: Workload,
+    pub(crate) waits: Vec<WaitQueue>,
+    pub(crate) map: QueueMap,
+    pub(crate) owners: Vec<Option<Owner>>,
+    pub(crate) arrived: Vec<u32>,
+    /// The last expiry of each timer.
+    pub(crate) timers: Vec<Option<u64>>,
+    pub(crate) devices: Vec<DeviceState>,
+    /// By task and device: the number of the task's last submission.
+    pub(crate) last_submission: Vec<u64>,
+    pub(crate) queues: Vec<QueueState>,
+    pub(crate) costs: Costs,
+    pub(crate) instant_steps: u64,
+    pub(crate) counts: Counts,
+    pub(crate) preemption: Preemption,
+    pub(crate) seed: u64,
+    pub(crate) hz: u64,
+    pub(crate) duration_ns: u64,
+    pub(crate) wants_values: bool,
+    /// The CPU whose program is being executed; its task is looked at when the step is over.
+    pub(crate) active: u32,
+    pub(crate) resched: VecDeque<u32>,
+    pub(crate) ready: VecDeque<u32>,
+    /// CPUs that run a task.
+    pub(crate) running: u32,
+    /// Ticks and slice ends that are armed: they never make anything happen on their own.
+    pub(crate) cpu_timers: usize,
+    pub(crate) living: usize,
+    pub(crate) next_pid: u32,
+    /// Tasks to start, the latest first.
+    pub(crate) starts: Vec<u32>,
+    /// How often each template was forked.
+    pub(crate) forks: Vec<u64>,
+    pub(crate) info: TaskInfo,
+    pub(crate) end: Option<End>,
+}
+
+impl<S: Sink> Machine<S> {
+    /// A machine at time 0, with nothing started yet.
+    ///
+    /// # Errors
+    /// If the configuration or the workload makes no sense.
+    pub fn new(config: &MachineConfig, workload: &Workload, sink: S) -> Result<Self, SetupError> {
+        let sched = Scheduler::new(&SchedConfig {
+            profile: config.profile,
+            features: config.features,
+            base_slice_ns: config.base_slice_ns,
+            cpus: config.cpus,
+            hz: config.hz,
+        })
+        .map_err(SetupError::Scheduler)?;
+        if config.tick_phase_ns >= 1_000_000_000_u64.div_ceil(u64::from(config.hz)) {
+            return Err(SetupError::TickPhase(config.tick_phase_ns));
+        }
+        check_sizes(config.cpus, workload)?;
+        let code = Code::new(workload, config.cpus)?;
+        let layout = Layout::new(config.cpus, workload);
+        let map = QueueMap::new(workload);
+        let starts = starts(workload)?;
+        let mut machine = Self {
+            sched,
+            now: 0,
+            events: EventQueue::new(layout.tasks as usize + starts.len()),
+            layout,
+            tasks: Vec::new(),
+            details: Vec::new(),
+            cpus: (0..config.cpus).map(|cpu| new_cpu(config, cpu)).collect(),
+            code,
+            waits: vec![WaitQueue::default(); map.end as usize],
+            map,
+            owners: vec![None; workload.mutexes.len()],
+            arrived: vec![0; workload.barriers.len()],
+            timers: vec![None; workload.timers.len()],
+            devices: vec![DeviceState::default(); workload.devices.len()],
+            last_submission: Vec::new(),
+            queues: (0..workload.queues.len()).map(|i| QueueState::new(config.seed, i)).collect(),
+            costs: config.costs,
+            instant_steps: 0,
+            counts: Counts::default(),
+            preemption: config.preemption,
+            seed: config.seed,
+            hz: u64::from(config.hz),
+            duration_ns: config.duration_ns,
+            wants_values: sink.wants_values(),
+            sink,
+            active: NONE,
+            resched: VecDeque::with_capacity(config.cpus as usize),
+            ready: VecDeque::with_capacity(config.cpus as usize),
+            running: 0,
+            cpu_timers: 0,
+            living: 0,
+            next_pid: 1,
+            starts,
+            forks: vec![0; workload.tasks.len()],
+            info: TaskInfo {
+                slot: Slot(0),
+                pid: 0,
+                name: String::new(),
+                attr: Attr::default(),
+                forked_from: None,
+            },
+            workload: workload.clone(),
+            end: None,
+        };
+        machine.arm_starter();
+        machine.arm_first_arrivals();
+        Ok(machine)
+    }
+
+    fn arm_first_arrivals(&mut self) {
+        for (index, state) in self.queues.iter_mut().enumerate() {
+            let queue = &self.workload.queues[index];
+            let slot = self.layout.queue(index as u32);
+            self.events.arm(slot, state.next_arrival(queue, queue.start_ns).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// Runs to the configured duration, or until all tasks have exited, whichever is first.
+    ///
+    /// # Errors
+    /// If the workload cannot go on, or the core refuses an input.
+    pub fn run(&mut self) -> Result<RunSummary, RunError> {
+        self.run_until(self.duration_ns)?;
+        self.finish();
+        Ok(self.summary())
+    }
+
+    /// Handles everything up to and including this time, but not beyond the configured duration.
+    /// False when the run is over. A caller that steps calls [`finish`](Self::finish) at the end.
+    ///
+    /// # Errors
+    /// If the workload cannot go on, or the core refuses an input.
+    pub fn run_until(&mut self, until_ns: u64) -> Result<bool, RunError> {
+        self.run_loop(until_ns).map_err(|error| *error)
+    }
+
+    fn run_loop(&mut self, until_ns: u64) -> Done<bool> {
+        let until_ns = until_ns.min(self.duration_ns);
+        while self.end.is_none() {
+            match self.events.first() {
+                Some((time_ns, slot)) if time_ns <= until_ns => {
+                    if time_ns != self.now {
+                        self.now = time_ns;
+                        self.instant_steps = 0;
+                    }
+                    self.handle(slot as u32)?;
+                    self.settle()?;
+                    self.check_end()?;
+                }
+                _ => {
+                    self.now = self.now.max(until_ns);
+                    if self.now >= self.duration_ns {
+                        self.end = Some(End::Duration);
+                    }
+                    return Ok(self.end.is_none());
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Accounts everything up to now and tells the sink that the stream has ended. [`run`](Self::run)
+    /// does this itself.
+    pub fn finish(&mut self) {
+        for cpu in 0..self.cpus.len() as u32 {
+            self.account(cpu);
+        }
+        self.sink.finish(self.now);
+    }
+
+    /// What the run was so far.
+    pub fn summary(&self) -> RunSummary {
+        let counts = self.counts;
+        RunSummary {
+            end_ns: self.now,
+            end: self.end.clone().unwrap_or(End::Duration),
+            events: counts.events,
+            switches: counts.switches,
+            wakeups: counts.wakeups,
+            spawned: counts.spawned,
+            exited: counts.exited,
+            migrations: counts.migrations,
+            cpus: self
+                .cpus
+                .iter()
+                .map(|cpu| CpuSummary { busy_ns: cpu.busy_ns, overhead_ns: cpu.overhead_ns })
+                .collect(),
+            queues: self.queues.iter().map(|queue| queue.counts).collect(),
+        }
+    }
+
+    /// The simulated time.
+    pub fn now_ns(&self) -> u64 {
+        self.now
+    }
+
+    /// When the next event is due, if anything is.
+    pub fn next_event_ns(&self) -> Option<u64> {
+        self.events.first().map(|(time_ns, _)| time_ns)
+    }
+
+    /// The scheduler core.
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.sched
+    }
+
+    /// The scheduler core, to have it record decisions. Inputs belong to the machine.
+    pub fn scheduler_mut(&mut self) -> &mut Scheduler {
+        &mut self.sched
+    }
+
+    /// The sink.
+    pub fn sink_mut(&mut self) -> &mut S {
+        &mut self.sink
+    }
+
+    /// Gives the sink back.
+    pub fn into_sink(self) -> S {
+        self.sink
+    }
+
+    #[inline]
+    pub(crate) fn emit(&mut self, event: Event) {
+        self.sink.event(self.now, &event);
+    }
+
+    #[cold]
+    pub(crate) fn refused(&self, error: slicewise_sched::Error) -> Box<RunError> {
+        Box::new(RunError::Scheduler { at_ns: self.now, error })
+    }
+
+    #[cold]
+    pub(crate) fn misuse(&self, task: u32, what: String) -> Box<RunError> {
+        let (task, origin) = self.name(task);
+        Box::new(RunError::Misuse { task, origin, at_ns: self.now, what })
+    }
+
+    pub(crate) fn name(&self, task: u32) -> (String, Origin) {
+        let spec = &self.workload.tasks[self.tasks[task as usize].spec as usize];
+        (spec.name.clone(), spec.origin)
+    }
+
+    /// Handles one event. Its slot is armed anew or disarmed on the way.
+    #[inline]
+    fn handle(&mut self, slot: u32) -> Done {
+        self.counts.events += 1;
+        let layout = self.layout;
+        if slot >= layout.tasks {
+            self.events.disarm(slot as usize);
+            self.interrupt_wake(slot - layout.tasks)
+        } else if slot < layout.queues {
+            let cpu = slot / CPU_SLOTS;
+            match slot % CPU_SLOTS {
+                TICK => self.tick(cpu),
+                HRTICK => self.hrtick(cpu),
+                // This arms or disarms the slot.
+                _ => self.advance(cpu),
+            }
+        } else if slot < layout.devices {
+            self.arrival(slot - layout.queues)
+        } else if slot < layout.starter {
+            self.device_done(slot - layout.devices)
+        } else {
+            self.start_due()
+        }
+    }
+
+    /// Does all that follows from an event at the same moment.
+    #[inline]
+    fn settle(&mut self) -> Done {
+        self.flush_resched()?;
+        while let Some(cpu) = self.ready.pop_front() {
+            self.cpus[cpu as usize].ready = false;
+            self.advance(cpu)?;
+            self.flush_resched()?;
+        }
+        Ok(())
+    }
+
+    /// Has the task of this CPU go on, or the slot of its work set right, before the next event.
+    #[inline]
+    pub(crate) fn make_ready(&mut self, cpu: u32) {
+        let state = &mut self.cpus[cpu as usize];
+        if !core::mem::replace(&mut state.ready, true) {
+            self.ready.push_back(cpu);
+        }
+    }
+
+    /// Executes the program of whoever runs on `cpu` until it uses time, and notes when that ends.
+    fn advance(&mut self, cpu: u32) -> Done {
+        self.active = cpu;
+        let done_at = loop {
+            self.account(cpu);
+            let state = &self.cpus[cpu as usize];
+            let current = state.current;
+            if current == NONE {
+                break u64::MAX;
+            }
+            if state.pending != Pending::Nothing && self.may_switch(cpu) {
+                self.switch(cpu, Left::Preempted)?;
+                continue;
+            }
+            let task = &self.tasks[current as usize];
+            let overhead_done = self.now.saturating_add(state.overhead_left);
+            let done_at = match task.span {
+                Span::Work => overhead_done.saturating_add(task.left),
+                Span::Until => overhead_done.max(task.left),
+                Span::Forever => u64::MAX,
+            };
+            if done_at > self.now {
+                break done_at;
+            }
+            self.step(cpu, current)?;
+            // Others first: what this task has just done may concern them.
+            self.flush_resched()?;
+        };
+        self.active = NONE;
+        self.events.arm(self.layout.cpu(cpu, 0), done_at);
+        Ok(())
+    }
+
+    /// Counts the time since the last call, first against what the machine itself costs, then for
+    /// the task.
+    #[inline]
+    pub(crate) fn account(&mut self, cpu: u32) {
+        let state = &mut self.cpus[cpu as usize];
+        let elapsed = self.now - state.since_ns;
+        if elapsed == 0 {
+            return;
+        }
+        state.since_ns = self.now;
+        let overhead = elapsed.min(state.overhead_left);
+        state.overhead_left -= overhead;
+        if state.current == NONE {
+            return;
+        }
+        state.busy_ns += elapsed;
+        state.overhead_ns += overhead;
+        let task = &mut self.tasks[state.current as usize];
+        if task.span == Span::Work {
+            task.left = task.left.saturating_sub(elapsed - overhead);
+        }
+    }
+
+    /// Whether the preemption model lets the current task of `cpu` be taken off now.
+    #[inline]
+    fn may_switch(&self, cpu: u32) -> bool {
+        let state = &self.cpus[cpu as usize];
+        if state.current == NONE || !self.tasks[state.current as usize].kernel {
+            return true;
+        }
+        match self.preemption {
+            Preemption::None | Preemption::Voluntary => false,
+            Preemption::Full => true,
+            Preemption::Lazy => state.pending == Pending::Now,
+        }
+    }
+
+    /// Takes what the core wants done. Requests to reschedule are only noted.
+    #[inline]
+    pub(crate) fn take_outputs(&mut self) {
+        while let Some(output) = self.sched.output() {
+            match output {
+                Output::Reschedule { cpu, lazy } => {
+                    let state = &mut self.cpus[cpu.index()];
+                    let wanted = if lazy { Pending::Lazy } else { Pending::Now };
+                    state.pending = state.pending.max(wanted);
+                    self.list(cpu.0);
+                }
+                Output::ArmTimer { cpu, timer: Timer::HrTick, at_ns } => {
+                    self.arm_cpu_timer(cpu.0, HRTICK, at_ns.max(self.now));
+                }
+                Output::DisarmTimer { cpu, timer: Timer::HrTick } => {
+                    self.arm_cpu_timer(cpu.0, HRTICK, u64::MAX);
+                }
+                Output::Migrated { task, from, to } => {
+                    let slot = Slot(task.slot() as u32);
+                    self.tasks[slot.index()].cpu = to.0;
+                    self.counts.migrations += 1;
+                    self.emit(Event::Migrate { task: slot, from, to });
+                }
+            }
+        }
+    }
+
+    pub(crate) fn list(&mut self, cpu: u32) {
+        let state = &mut self.cpus[cpu as usize];
+        if !core::mem::replace(&mut state.listed, true) {
+            self.resched.push_back(cpu);
+        }
+    }
+
+    /// Reschedules the CPUs that are to, where the preemption model allows it now.
+    #[inline]
+    pub(crate) fn flush_resched(&mut self) -> Done {
+        if self.resched.is_empty() { Ok(()) } else { self.resched_listed() }
+    }
+
+    fn resched_listed(&mut self) -> Done {
+        while let Some(cpu) = self.resched.pop_front() {
+            let state = &mut self.cpus[cpu as usize];
+            state.listed = false;
+            if state.pending != Pending::Nothing && cpu != self.active && self.may_switch(cpu) {
+                self.account(cpu);
+                self.switch(cpu, Left::Preempted)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the core choose for a CPU. The CPU must be accounted.
+    pub(crate) fn switch(&mut self, cpu: u32, left: Left) -> Done {
+        self.instant_steps += 1;
+        if self.instant_steps > self.instant_limit() {
+            return Err(self.no_progress(self.cpus[cpu as usize].current));
+        }
+        self.cpus[cpu as usize].pending = Pending::Nothing;
+        let result = self.sched.schedule(self.now, CpuId(cpu));
+        let Switch { prev, next, .. } = result.map_err(|error| self.refused(error))?;
+        self.take_outputs();
+        if prev == next {
+            return Ok(());
+        }
+        if cpu != self.active {
+            self.make_ready(cpu);
+        }
+        self.counts.switches += 1;
+        if self.wants_values {
+            self.emit_values(cpu, prev);
+        }
+        let slot = |task: TaskId| Slot(task.slot() as u32);
+        let left = if prev.is_some() { left } else { Left::Idle };
+        self.emit(Event::Switch {
+            cpu: CpuId(cpu),
+            prev: prev.map(slot),
+            left,
+            next: next.map(slot),
+        });
+        if self.wants_values {
+            self.emit_values(cpu, next);
+        }
+        let state = &mut self.cpus[cpu as usize];
+        match next {
+            Some(next) => {
+                state.current = next.slot() as u32;
+                state.overhead_left =
+                    state.overhead_left.saturating_add(self.costs.context_switch_ns);
+                self.tasks[next.slot()].cpu = cpu;
+                if prev.is_none() {
+                    self.running += 1;
+                    self.start_ticking(cpu);
+                }
+            }
+            None => {
+                state.current = NONE;
+                self.running -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn emit_values(&mut self, cpu: u32, task: Option<TaskId>) {
+        let Some(task) = task else { return };
+        if let Some((vruntime_ns, lag_ns)) = self.sched.fair_values(task) {
+            let task = Slot(task.slot() as u32);
+            self.emit(Event::Values { task, cpu: CpuId(cpu), vruntime_ns, lag_ns });
+        }
+    }
+
+    /// Wakes a blocked task.
+    #[inline]
+    pub(crate) fn wake(&mut self, task: u32, waker: Option<u32>) -> Done {
+        let now = self.now;
+        let woken = &mut self.tasks[task as usize];
+        woken.blocked = false;
+        if !woken.job {
+            woken.job = true;
+            woken.release_ns = now;
+        }
+        let id = woken.id;
+        let by = waker.map(|waker| self.tasks[waker as usize].id);
+        let result = self.sched.wake(now, id, Wake { waker: by, ..Wake::default() });
+        let cpu = result.map_err(|error| self.refused(error))?;
+        self.take_outputs();
+        let cpu = cpu.unwrap_or(CpuId(self.tasks[task as usize].cpu));
+        self.tasks[task as usize].cpu = cpu.0;
+        self.counts.wakeups += 1;
+        self.emit(Event::Wakeup { task: Slot(task), cpu, waker: waker.map(Slot), new: false });
+        self.flush_resched()
+    }
+
+    /// The running task of `cpu` goes to sleep. Waiting for a mutex is part of the job it does; any
+    /// other sleep ends it.
+    #[inline]
+    pub(crate) fn block(&mut self, cpu: u32, task: u32) -> Done {
+        if self.tasks[task as usize].waits_in as usize >= self.owners.len() {
+            self.end_job(task);
+        }
+        let blocked = &mut self.tasks[task as usize];
+        blocked.blocked = true;
+        blocked.kernel = false;
+        self.sched.block(self.now, CpuId(cpu)).map_err(|error| self.refused(error))?;
+        self.take_outputs();
+        self.switch(cpu, Left::Blocked)
+    }
+
+    /// The job under way, if any, is done.
+    #[inline]
+    pub(crate) fn end_job(&mut self, task: u32) {
+        let state = &mut self.tasks[task as usize];
+        if core::mem::replace(&mut state.job, false) && !state.replies {
+            let response_ns = self.now - state.release_ns;
+            self.emit(Event::Response { task: Slot(task), response_ns });
+        }
+    }
+
+    /// Steps and switches there may be at one moment before they count as endless.
+    #[inline]
+    pub(crate) fn instant_limit(&self) -> u64 {
+        10_000_000 + 100 * self.living as u64
+    }
+
+    #[cold]
+    pub(crate) fn no_progress(&self, task: u32) -> Box<RunError> {
+        let (task, origin) = match self.tasks.get(task as usize) {
+            Some(_) => self.name(task),
+            None => ("idle".to_owned(), Origin::default()),
+        };
+        Box::new(RunError::NoProgress { task, origin, at_ns: self.now })
+    }
+
+    #[inline]
+    fn check_end(&mut self) -> Done {
+        if self.running > 0 {
+            return Ok(());
+        }
+        if self.living == 0 && self.starts.is_empty() {
+            self.end = Some(End::Exited);
+        } else if self.events.armed() <= self.cpu_timers {
+            return self.stuck();
+        }
+        Ok(())
+    }
+
+    /// Nothing can happen any more, but tasks still wait.
+    #[cold]
+    fn stuck(&mut self) -> Done {
+        let waiters = || (0..self.tasks.len() as u32).filter(|t| self.tasks[*t as usize].alive);
+        let (receivers, rooms) = (self.map.receivers, self.map.rooms);
+        let served = |task: u32| (receivers..rooms).contains(&self.tasks[task as usize].waits_in);
+        if waiters().all(served) {
+            self.end = Some(End::Served);
+            return Ok(());
+        }
+        // Those that cause it first: servers without requests only wait for the others.
+        let named = waiters().filter(|task| !served(*task));
+        let waiting: Vec<Waiting> =
+            named.take(NAMED_WAITERS).map(|task| self.waiting(task)).collect();
+        if self.workload.stuck_is_end {
+            self.end = Some(End::Stuck(waiting));
+            return Ok(());
+        }
+        Err(Box::new(RunError::Stuck { at_ns: self.now, tasks: self.living, waiting }))
+    }
+}
+
+/// The tasks to start, the latest first; of those that start together the last first.
+fn starts(workload: &Workload) -> Result<Vec<u32>, SetupError> {
+    let mut starts: Vec<u32> = (0..workload.tasks.len() as u32)
+        .filter(|spec| !workload.tasks[*spec as usize].template)
+        .collect();
+    if starts.len() > TASKS_MAX {
+        return Err(SetupError::TooMany("tasks"));
+    }
+    starts.sort_by_key(|spec| workload.tasks[*spec as usize].start_ns);
+    starts.reverse();
+    Ok(starts)
+}
+
+/// Everything must fit into 32-bit indices and the event queue.
+fn check_sizes(cpus: u32, workload: &Workload) -> Result<(), SetupError> {
+    let lists = [
+        ("tasks", workload.tasks.len()),
+        ("programs", workload.programs.len()),
+        ("mutexes", workload.mutexes.len()),
+        ("condition variables", workload.conditions.len()),
+        ("barriers", workload.barriers.len()),
+        ("timers", workload.timers.len()),
+        ("devices", workload.devices.len()),
+        ("queues", workload.queues.len()),
+    ];
+    // Eight lists at most fill half of the event queue's numbers; living tasks take the rest.
+    match lists.iter().find(|(_, length)| *length > SLOTS_MAX / 16) {
+        Some((what, _)) => Err(SetupError::TooMany(what)),
+        None if cpus as usize * CPU_SLOTS as usize > SLOTS_MAX / 16 => {
+            Err(SetupError::TooMany("CPUs"))
+        }
+        None => Ok(()),
+    }
+}

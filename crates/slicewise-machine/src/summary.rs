@@ -1,0 +1,62 @@
+//! What a run was, in numbers.
+
+use crate::error::Waiting;
+
+/// How a run ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum End {
+    /// The configured duration was over.
+    Duration,
+    /// All tasks have exited.
+    Exited,
+    /// Every task left waits for requests, and none will come.
+    Served,
+    /// Nothing could ever happen again, and the workload says that this is an end
+    /// ([`Workload::stuck_is_end`](crate::Workload::stuck_is_end)). The first of those that wait.
+    Stuck(Vec<Waiting>),
+}
+
+/// What a run was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RunSummary {
+    /// When it ended, ns.
+    pub end_ns: u64,
+    /// Why.
+    pub end: End,
+    /// Events handled (ticks, timers, ends of work, arrivals, completions, starts).
+    pub events: u64,
+    /// Context switches, those to and from idle included.
+    pub switches: u64,
+    /// Wakeups, forks not counted.
+    pub wakeups: u64,
+    /// Tasks made, those from the start included.
+    pub spawned: u64,
+    /// Tasks that exited.
+    pub exited: u64,
+    /// Moves between CPUs.
+    pub migrations: u64,
+    /// By CPU.
+    pub cpus: Vec<CpuSummary>,
+    /// By request queue.
+    pub queues: Vec<QueueSummary>,
+}
+
+/// What a CPU did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CpuSummary {
+    /// Time with a task on it, ns.
+    pub busy_ns: u64,
+    /// Of it, what the machine itself cost, ns.
+    pub overhead_ns: u64,
+}
+
+/// What a request queue saw.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct QueueSummary {
+    /// Requests that arrived, dropped ones included.
+    pub arrived: u64,
+    /// Requests that were answered.
+    pub served: u64,
+    /// Requests dropped because the queue was full.
+    pub dropped: u64,
+}

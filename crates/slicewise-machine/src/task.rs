@@ -1,0 +1,214 @@
+//! What the machine knows of each task and each CPU.
+
+use slicewise_sched::TaskId;
+use slicewise_trace::LoopRecord;
+
+use crate::rng::Rng;
+
+/// No task, no CPU, no wait queue.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// How the time the task needs now is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Span {
+    /// `left` is CPU time.
+    Work,
+    /// `left` is a point in time.
+    Until,
+    /// Never done.
+    Forever,
+}
+
+/// What comes when the time the task needs now is spent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Then {
+    /// The first step of the program.
+    Begin,
+    /// The next step of the program.
+    Fetch,
+    /// A run step is over.
+    EndRun,
+    /// Leave the system call.
+    EndCall,
+    /// Wake the first of `wake_queue`, then the rest of the series.
+    Wake,
+    /// Go to sleep on the condition variable, which the task has joined already.
+    SleepOnCondition,
+    /// Take the mutex again after a condition wait.
+    Reacquire,
+    /// Make a task from the template `argument`.
+    Fork,
+    /// A periodic timer has woken the task: note how late it is.
+    AfterTimer,
+}
+
+/// The part of a task that most events touch.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) id: TaskId,
+    /// CPU time or point in time, as `span` says.
+    pub(crate) left: u64,
+    /// The next step.
+    pub(crate) pc: u32,
+    /// Where it runs or ran last.
+    pub(crate) cpu: u32,
+    pub(crate) span: Span,
+    pub(crate) then: Then,
+    /// What comes when the series of wakeups is over.
+    pub(crate) after_wakes: Then,
+    /// Inside a system call.
+    pub(crate) kernel: bool,
+    pub(crate) alive: bool,
+    /// Made by a fork, not there from the start.
+    pub(crate) forked: bool,
+    pub(crate) blocked: bool,
+    /// Taken out of the wait queue it had joined, before it could go to sleep.
+    pub(crate) woken_early: bool,
+    /// A job is under way, released at `release_ns`.
+    pub(crate) job: bool,
+    /// Only replies end jobs.
+    pub(crate) replies: bool,
+    /// It has taken a request.
+    pub(crate) has_request: bool,
+    pub(crate) release_ns: u64,
+    /// The next in the same wait queue.
+    pub(crate) next_waiter: u32,
+    /// The wait queue it is in.
+    pub(crate) waits_in: u32,
+    /// The wait queue it wakes from, and how many of it.
+    pub(crate) wake_queue: u32,
+    pub(crate) wakes_left: u32,
+    /// Mutex to take again, template to fork: as `then` says.
+    pub(crate) argument: u32,
+    pub(crate) spec: u32,
+    pub(crate) pid: u32,
+}
+
+/// The rest.
+#[derive(Clone, Debug)]
+pub(crate) struct TaskDetail {
+    pub(crate) rng: Rng,
+    /// When the task began to execute its program.
+    pub(crate) first_ns: u64,
+    /// How often each open loop has still to run.
+    pub(crate) loops: Vec<u64>,
+    pub(crate) log: LoopRecord,
+    /// The slack of all timers since the log line began.
+    pub(crate) slack_sum: i64,
+    /// When the run step under way began.
+    pub(crate) run_started_ns: u64,
+    /// When the timer the task sleeps on expires.
+    pub(crate) expiry_ns: u64,
+    /// The request taken last: arrival and service time.
+    pub(crate) request: Request,
+    /// Work that waits for room in a device's queue.
+    pub(crate) submission_ns: u64,
+    /// Steps without any use of time; only counted when suspiciously many.
+    pub(crate) idle_steps: u32,
+    pub(crate) idle_steps_at: u64,
+}
+
+/// A request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Request {
+    /// In [`Workload::queues`](crate::Workload::queues).
+    pub(crate) queue: u32,
+    pub(crate) arrival_ns: u64,
+    pub(crate) service_ns: u64,
+}
+
+/// Whether the scheduler wants this CPU to choose again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Pending {
+    Nothing,
+    Lazy,
+    Now,
+}
+
+/// A CPU.
+#[derive(Clone, Debug)]
+pub(crate) struct Cpu {
+    /// Slot of the running task, or [`NONE`].
+    pub(crate) current: u32,
+    pub(crate) pending: Pending,
+    /// In the list of CPUs to reschedule.
+    pub(crate) listed: bool,
+    /// In the list of CPUs to go on with.
+    pub(crate) ready: bool,
+    /// CPU time the machine itself has still to spend here before the running task goes on.
+    pub(crate) overhead_left: u64,
+    /// Up to when everything is accounted.
+    pub(crate) since_ns: u64,
+    /// Total time not idle.
+    pub(crate) busy_ns: u64,
+    /// Of it, spent by the machine itself.
+    pub(crate) overhead_ns: u64,
+    /// The next tick on the grid, and the part of a ns it is late, in 1/hz.
+    pub(crate) tick_ns: u64,
+    pub(crate) tick_fraction: u64,
+    /// Where the grid begins.
+    pub(crate) tick_base_ns: u64,
+}
+
+impl Task {
+    pub(crate) fn new(
+        id: TaskId,
+        spec: u32,
+        pid: u32,
+        cpu: u32,
+        entry: u32,
+        replies: bool,
+        now: u64,
+    ) -> Self {
+        Self {
+            id,
+            left: 0,
+            pc: entry,
+            cpu,
+            span: Span::Work,
+            then: Then::Begin,
+            after_wakes: Then::Fetch,
+            kernel: false,
+            alive: true,
+            forked: false,
+            blocked: false,
+            woken_early: false,
+            job: true,
+            replies,
+            has_request: false,
+            release_ns: now,
+            next_waiter: NONE,
+            waits_in: NONE,
+            wake_queue: NONE,
+            wakes_left: 0,
+            argument: 0,
+            spec,
+            pid,
+        }
+    }
+}
+
+impl TaskDetail {
+    pub(crate) fn new(rng: Rng) -> Self {
+        Self {
+            rng,
+            first_ns: 0,
+            loops: Vec::new(),
+            log: Default::default(),
+            slack_sum: 0,
+            run_started_ns: 0,
+            expiry_ns: 0,
+            request: Request::default(),
+            submission_ns: 0,
+            idle_steps: 0,
+            idle_steps_at: 0,
+        }
+    }
+
+    /// For the next task in the slot, which takes the room of the last one's loops.
+    pub(crate) fn reset(&mut self, rng: Rng) {
+        let mut loops = core::mem::take(&mut self.loops);
+        loops.clear();
+        *self = Self { loops, ..Self::new(rng) };
+    }
+}

@@ -1,0 +1,155 @@
+//! The figures of one run, as they are written to JSON. Field names and meanings are a contract:
+//! fields may be added, never renamed or given another meaning.
+
+use serde::{Deserialize, Serialize};
+
+/// One run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RunReport {
+    /// The kernel as users call it: `6.12`.
+    pub kernel: String,
+    /// The release whose behaviour it is: `6.12.117`.
+    pub release: String,
+    /// The seed of the run.
+    pub seed: u64,
+    /// How much time passed in the run.
+    pub simulated_ns: u64,
+    /// Fingerprint of the event stream, 16 hexadecimal digits.
+    pub trace_hash: String,
+    /// Scheduler ticks a second.
+    pub hz: u32,
+    /// Tasks by pid; tasks forked from one template are one row.
+    pub tasks: Vec<TaskReport>,
+    /// CPUs by number.
+    pub cpus: Vec<CpuReport>,
+    /// All waits for a CPU by powers of two of us, up to the last row that is not empty.
+    pub runqlat_us: Vec<RunqlatRow>,
+    /// Devices by number.
+    pub devices: Vec<DeviceReport>,
+    /// Request queues.
+    pub queues: Vec<QueueReport>,
+    /// What the reader should know before trusting the figures.
+    pub warnings: Vec<String>,
+}
+
+/// One task, or all tasks forked from one template.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TaskReport {
+    /// Its name.
+    pub name: String,
+    /// Its process id; of forked tasks that of the first.
+    pub pid: u32,
+    /// How many tasks were forked and added up here; absent for a single task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forks: Option<u64>,
+    /// Policy at the end: `SCHED_OTHER`, `SCHED_FIFO`.
+    pub policy: String,
+    /// Nice value at the end. Without effect for real-time policies.
+    pub nice: i8,
+    /// Priority at the end, real-time policies only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
+    /// Time on a CPU.
+    pub cpu_time_ns: u64,
+    /// `cpu_time_ns / simulated_ns`, as `top` has it: 1.0 is one CPU all the time. More than 1 is
+    /// possible only for the sum of forked tasks.
+    pub share: f64,
+    /// How often it woke up, forks not counted.
+    pub wakeups: u64,
+    /// How often it changed CPU.
+    pub migrations: u64,
+    /// Context switches away from it.
+    pub switches: SwitchReport,
+    /// From becoming runnable (waking up, being forked, being taken off the CPU, yielding) to
+    /// getting a CPU. Waits that had not ended with the run are not in here.
+    pub sched_delay_ns: DelayReport,
+    /// From the release of a job to its completion.
+    pub response_ns: DelayReport,
+    /// How long it had been waiting for a CPU when the run ended; of several forked tasks the
+    /// longest. Absent if it was not waiting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished_wait_ns: Option<u64>,
+}
+
+/// Context switches, counted as in `/proc/PID/status`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SwitchReport {
+    /// It went to sleep or ended.
+    pub voluntary: u64,
+    /// It was taken off the CPU or yielded.
+    pub involuntary: u64,
+}
+
+/// A distribution of durations in ns.
+///
+/// Quantiles are of the nearest rank and off by at most 1.6 %; `count`, `mean` (rounded down) and
+/// `max` are exact. Without values everything is 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct DelayReport {
+    /// How many.
+    pub count: u64,
+    /// Their mean.
+    pub mean: u64,
+    /// Half of them took no longer.
+    pub p50: u64,
+    /// 99 in 100 took no longer.
+    pub p99: u64,
+    /// The longest.
+    pub max: u64,
+}
+
+/// One CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CpuReport {
+    /// Its number.
+    pub cpu: u32,
+    /// Time it ran tasks.
+    pub busy_ns: u64,
+    /// Time it did not.
+    pub idle_ns: u64,
+    /// Context switches, those to and from idle included.
+    pub switches: u64,
+}
+
+/// One row of a histogram by powers of two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RunqlatRow {
+    /// Least value.
+    pub low: u64,
+    /// Greatest value.
+    pub high: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// One device.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DeviceReport {
+    /// Its name.
+    pub name: String,
+    /// Time it worked.
+    pub busy_ns: u64,
+}
+
+/// One request queue.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct QueueReport {
+    /// Its name.
+    pub name: String,
+    /// Requests that arrived, dropped ones included.
+    pub arrived: u64,
+    /// Requests that were answered.
+    pub served: u64,
+    /// Requests that found the queue full.
+    pub dropped: u64,
+}
+
+impl TaskReport {
+    /// The name for people: of forked tasks with their number, `worker (x12)`.
+    pub fn label(&self) -> String {
+        match self.forks {
+            Some(forks) => format!("{} (x{forks})", self.name),
+            None => self.name.clone(),
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! The figures of one run, for people.
+
+use crate::text::{
+    Cell, Column, Paint, Table, bar, duration, duration_inline, percent, shown_name,
+};
+use crate::{DelayReport, RunReport, RunqlatRow, Style, TaskReport};
+
+const BAR_COLUMNS: usize = 10;
+const CPU_BAR_COLUMNS: usize = 30;
+
+/// The run as text: what it was, a table of tasks, the CPUs, devices and queues if there are any,
+/// the histogram of waits for a CPU, and what the reader should know.
+///
+/// CPU is the share of one CPU in percent, as `top` prints it.
+pub fn render_run(report: &RunReport, style: Style) -> String {
+    let mut parts = vec![head(report), tasks(report, style), cpus(report, style)];
+    if !report.devices.is_empty() {
+        parts.push(devices(report, style));
+    }
+    if !report.queues.is_empty() {
+        parts.push(queues(report, style));
+    }
+    if !report.runqlat_us.is_empty() {
+        let title = style.paint(Paint::Heading, "Waits for a CPU");
+        parts.push(format!("{title}\n{}", render_runqlat(&report.runqlat_us)));
+    }
+    let remarks = remarks(report, style);
+    if !remarks.is_empty() {
+        parts.push(remarks);
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join("\n")
+}
+
+fn head(report: &RunReport) -> String {
+    let cpus = match report.cpus.len() {
+        1 => "1 CPU".to_owned(),
+        cpus => format!("{cpus} CPUs"),
+    };
+    format!(
+        "Linux {} (as of {}), {cpus}, {} Hz, {} simulated, seed {}, trace {}\n",
+        report.kernel,
+        report.release,
+        report.hz,
+        duration_inline(report.simulated_ns),
+        report.seed,
+        report.trace_hash,
+    )
+}
+
+/// Policy with what matters about it: a nice value that is not 0, or the priority.
+pub(crate) fn policy(policy: &str, nice: i8, priority: Option<u8>) -> String {
+    let short = policy.strip_prefix("SCHED_").unwrap_or(policy);
+    match priority {
+        Some(priority) => format!("{short} {priority}"),
+        None if nice != 0 => format!("{short} nice {nice}"),
+        None => short.to_owned(),
+    }
+}
+
+fn tasks(report: &RunReport, style: Style) -> String {
+    let mut columns = vec![
+        Column::left("TASK"),
+        Column::right("PID").expendable(5),
+        Column::left("POLICY"),
+        Column::right("CPU"),
+        Column::left("").expendable(6).paint(Paint::Bar),
+        Column::right("VOL").group("switches").expendable(3),
+        Column::right("INVOL").group("switches").expendable(3),
+        Column::right("WAKEUPS").expendable(7),
+        Column::right("MIGR").expendable(4),
+    ];
+    columns.extend(delay_columns("sched delay"));
+    let responses = report.tasks.iter().any(|task| task.response_ns.count > 0);
+    if responses {
+        columns.extend(delay_columns("response"));
+    }
+    let mut table = Table::new(columns);
+    for task in &report.tasks {
+        table.row(task_row(task));
+    }
+    table.render(style)
+}
+
+fn delay_columns(group: &'static str) -> [Column; 4] {
+    [
+        Column::right("MEAN").group(group).expendable(8),
+        Column::right("P50").group(group).expendable(2),
+        Column::right("P99").group(group).expendable(1),
+        Column::right("MAX").group(group),
+    ]
+}
+
+fn task_row(task: &TaskReport) -> Vec<Cell> {
+    let mut cells: Vec<Cell> = vec![
+        shown_name(&task.label()).into(),
+        task.pid.to_string().into(),
+        policy(&task.policy, task.nice, task.priority).into(),
+        percent(task.share).into(),
+        bar(task.share, BAR_COLUMNS).into(),
+        task.switches.voluntary.to_string().into(),
+        task.switches.involuntary.to_string().into(),
+        task.wakeups.to_string().into(),
+        task.migrations.to_string().into(),
+    ];
+    cells.extend(delay_cells(&task.sched_delay_ns));
+    cells.extend(delay_cells(&task.response_ns));
+    cells
+}
+
+/// Nothing measured is shown as a dash: it is not a delay of 0.
+fn delay_cells(delay: &DelayReport) -> [Cell; 4] {
+    [delay.mean, delay.p50, delay.p99, delay.max].map(|ns| match delay.count {
+        0 => Cell::painted("-", Paint::Faint),
+        _ => duration(ns).into(),
+    })
+}
+
+fn share_of(part_ns: u64, whole_ns: u64) -> f64 {
+    if whole_ns == 0 { 0.0 } else { part_ns as f64 / whole_ns as f64 }
+}
+
+fn cpus(report: &RunReport, style: Style) -> String {
+    let mut table = Table::new(vec![
+        Column::right("CPU"),
+        Column::right("BUSY"),
+        Column::left("").expendable(1).paint(Paint::Bar),
+        Column::right("IDLE TIME"),
+        Column::right("SWITCHES"),
+    ]);
+    for cpu in &report.cpus {
+        let share = share_of(cpu.busy_ns, report.simulated_ns);
+        table.row(vec![
+            cpu.cpu.to_string().into(),
+            percent(share).into(),
+            format!("{:<CPU_BAR_COLUMNS$}", bar(share, CPU_BAR_COLUMNS)).into(),
+            duration(cpu.idle_ns).into(),
+            cpu.switches.to_string().into(),
+        ]);
+    }
+    table.render(style)
+}
+
+fn devices(report: &RunReport, style: Style) -> String {
+    let mut table = Table::new(vec![
+        Column::left("DEVICE"),
+        Column::right("BUSY"),
+        Column::left("").expendable(1).paint(Paint::Bar),
+        Column::right("BUSY TIME"),
+    ]);
+    for device in &report.devices {
+        let share = share_of(device.busy_ns, report.simulated_ns);
+        table.row(vec![
+            shown_name(&device.name).into(),
+            percent(share).into(),
+            format!("{:<CPU_BAR_COLUMNS$}", bar(share, CPU_BAR_COLUMNS)).into(),
+            duration(device.busy_ns).into(),
+        ]);
+    }
+    table.render(style)
+}
+
+fn queues(report: &RunReport, style: Style) -> String {
+    let mut table = Table::new(vec![
+        Column::left("QUEUE"),
+        Column::right("ARRIVED"),
+        Column::right("SERVED"),
+        Column::right("DROPPED"),
+    ]);
+    for queue in &report.queues {
+        let dropped = match queue.dropped {
+            0 => Cell::from("0"),
+            dropped => Cell::painted(dropped.to_string(), Paint::Bad),
+        };
+        table.row(vec![
+            shown_name(&queue.name).into(),
+            queue.arrived.to_string().into(),
+            queue.served.to_string().into(),
+            dropped,
+        ]);
+    }
+    table.render(style)
+}
+
+/// A histogram in the layout of bcc's `runqlat`: what reads that reads this.
+pub fn render_runqlat(rows: &[RunqlatRow]) -> String {
+    // bcc gives wide numbers more room, and takes it from the bars.
+    let wide = rows.len() > 32;
+    let (number, label, stars) = if wide { (20, 29, 20) } else { (10, 19, 40) };
+    let indent = if wide { 15 } else { 5 };
+    let most = rows.iter().map(|row| row.count).max().unwrap_or(0).max(1);
+    let blank = "";
+    let mut out = format!("{blank:indent$}{:<label$} : count     distribution\n", "usecs");
+    for row in rows {
+        let full = (row.count as u128 * stars as u128 / u128::from(most)) as usize;
+        out.push_str(&format!(
+            "{:number$} -> {:<number$} : {:<8} |{:<stars$}|\n",
+            row.low,
+            row.high,
+            row.count,
+            "*".repeat(full),
+        ));
+    }
+    out
+}
+
+fn remarks(report: &RunReport, style: Style) -> String {
+    let mut lines = Vec::new();
+    for task in &report.tasks {
+        if let Some(wait_ns) = task.unfinished_wait_ns
+            && wait_ns > task.sched_delay_ns.max
+        {
+            lines.push(format!(
+                "{} had been waiting for {} when the run ended; no delay above includes that",
+                shown_name(&task.label()),
+                duration_inline(wait_ns),
+            ));
+        }
+    }
+    lines.extend(report.warnings.iter().cloned());
+    let warning = style.paint(Paint::Notable, "warning:");
+    lines.into_iter().map(|line| format!("{warning} {line}\n")).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{CpuReport, DeviceReport, QueueReport, SwitchReport};
+
+    pub(crate) const PLAIN: Style = Style { color: false, width: 160 };
+
+    pub(crate) fn delay(count: u64, p50: u64) -> DelayReport {
+        DelayReport { count, mean: p50 + p50 / 8, p50, p99: p50 * 3, max: p50 * 4 + 1 }
+    }
+
+    pub(crate) fn task(name: &str, pid: u32, share: f64) -> TaskReport {
+        TaskReport {
+            name: name.into(),
+            pid,
+            forks: None,
+            policy: "SCHED_OTHER".into(),
+            nice: 0,
+            priority: None,
+            cpu_time_ns: (share * 1e10) as u64,
+            share,
+            wakeups: 120,
+            migrations: 3,
+            switches: SwitchReport { voluntary: 120, involuntary: 48 },
+            sched_delay_ns: delay(168, 52_000),
+            response_ns: DelayReport::default(),
+            unfinished_wait_ns: None,
+        }
+    }
+
+    pub(crate) fn run() -> RunReport {
+        let cpu = |cpu, busy_ns| CpuReport {
+            cpu,
+            busy_ns,
+            idle_ns: 10_000_000_000 - busy_ns,
+            switches: 1_234,
+        };
+        let fifo = TaskReport {
+            policy: "SCHED_FIFO".into(),
+            priority: Some(50),
+            response_ns: delay(100, 1_250_000),
+            ..task("control", 2, 0.05)
+        };
+        let forks = TaskReport {
+            forks: Some(12),
+            nice: 5,
+            unfinished_wait_ns: Some(2_500_000_000),
+            ..task("cc", 3, 0.72)
+        };
+        let row = |low, high, count| RunqlatRow { low, high, count };
+        RunReport {
+            kernel: "6.12".into(),
+            release: "6.12.117".into(),
+            seed: 42,
+            simulated_ns: 10_000_000_000,
+            trace_hash: "0123456789abcdef".into(),
+            hz: 1000,
+            tasks: vec![task("hog", 1, 0.9), fifo, forks],
+            cpus: vec![cpu(0, 10_000_000_000), cpu(1, 6_700_000_000)],
+            runqlat_us: vec![row(0, 1, 233), row(2, 3, 742), row(4, 7, 0), row(8, 15, 18)],
+            devices: vec![DeviceReport { name: "gpu".into(), busy_ns: 2_500_000_000 }],
+            queues: vec![QueueReport { name: "rpc".into(), arrived: 100, served: 97, dropped: 2 }],
+            warnings: vec!["throttling is not modelled".into()],
+        }
+    }
+
+    #[test]
+    fn a_wide_terminal_shows_everything() {
+        insta::assert_snapshot!(render_run(&run(), PLAIN), @r"
+        Linux 6.12 (as of 6.12.117), 2 CPUs, 1000 Hz, 10.0 s simulated, seed 42, trace 0123456789abcdef
+
+                                                        ─switches─                 ──────────sched delay───────────  ─────────────response─────────────
+        TASK      PID  POLICY           CPU             VOL  INVOL  WAKEUPS  MIGR     MEAN      P50     P99     MAX     MEAN      P50      P99      MAX
+        hog         1  OTHER         90.0 %  █████████  120     48      120     3  58.5 us  52.0 us  156 us  208 us        -        -        -        -
+        control     2  FIFO 50        5.0 %  ▌          120     48      120     3  58.5 us  52.0 us  156 us  208 us  1.41 ms  1.25 ms  3.75 ms  5.00 ms
+        cc (x12)    3  OTHER nice 5  72.0 %  ███████▎   120     48      120     3  58.5 us  52.0 us  156 us  208 us        -        -        -        -
+
+        CPU     BUSY                                  IDLE TIME  SWITCHES
+          0  100.0 %  ██████████████████████████████       0 ns      1234
+          1   67.0 %  ████████████████████▏             3.30  s      1234
+
+        DEVICE    BUSY                                  BUSY TIME
+        gpu     25.0 %  ███████▌                          2.50  s
+
+        QUEUE  ARRIVED  SERVED  DROPPED
+        rpc        100      97        2
+
+        Waits for a CPU
+             usecs               : count     distribution
+                 0 -> 1          : 233      |************                            |
+                 2 -> 3          : 742      |****************************************|
+                 4 -> 7          : 0        |                                        |
+                 8 -> 15         : 18       |                                        |
+
+        warning: cc (x12) had been waiting for 2.50 s when the run ended; no delay above includes that
+        warning: throttling is not modelled
+        ");
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_what_matters_most() {
+        let narrow = render_run(&run(), Style { color: false, width: 80 });
+        let tasks: Vec<&str> = narrow.lines().skip(2).take(5).collect();
+        insta::assert_snapshot!(tasks.join("\n"), @r"
+                                        ─switches─  ─sched delay──  ────response────
+        TASK      POLICY           CPU  VOL  INVOL     P99     MAX      P99      MAX
+        hog       OTHER         90.0 %  120     48  156 us  208 us        -        -
+        control   FIFO 50        5.0 %  120     48  156 us  208 us  3.75 ms  5.00 ms
+        cc (x12)  OTHER nice 5  72.0 %  120     48  156 us  208 us        -        -
+        ");
+    }
+
+    #[test]
+    fn an_empty_run_is_no_special_case() {
+        let empty = RunReport {
+            simulated_ns: 0,
+            tasks: vec![],
+            cpus: vec![],
+            runqlat_us: vec![],
+            devices: vec![],
+            queues: vec![],
+            warnings: vec![],
+            ..run()
+        };
+        insta::assert_snapshot!(render_run(&empty, PLAIN), @r"
+        Linux 6.12 (as of 6.12.117), 0 CPUs, 1000 Hz, 0 ns simulated, seed 42, trace 0123456789abcdef
+
+                                  ─switches─                 ────sched delay────
+        TASK  PID  POLICY  CPU    VOL  INVOL  WAKEUPS  MIGR  MEAN  P50  P99  MAX
+
+        CPU  BUSY    IDLE TIME  SWITCHES
+        ");
+    }
+
+    #[test]
+    fn very_long_waits_take_the_wide_layout_of_bcc() {
+        let rows: Vec<RunqlatRow> = (0..33)
+            .map(|bit| RunqlatRow {
+                low: if bit == 0 { 0 } else { 1 << bit },
+                high: (2 << bit) - 1,
+                count: 1,
+            })
+            .collect();
+        let text = render_runqlat(&rows);
+        let lines: Vec<&str> = text.lines().collect();
+        let head = "               usecs                         : count     distribution";
+        let row = "                   0 -> 1                    : 1        |********************|";
+        let last = "          4294967296 -> 8589934591           : 1        |********************|";
+        assert_eq!([lines[0], lines[1], lines[33]], [head, row, last]);
+    }
+
+    #[test]
+    fn waits_are_printed_as_bcc_prints_them() {
+        // The first rows of the example in bcc's documentation of runqlat.
+        let row = |low, high, count| RunqlatRow { low, high, count };
+        let text = render_runqlat(&[
+            row(0, 1, 233),
+            row(2, 3, 742),
+            row(4, 7, 203),
+            row(8, 15, 173),
+            row(16, 31, 24),
+            row(32, 63, 0),
+        ]);
+        let expected = [
+            "     usecs               : count     distribution",
+            "         0 -> 1          : 233      |************                            |",
+            "         2 -> 3          : 742      |****************************************|",
+            "         4 -> 7          : 203      |**********                              |",
+            "         8 -> 15         : 173      |*********                               |",
+            "        16 -> 31         : 24       |*                                       |",
+            "        32 -> 63         : 0        |                                        |",
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    }
+}

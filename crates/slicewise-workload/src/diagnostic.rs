@@ -1,0 +1,229 @@
+//! What is wrong with an input, and where: never rendered here, always with a byte range.
+
+use std::ops::Range;
+
+/// How bad it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Severity {
+    /// The input cannot be used.
+    Error,
+    /// The input can be used, but perhaps not as its author meant.
+    Warning,
+}
+
+/// One thing that is wrong with an input.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong: the offending value, and what is allowed.
+    pub message: String,
+    /// Where, as byte offsets into the input; always within it and on character boundaries.
+    pub span: Range<usize>,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+/// A place in a text, both counted from 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LineCol {
+    /// Line.
+    pub line: usize,
+    /// Column, in characters.
+    pub column: usize,
+}
+
+/// The line and column of a byte offset. An offset past the end is the end.
+///
+/// ```
+/// let place = slicewise_workload::line_col("one\ntwo", 5);
+/// assert_eq!((place.line, place.column), (2, 2));
+/// ```
+pub fn line_col(text: &str, offset: usize) -> LineCol {
+    let before = &text[..floor_boundary(text, offset)];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    LineCol {
+        line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
+        column: before[line_start..].chars().count() + 1,
+    }
+}
+
+fn floor_boundary(text: &str, offset: usize) -> usize {
+    let mut offset = offset.min(text.len());
+    while !text.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    offset
+}
+
+/// More than this many and the reader has stopped reading.
+const DIAGNOSTICS_MAX: usize = 100;
+
+/// Collects diagnostics, so that one run reports as many of them as it can.
+#[derive(Default, Debug)]
+pub(crate) struct Sink {
+    list: Vec<Diagnostic>,
+    errors: usize,
+    dropped: usize,
+}
+
+impl Sink {
+    pub(crate) fn error(&mut self, span: Range<usize>, message: impl Into<String>) {
+        self.push(Severity::Error, span, message.into(), None);
+    }
+
+    pub(crate) fn error_help(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.push(Severity::Error, span, message.into(), Some(help.into()));
+    }
+
+    pub(crate) fn warn(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let help = help.into();
+        let help = (!help.is_empty()).then_some(help);
+        self.push(Severity::Warning, span, message.into(), help);
+    }
+
+    fn push(
+        &mut self,
+        severity: Severity,
+        span: Range<usize>,
+        message: String,
+        help: Option<String>,
+    ) {
+        self.errors += usize::from(severity == Severity::Error);
+        let same = |d: &Diagnostic| d.span == span && d.message == message;
+        if self.list.iter().any(same) {
+            return;
+        }
+        // Warnings must not crowd out the error that stops everything.
+        if self.list.len() >= DIAGNOSTICS_MAX && (severity == Severity::Warning || self.errors > 1)
+        {
+            self.dropped += 1;
+            return;
+        }
+        self.list.push(Diagnostic { severity, message, span, help });
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.errors > 0
+    }
+
+    /// All of them, in the order of the text, with spans that fit it.
+    pub(crate) fn finish(mut self, text: &str) -> Vec<Diagnostic> {
+        for diagnostic in &mut self.list {
+            let start = floor_boundary(text, diagnostic.span.start);
+            let end = floor_boundary(text, diagnostic.span.end).max(start);
+            diagnostic.span = start..end;
+        }
+        self.list.sort_by_key(|d| (d.span.start, d.severity));
+        if self.dropped > 0 {
+            let severity = if self.errors > 0 { Severity::Error } else { Severity::Warning };
+            let message = format!("{} more problems are not shown", self.dropped);
+            self.list.push(Diagnostic {
+                severity,
+                message,
+                span: text.len()..text.len(),
+                help: None,
+            });
+        }
+        self.list
+    }
+}
+
+/// A value as it may stand in a message: one line, not too long.
+pub(crate) fn shorten(value: &str) -> String {
+    const SHOWN_MAX: usize = 60;
+    let mut short = String::new();
+    for (count, c) in value.chars().enumerate() {
+        if count == SHOWN_MAX {
+            short.push('…');
+            break;
+        }
+        if c.is_control() {
+            short.extend(c.escape_default());
+        } else {
+            short.push(c);
+        }
+    }
+    short
+}
+
+/// The allowed word closest to what was written, if any is close.
+pub(crate) fn suggest<'a>(word: &str, allowed: &[&'a str]) -> Option<&'a str> {
+    if word.chars().count() > 64 {
+        return None;
+    }
+    let word = word.to_lowercase();
+    let near = (word.chars().count() / 3).max(1);
+    let distance = |other: &str| edit_distance(&word, &other.to_lowercase());
+    let best = allowed.iter().copied().min_by_key(|other| distance(other))?;
+    (distance(best) <= near).then_some(best)
+}
+
+/// The help for an unknown word: the close one, or all of them.
+pub(crate) fn did_you_mean(word: &str, allowed: &[&str]) -> String {
+    match suggest(word, allowed) {
+        Some(close) => format!("did you mean `{close}`?"),
+        None => format!("allowed: {}", allowed.join(", ")),
+    }
+}
+
+/// Levenshtein's, with a swap of neighbours as one step.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let cost = usize::from(a[i - 1] != b[j - 1]);
+            row[j] = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + cost);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before[j - 2] + 1);
+            }
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_word_is_suggested_and_a_distant_one_is_not() {
+        let allowed = ["policy", "priority", "period"];
+        assert_eq!(suggest("polciy", &allowed), Some("policy"));
+        assert_eq!(suggest("Priority", &allowed), Some("priority"));
+        assert_eq!(suggest("zzz", &allowed), None);
+        assert_eq!(suggest(&"p".repeat(1000), &allowed), None);
+    }
+
+    #[test]
+    fn an_error_is_never_crowded_out_by_warnings() {
+        let mut sink = Sink::default();
+        for i in 0..200 {
+            sink.warn(i..i + 1, "w", "");
+        }
+        sink.error(300..301, "broken");
+        let list = sink.finish("");
+        assert!(list.iter().any(|d| d.message == "broken"));
+        assert!(list.iter().any(|d| d.message.contains("100 more problems")));
+    }
+
+    #[test]
+    fn offsets_inside_a_character_and_past_the_end_still_have_a_place() {
+        assert_eq!(line_col("ä\nb", 1), LineCol { line: 1, column: 1 });
+        assert_eq!(line_col("ä\nb", 99), LineCol { line: 2, column: 2 });
+    }
+}

@@ -1,0 +1,125 @@
+//! `[machine]`.
+
+use std::ops::Range;
+
+use slicewise_sched::{CPUS_MAX, Profile};
+use toml::de::DeValue;
+
+use super::Reader;
+use super::fields::{Fields, wrong_kind};
+use crate::diagnostic::{shorten, suggest};
+use crate::settings::{
+    CostOverrides, HZ_MAX, PREEMPTIONS, Settings, kernel_names, parse_preemption,
+};
+
+pub(super) const MACHINE_KEYS: &[&str] = &[
+    "cpus",
+    "hz",
+    "kernel",
+    "duration",
+    "seed",
+    "preemption",
+    "features",
+    "base_slice",
+    "tick_phase",
+    "tick_skew",
+    "costs",
+];
+pub(super) const COST_KEYS: &[&str] = &["context_switch", "wakeup", "tick"];
+
+impl Reader<'_> {
+    pub(super) fn machine<'t>(&mut self, scenario: &Fields<'t>) -> (Settings, Range<usize>) {
+        let mut settings = Settings::default();
+        let mut features_span = 0..0;
+        let Some(value) = scenario.get("machine") else { return (settings, features_span) };
+        let Some(fields) = Fields::of(self.sink, value, "[machine]", MACHINE_KEYS) else {
+            return (settings, features_span);
+        };
+        let integer = |reader: &mut Self, key, allowed| fields.integer(reader.sink, key, allowed);
+        settings.cpus = integer(self, "cpus", 1..i128::from(CPUS_MAX) + 1).map(|(n, _)| n as u32);
+        settings.hz = integer(self, "hz", 1..i128::from(HZ_MAX) + 1).map(|(n, _)| n as u32);
+        settings.seed = integer(self, "seed", 0..i128::from(u64::MAX) + 1).map(|(n, _)| n as u64);
+        settings.duration_ns = fields.positive_duration(self.sink, "duration");
+        settings.base_slice_ns = fields.positive_duration(self.sink, "base_slice");
+        settings.tick_phase_ns = fields.duration(self.sink, "tick_phase").map(|(ns, _)| ns);
+        settings.tick_skew_ns = fields.duration(self.sink, "tick_skew").map(|(ns, _)| ns);
+        settings.kernel = self.kernel(&fields);
+        if let Some((word, span)) = fields.string(self.sink, "preemption") {
+            settings.preemption = parse_preemption(word);
+            if settings.preemption.is_none() {
+                let message = format!("unknown preemption model `{}`", shorten(word));
+                let help = format!("allowed: {}", PREEMPTIONS.join(", "));
+                self.sink.error_help(span, message, help);
+            }
+        }
+        if let Some(value) = fields.get("features") {
+            features_span = value.span();
+            settings.features = self.features(value);
+        }
+        settings.costs = self.costs(&fields).unwrap_or_default();
+        (settings, features_span)
+    }
+
+    fn kernel<'t>(&mut self, fields: &Fields<'t>) -> Option<String> {
+        let value = fields.get("kernel")?;
+        let Some(name) = value.get_ref().as_str() else {
+            // 6.10 would be read as 6.1.
+            wrong_kind(self.sink, "kernel", value, "a string such as \"6.12\"");
+            return None;
+        };
+        if Profile::named(name).is_none() {
+            let message = format!("there is no profile for kernel `{}`", shorten(name));
+            let help = format!("allowed: {}", kernel_names().join(", "));
+            self.sink.error_help(value.span(), message, help);
+            return None;
+        }
+        Some(name.to_owned())
+    }
+
+    fn features<'t>(&mut self, value: &'t super::Value<'t>) -> Vec<String> {
+        let DeValue::Array(array) = value.get_ref() else {
+            let wanted = "a list such as [\"NO_RUN_TO_PARITY\"]";
+            wrong_kind(self.sink, "features", value, wanted);
+            return Vec::new();
+        };
+        let mut words = Vec::new();
+        for word in array.iter() {
+            let Some(text) = word.get_ref().as_str() else {
+                wrong_kind(self.sink, "features", word, "a list of strings");
+                continue;
+            };
+            match check_feature(text) {
+                Ok(()) => words.push(text.trim().to_owned()),
+                Err((message, help)) => self.sink.error_help(word.span(), message, help),
+            }
+        }
+        words
+    }
+
+    fn costs<'t>(&mut self, machine: &Fields<'t>) -> Option<CostOverrides> {
+        let value = machine.get("costs")?;
+        let fields = Fields::of(self.sink, value, "[machine.costs]", COST_KEYS)?;
+        let mut cost = |key| fields.duration(self.sink, key).map(|(ns, _)| ns);
+        Some(CostOverrides {
+            context_switch_ns: cost("context_switch"),
+            wakeup_ns: cost("wakeup"),
+            tick_ns: cost("tick"),
+        })
+    }
+}
+
+/// Whether any kernel has this switch.
+pub(crate) fn check_feature(word: &str) -> Result<(), (String, String)> {
+    let word = word.trim();
+    let name = word.strip_prefix("NO_").unwrap_or(word);
+    let known: Vec<&str> = slicewise_sched::Feature::ALL.iter().map(|f| f.name()).collect();
+    if known.contains(&name) {
+        return Ok(());
+    }
+    let no = &word[..word.len() - name.len()];
+    let help = match suggest(name, &known) {
+        Some(close) => format!("did you mean `{no}{close}`?"),
+        None => format!("allowed, with NO_ before it to switch it off: {}", known.join(", ")),
+    };
+    Err((format!("no kernel has a feature `{}`", shorten(word)), help))
+}

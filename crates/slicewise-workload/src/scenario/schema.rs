@@ -1,0 +1,498 @@
+//! The JSON Schema of scenarios, for editors. These types are never read into: the reader works on
+//! the spanned tree so that it can report several mistakes with their places. A test holds their
+//! keys and the reader's together.
+
+#![expect(dead_code, reason = "the types exist for their schema")]
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde_json::Value;
+
+/// A duration with a unit: ns, us, ms, s, m or h.
+#[derive(JsonSchema)]
+struct Duration(
+    #[schemars(regex(pattern = r"^\s*([0-9_]*\.?[0-9_]+\s*(ns|us|µs|ms|s|m|min|h)|0)\s*$"))] String,
+);
+
+/// A duration, or how to draw one.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Dist {
+    /// Always this long.
+    Constant(Duration),
+    /// Drawn anew at every use.
+    Drawn(Drawn),
+}
+
+/// How to draw a duration.
+#[derive(JsonSchema)]
+#[schemars(tag = "dist", rename_all = "lowercase")]
+enum Drawn {
+    /// Always this long.
+    Constant {
+        /// How long.
+        value: Duration,
+    },
+    /// Everything between two values equally often.
+    Uniform {
+        /// The shortest.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
+    /// The gaps of a Poisson process.
+    Exponential {
+        /// The mean.
+        mean: Duration,
+    },
+    /// The logarithm is normal.
+    Lognormal {
+        /// Half of all values are below.
+        median: Duration,
+        /// Standard deviation of the logarithm.
+        #[schemars(range(min = 0.0, max = 20.0))]
+        sigma: f64,
+    },
+    /// A heavy tail.
+    Pareto {
+        /// The shortest.
+        min: Duration,
+        /// Tail index: smaller is heavier.
+        #[schemars(range(min = 0.01, max = 1000.0))]
+        shape: f64,
+        /// Longer values are cut to this.
+        max: Duration,
+    },
+    /// One of these values, each as often as its weight says.
+    Empirical {
+        /// Values with their weights.
+        values: Vec<(Duration, u64)>,
+    },
+}
+
+/// A list such as "0,2-3", or an array of CPU numbers.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Cpus {
+    /// The kernel's list format.
+    List(String),
+    /// CPU numbers.
+    Numbers(Vec<u32>),
+}
+
+/// A Slicewise scenario: a machine and the tasks it runs.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Scenario {
+    /// What this scenario is called.
+    title: Option<String>,
+    /// The question it answers.
+    question: Option<String>,
+    /// What the machine is like.
+    machine: Option<Machine>,
+    /// The tasks.
+    task: Vec<Task>,
+    /// Devices that work on what tasks submit.
+    device: Option<Vec<Device>>,
+    /// Queues of requests.
+    queue: Option<Vec<Queue>>,
+    /// Barriers whose parties are not simply all tasks that meet there.
+    barrier: Option<Vec<Barrier>>,
+}
+
+/// What the machine is like.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Machine {
+    /// How many CPUs.
+    #[schemars(range(min = 1, max = 8192))]
+    cpus: Option<u32>,
+    /// Ticks a second.
+    #[schemars(range(min = 1, max = 10000))]
+    hz: Option<u32>,
+    /// The kernel, such as "6.12".
+    kernel: Option<String>,
+    /// How long to run.
+    duration: Option<Duration>,
+    /// Seeds every random draw.
+    seed: Option<u64>,
+    /// The preemption model.
+    preemption: Option<Preemption>,
+    /// Scheduler features to switch: NAME or NO_NAME.
+    features: Option<Vec<String>>,
+    /// The base slice.
+    base_slice: Option<Duration>,
+    /// When CPU 0 has its first tick.
+    tick_phase: Option<Duration>,
+    /// How much later each further CPU ticks.
+    tick_skew: Option<Duration>,
+    /// What the machine itself costs.
+    costs: Option<Costs>,
+}
+
+/// A preemption model.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Preemption {
+    /// System calls are not preempted.
+    None,
+    /// Likewise.
+    Voluntary,
+    /// Everything is preempted at once.
+    Full,
+    /// The fair class waits for the next tick.
+    Lazy,
+}
+
+/// What the machine itself costs.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Costs {
+    /// Of a context switch.
+    context_switch: Option<Duration>,
+    /// Of a wakeup.
+    wakeup: Option<Duration>,
+    /// Of a tick.
+    tick: Option<Duration>,
+}
+
+/// A task, or several alike.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Task {
+    /// Its name; instances are called NAME-0, NAME-1, ….
+    name: String,
+    /// How many instances.
+    #[schemars(range(min = 1, max = 1000000))]
+    count: Option<u32>,
+    /// Only made by `fork`.
+    template: Option<bool>,
+    /// "other", "batch", "idle", "fifo" or "rr", or as in sched(7).
+    policy: Option<String>,
+    /// The nice value.
+    #[schemars(range(min = -20, max = 19))]
+    nice: Option<i8>,
+    /// The priority, for fifo and rr.
+    #[schemars(range(min = 1, max = 99))]
+    priority: Option<u8>,
+    /// A slice of its own (kernels from 6.12).
+    slice: Option<Duration>,
+    /// Where it may run.
+    cpus: Option<Cpus>,
+    /// When it starts.
+    start: Option<Duration>,
+    /// Its children start with the default policy.
+    reset_on_fork: Option<bool>,
+    /// How often it does what it does; for ever if not given.
+    #[serde(rename = "loop")]
+    #[schemars(range(min = 1))]
+    rounds: Option<u64>,
+    /// What it does, over and over.
+    program: Option<Vec<Step>>,
+    /// What it does, one after the other.
+    phases: Option<Vec<Phase>>,
+    /// It uses the CPU for ever.
+    hog: Option<bool>,
+    /// It runs once a period.
+    periodic: Option<Periodic>,
+}
+
+/// A part of a task's life.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Phase {
+    /// What it is called.
+    name: Option<String>,
+    /// How often; once if not given.
+    #[serde(rename = "loop")]
+    #[schemars(range(min = 1))]
+    rounds: Option<u64>,
+    /// What it does.
+    program: Vec<Step>,
+}
+
+/// Work once a period.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Periodic {
+    /// How long it runs.
+    run: Dist,
+    /// How often it starts.
+    period: Duration,
+    /// What a late task does.
+    mode: Option<TimerMode>,
+    /// It runs inside a system call.
+    kernel: Option<bool>,
+}
+
+/// What a late task does.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum TimerMode {
+    /// It catches up.
+    Absolute,
+    /// It starts a new period from now.
+    Relative,
+}
+
+/// One thing to do: exactly one of the keys (`kernel` goes with `run`).
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, extend("minProperties" = 1, "maxProperties" = 2))]
+struct Step {
+    /// Use the CPU for this much work, or "forever".
+    run: Option<Run>,
+    /// The work is inside a system call.
+    kernel: Option<bool>,
+    /// Use the CPU until this much time has passed, waiting included.
+    spin: Option<Dist>,
+    /// Sleep this long.
+    sleep: Option<Dist>,
+    /// Sleep until the next expiry of a periodic timer.
+    timer: Option<Timer>,
+    /// Take a mutex.
+    lock: Option<String>,
+    /// Give a mutex back.
+    unlock: Option<String>,
+    /// Wait for a signal.
+    wait: Option<Wait>,
+    /// Wake the first that waits on a condition.
+    signal: Option<String>,
+    /// Wake all that wait on a condition.
+    broadcast: Option<String>,
+    /// Signal a condition, then wait on it.
+    sync: Option<Wait>,
+    /// Meet other tasks.
+    barrier: Option<String>,
+    /// Sleep until resumed.
+    suspend: Option<bool>,
+    /// Wake a suspended task.
+    resume: Option<String>,
+    /// sched_yield.
+    #[serde(rename = "yield")]
+    give_way: Option<bool>,
+    /// Make a task from a template.
+    fork: Option<String>,
+    /// Take the next request of a queue.
+    receive: Option<String>,
+    /// Do what the request needs; alone, receive before and reply after.
+    serve: Option<String>,
+    /// Answer the request.
+    reply: Option<String>,
+    /// Hand work to a device.
+    submit: Option<Submit>,
+    /// Wait until a device has done all this task submitted.
+    synchronize: Option<String>,
+    /// Change this task.
+    set: Option<Set>,
+    /// Repeat steps.
+    #[serde(rename = "loop")]
+    repeat: Option<Loop>,
+    /// End the task.
+    exit: Option<bool>,
+}
+
+/// Work, or "forever".
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Run {
+    /// This much.
+    Work(Dist),
+    /// Without end.
+    Forever(Forever),
+}
+
+/// Without end.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Forever {
+    /// Without end.
+    Forever,
+}
+
+/// A periodic timer.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Timer {
+    /// The period.
+    period: Duration,
+    /// What a late task does; absolute if not given.
+    mode: Option<TimerMode>,
+    /// Steps of a task that name the same timer share it.
+    name: Option<String>,
+}
+
+/// A condition and its mutex.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Wait {
+    /// The condition.
+    condition: String,
+    /// The mutex, which must be locked.
+    mutex: String,
+}
+
+/// Work for a device.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Submit {
+    /// The device.
+    device: String,
+    /// How long it works on it.
+    work: Dist,
+}
+
+/// What changes about the task.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Set {
+    /// The nice value.
+    #[schemars(range(min = -20, max = 19))]
+    nice: Option<i8>,
+    /// The policy.
+    policy: Option<String>,
+    /// The priority, for fifo and rr.
+    #[schemars(range(min = 1, max = 99))]
+    priority: Option<u8>,
+    /// A slice of its own.
+    slice: Option<Duration>,
+    /// Where it may run.
+    cpus: Option<Cpus>,
+    /// Its children start with the default policy.
+    reset_on_fork: Option<bool>,
+}
+
+/// Steps to repeat.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Loop {
+    /// How often; for ever if not given.
+    #[schemars(range(min = 1))]
+    count: Option<u64>,
+    /// What.
+    body: Vec<Step>,
+}
+
+/// A device that works on submissions, one after the other.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Device {
+    /// Its name.
+    name: String,
+    /// How many submissions may be pending before a submitter waits; no limit if not given.
+    #[schemars(range(min = 1))]
+    depth: Option<u32>,
+}
+
+/// Requests that arrive whether or not anyone is ready.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Queue {
+    /// Its name.
+    name: String,
+    /// Time between arrivals.
+    interarrival: Option<Dist>,
+    /// Arrivals at random at this mean rate, such as "200/s".
+    rate: Option<String>,
+    /// CPU time a request needs.
+    service: Dist,
+    /// How many arrive in all; no end if not given.
+    #[schemars(range(min = 1))]
+    requests: Option<u64>,
+    /// How many may wait; further ones are dropped. No limit if not given.
+    #[schemars(range(min = 1))]
+    depth: Option<u32>,
+    /// When arrivals begin.
+    start: Option<Duration>,
+}
+
+/// Where tasks meet.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Barrier {
+    /// Its name.
+    name: String,
+    /// How many meet.
+    #[schemars(range(min = 1))]
+    parties: Option<u32>,
+}
+
+/// The JSON Schema (draft 2020-12) of scenario files, as committed in `schema/`.
+pub fn schema_json() -> String {
+    let schema = schemars::schema_for!(Scenario);
+    // The order must not depend on how a JSON library was built.
+    let sorted = sorted(schema.as_value());
+    let mut text = serde_json::to_string_pretty(&sorted).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The same value with the keys of all objects in alphabetical order.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let by_name: BTreeMap<&String, &Value> = object.iter().collect();
+            Value::Object(by_name.into_iter().map(|(k, v)| (k.clone(), sorted(v))).collect())
+        }
+        Value::Array(list) => Value::Array(list.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::{fields, machine, program, task};
+    use super::*;
+
+    fn keys_of(schema: &serde_json::Value) -> BTreeSet<String> {
+        let properties = schema["properties"].as_object().cloned().unwrap_or_default();
+        properties.keys().cloned().collect()
+    }
+
+    #[test]
+    fn the_schema_has_exactly_the_keys_that_the_reader_knows() {
+        let schema: serde_json::Value = serde_json::from_str(&schema_json()).unwrap();
+        let steps = [program::STEP_KEYS, program::RUN_KEYS].concat();
+        let tables: [(&str, &[&str]); 13] = [
+            ("Machine", machine::MACHINE_KEYS),
+            ("Costs", machine::COST_KEYS),
+            ("Task", task::TASK_KEYS),
+            ("Phase", task::PHASE_KEYS),
+            ("Periodic", task::PERIODIC_KEYS),
+            ("Step", &steps),
+            ("Timer", program::TIMER_KEYS),
+            ("Wait", program::WAIT_KEYS),
+            ("Submit", program::SUBMIT_KEYS),
+            ("Set", program::SET_KEYS),
+            ("Loop", program::LOOP_KEYS),
+            ("Device", super::super::DEVICE_KEYS),
+            ("Queue", super::super::QUEUE_KEYS),
+        ];
+        for (name, keys) in tables {
+            let wanted: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+            assert_eq!(keys_of(&schema["$defs"][name]), wanted, "{name}");
+        }
+        let root: BTreeSet<String> =
+            super::super::SCENARIO_KEYS.iter().map(|key| (*key).to_owned()).collect();
+        assert_eq!(keys_of(&schema), root);
+        let mut drawn = BTreeSet::new();
+        for variant in schema["$defs"]["Drawn"]["oneOf"].as_array().unwrap() {
+            drawn.extend(keys_of(variant));
+        }
+        let known: BTreeSet<String> = fields::dist_keys().into_iter().map(str::to_owned).collect();
+        assert_eq!(drawn, known);
+    }
+
+    #[test]
+    fn the_committed_schema_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schema/scenario.schema.json");
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/../../schema")).unwrap();
+            std::fs::write(path, schema_json()).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(committed == schema_json(), "run the tests with UPDATE_SCHEMA=1 to rewrite {path}");
+    }
+}

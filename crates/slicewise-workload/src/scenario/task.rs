@@ -1,0 +1,304 @@
+//! `[[task]]`: who the tasks are.
+
+use std::ops::Range;
+
+use slicewise_machine::{Dist, Mode, Op, TimerMode};
+use slicewise_sched::{Attr, Nice, Policy, RtPriority};
+use toml::de::DeValue;
+
+use super::Reader;
+use super::fields::{Fields, Value, cpus, dist, wrong_kind};
+use crate::diagnostic::{did_you_mean, shorten};
+use crate::draft::{Code, Draft, LocalTimer};
+use crate::units::show_ns;
+
+pub(super) const TASK_KEYS: &[&str] = &[
+    "name",
+    "count",
+    "template",
+    "policy",
+    "nice",
+    "priority",
+    "slice",
+    "cpus",
+    "start",
+    "reset_on_fork",
+    "loop",
+    "program",
+    "phases",
+    "hog",
+    "periodic",
+];
+pub(super) const PHASE_KEYS: &[&str] = &["name", "loop", "program"];
+pub(super) const PERIODIC_KEYS: &[&str] = &["run", "period", "mode", "kernel"];
+
+/// The most rounds of a loop; beyond this it is "for ever" that is meant.
+pub(super) const LOOP_MAX: i128 = 1 << 53;
+
+const BEHAVIOURS: [&str; 4] = ["program", "phases", "hog", "periodic"];
+
+/// The kernel's limits for a task's own slice.
+const SLICE_NS: std::ops::RangeInclusive<u64> = 100_000..=100_000_000;
+
+impl Reader<'_> {
+    pub(super) fn tasks<'t>(&mut self, entries: &[&'t Value<'t>]) -> Vec<Draft> {
+        let mut listed = Vec::new();
+        for entry in entries {
+            let Some(fields) = Fields::of(self.sink, entry, "a task", TASK_KEYS) else { continue };
+            if let Some(known) = self.enlist(&fields) {
+                listed.push((fields, known));
+            }
+        }
+        let mut drafts = Vec::new();
+        for (at, (fields, span)) in listed.into_iter().enumerate() {
+            let group = self.roster.groups[at].clone();
+            let attr = self.attr(&fields, Attr::default(), "the task");
+            let affinity = fields.get("cpus").and_then(|value| cpus(self.sink, "cpus", value));
+            let start = fields.duration(self.sink, "start");
+            self.start_attr = attr;
+            let code = self.behaviour(&fields, &group.name);
+            self.ops_left = code.budget();
+            drafts.push(Draft {
+                name: group.name,
+                span,
+                count: group.count,
+                template: group.template,
+                attr,
+                affinity: affinity.unwrap_or_default(),
+                start_ns: start.map_or(0, |(ns, _)| ns),
+                code,
+            });
+        }
+        drafts
+    }
+
+    /// Enters a task into the roster, and says where its name is.
+    fn enlist(&mut self, fields: &Fields<'_>) -> Option<Range<usize>> {
+        fields.need(self.sink, "name", "the task", "give it one: `name = \"…\"`");
+        let count = match fields.get("count") {
+            None => Some(1),
+            Some(_) => self.count(fields),
+        };
+        let template = fields.boolean(self.sink, "template").unwrap_or(false);
+        let (name, span) = fields.string(self.sink, "name")?;
+        if template && fields.get("count").is_some() {
+            let message = format!("the template `{}` has a `count`", shorten(name));
+            let help = "a template is forked as often as `fork` says: remove `count`";
+            self.sink.error_help(span.clone(), message, help);
+        }
+        self.roster.add(self.sink, name, span.clone(), count?, template).then_some(span)
+    }
+
+    fn count(&mut self, fields: &Fields<'_>) -> Option<u32> {
+        let most = i128::from(crate::TASKS_MAX);
+        fields.integer(self.sink, "count", 1..most + 1).map(|(count, _)| count as u32)
+    }
+
+    /// Policy, nice, priority and slice, on top of what held before.
+    pub(super) fn attr(&mut self, fields: &Fields<'_>, before: Attr, what: &str) -> Attr {
+        let mut attr = before;
+        if let Some((nice, _)) = fields.integer(self.sink, "nice", -20..20) {
+            attr.nice = Nice::new(nice as i64).unwrap_or_default();
+        }
+        attr.policy = self.policy(fields, before.policy, what);
+        if let Some((ns, span)) = fields.duration(self.sink, "slice") {
+            attr.slice_ns = self.slice(ns, span);
+        }
+        if let Some(reset) = fields.boolean(self.sink, "reset_on_fork") {
+            attr.reset_on_fork = reset;
+        }
+        attr
+    }
+
+    fn policy(&mut self, fields: &Fields<'_>, before: Policy, what: &str) -> Policy {
+        let priority = fields.integer(self.sink, "priority", 1..100);
+        let priority_span = fields.get("priority").map(|value| value.span());
+        let rt = priority.and_then(|(number, _)| RtPriority::new(number as i64));
+        let Some((word, span)) = fields.string(self.sink, "policy") else {
+            return match (before, rt) {
+                (Policy::Fifo(_), Some(rt)) => Policy::Fifo(rt),
+                (Policy::Rr(_), Some(rt)) => Policy::Rr(rt),
+                _ => {
+                    if let Some(span) = priority_span {
+                        let message = format!("{what} has a `priority` but no real-time policy");
+                        let help = "add `policy = \"fifo\"` or \"rr\"; others have `nice`";
+                        self.sink.error_help(span, message, help);
+                    }
+                    before
+                }
+            };
+        };
+        let real_time = match parse_policy(word) {
+            Ok(PolicyWord::Fair(policy)) => {
+                if let Some(span) = priority_span {
+                    let message = format!("`priority` means nothing to {}", policy.name());
+                    self.sink.error_help(span, message, "use `nice`, or policy fifo or rr");
+                }
+                return policy;
+            }
+            Ok(PolicyWord::RealTime(policy)) => policy,
+            Err((message, help)) => {
+                self.sink.error_help(span, message, help);
+                return before;
+            }
+        };
+        if priority_span.is_none() {
+            let help = "add `priority = 50`: 1 is lowest, 99 highest";
+            self.sink.error_help(
+                span,
+                format!("{what} needs a `priority` for policy {word}"),
+                help,
+            );
+        }
+        rt.map_or(before, real_time)
+    }
+
+    fn slice(&mut self, ns: u64, span: Range<usize>) -> Option<u64> {
+        if ns == 0 {
+            self.sink.error_help(span, "`slice` cannot be zero", "allowed: 0.1ms to 100ms");
+            return None;
+        }
+        if !SLICE_NS.contains(&ns) {
+            let message = format!("the kernel cuts a slice of {} to 0.1ms … 100ms", show_ns(ns));
+            self.sink.warn(span, message, "write a slice within these limits");
+        }
+        Some(ns)
+    }
+
+    /// What the task does: one of four ways to say it.
+    fn behaviour(&mut self, fields: &Fields<'_>, name: &str) -> Code {
+        let mut code = self.code();
+        let said: Vec<&str> = BEHAVIOURS.into_iter().filter(|k| fields.get(k).is_some()).collect();
+        let what = shorten(name);
+        let [behaviour] = said[..] else {
+            let message = match said.len() {
+                0 => format!("task `{what}` does nothing"),
+                _ => format!("task `{what}` says in {} ways what it does", said.len()),
+            };
+            let help = "say one of `program`, `phases`, `hog` and `periodic`";
+            self.sink.error_help(fields.span.clone(), message, help);
+            return code;
+        };
+        let rounds = self.rounds(fields, None);
+        let Some(value) = fields.get(behaviour) else { return code };
+        let span = value.span();
+        match behaviour {
+            "hog" => {
+                fields.truth(self.sink, "hog");
+                if let Some(value) = fields.get("loop") {
+                    self.sink.error_help(value.span(), "a hog does not loop", "remove `loop`");
+                }
+                code.push(Op::RunForever, &span);
+            }
+            "periodic" => {
+                let begin = code.begin(rounds, &span);
+                self.periodic(value, &mut code);
+                code.end(begin, &span);
+            }
+            "program" => {
+                let begin = code.begin(rounds, &span);
+                self.program(value, "program", &mut code);
+                code.end(begin, &span);
+            }
+            _ => {
+                let begin = code.begin(rounds, &span);
+                self.phases(value, &mut code);
+                code.end(begin, &span);
+            }
+        }
+        code
+    }
+
+    fn rounds(&mut self, fields: &Fields<'_>, default: Option<u64>) -> Option<u64> {
+        let rounds = fields.integer(self.sink, "loop", 1..LOOP_MAX);
+        rounds.map_or(default, |(rounds, _)| Some(rounds as u64))
+    }
+
+    fn phases<'t>(&mut self, value: &'t Value<'t>, code: &mut Code) {
+        let DeValue::Array(phases) = value.get_ref() else {
+            return wrong_kind(self.sink, "phases", value, "a list of phases");
+        };
+        if phases.is_empty() {
+            self.sink.error_help(value.span(), "`phases` is empty", "add `{ program = [...] }`");
+        }
+        for phase in phases.iter() {
+            let Some(fields) = Fields::of(self.sink, phase, "a phase", PHASE_KEYS) else {
+                continue;
+            };
+            fields.need(self.sink, "program", "the phase", "add `program = [{ run = \"1ms\" }]`");
+            fields.name(self.sink, "name");
+            let rounds = self.rounds(&fields, Some(1));
+            let Some(program) = fields.get("program") else { continue };
+            let begin = code.begin(rounds, &phase.span());
+            self.program(program, "program", code);
+            code.end(begin, &phase.span());
+        }
+    }
+
+    fn periodic<'t>(&mut self, value: &'t Value<'t>, code: &mut Code) -> Option<()> {
+        let fields = Fields::of(self.sink, value, "`periodic`", PERIODIC_KEYS)?;
+        for key in ["run", "period"] {
+            let help = "write `periodic = { run = \"2ms\", period = \"10ms\" }`";
+            fields.need(self.sink, key, "`periodic`", help);
+        }
+        let work = fields.get("run").and_then(|value| dist(self.sink, "run", value));
+        let mode = self.timer_mode(&fields, TimerMode::Absolute);
+        let kernel = fields.boolean(self.sink, "kernel").unwrap_or(false);
+        let period_ns = fields.positive_duration(self.sink, "period")?;
+        let span = value.span();
+        if let Some(Dist::Constant(run_ns)) = work
+            && run_ns > period_ns
+        {
+            let message = format!("it runs {} every {}", show_ns(run_ns), show_ns(period_ns));
+            self.sink.warn(span.clone(), message, "no CPU can do that: it falls behind for ever");
+        }
+        let run_mode = if kernel { Mode::Kernel } else { Mode::User };
+        code.push(Op::Run { work: work?, mode: run_mode }, &span);
+        let timer = code.timer(LocalTimer { name: "periodic".to_owned(), shared: None });
+        code.push(Op::Timer { timer, period_ns, mode }, &span);
+        Some(())
+    }
+
+    pub(super) fn timer_mode(&mut self, fields: &Fields<'_>, default: TimerMode) -> TimerMode {
+        match fields.string(self.sink, "mode") {
+            None => default,
+            Some(("absolute", _)) => TimerMode::Absolute,
+            Some(("relative", _)) => TimerMode::Relative,
+            Some((word, span)) => {
+                let message = format!("unknown timer mode `{}`", shorten(word));
+                self.sink.error_help(span, message, "allowed: absolute, relative");
+                default
+            }
+        }
+    }
+}
+
+/// A policy by its name.
+pub(crate) enum PolicyWord {
+    /// It has no priority.
+    Fair(Policy),
+    /// It needs one.
+    RealTime(fn(RtPriority) -> Policy),
+}
+
+/// The names of the policies, short and as in `sched(7)`.
+pub(crate) fn parse_policy(word: &str) -> Result<PolicyWord, (String, String)> {
+    const WORDS: [&str; 5] = ["other", "batch", "idle", "fifo", "rr"];
+    let lower = word.to_ascii_lowercase();
+    let short = lower.strip_prefix("sched_").unwrap_or(&lower);
+    Ok(match short {
+        "other" | "normal" => PolicyWord::Fair(Policy::Normal),
+        "batch" => PolicyWord::Fair(Policy::Batch),
+        "idle" => PolicyWord::Fair(Policy::Idle),
+        "fifo" => PolicyWord::RealTime(Policy::Fifo),
+        "rr" => PolicyWord::RealTime(Policy::Rr),
+        "deadline" => {
+            let help = format!("allowed: {}", WORDS.join(", "));
+            return Err(("SCHED_DEADLINE is not simulated yet".to_owned(), help));
+        }
+        _ => {
+            let message = format!("unknown policy `{}`", shorten(word));
+            return Err((message, did_you_mean(short, &WORDS)));
+        }
+    })
+}

@@ -1,0 +1,258 @@
+//! Changing a loaded workload from the command line: `key=value`.
+
+use slicewise_sched::{CPUS_MAX, Nice, Policy, Profile, RtPriority};
+
+use crate::Loaded;
+use crate::diagnostic::{did_you_mean, shorten};
+use crate::scenario::{PolicyWord, check_feature, parse_cpu_list, parse_policy};
+use crate::settings::{HZ_MAX, PREEMPTIONS, kernel_names, parse_preemption};
+use crate::units::parse_duration;
+
+const MACHINE_KEYS: [&str; 13] = [
+    "cpus",
+    "hz",
+    "kernel",
+    "duration",
+    "seed",
+    "preemption",
+    "features",
+    "base_slice",
+    "tick_phase",
+    "tick_skew",
+    "costs.context_switch",
+    "costs.wakeup",
+    "costs.tick",
+];
+const TASK_KEYS: [&str; 7] =
+    ["nice", "policy", "priority", "slice", "cpus", "start", "reset_on_fork"];
+
+/// Every key that [`apply_set`] knows; those of tasks with `NAME` for the task's name.
+pub fn set_keys() -> Vec<String> {
+    let machine = MACHINE_KEYS.iter().map(|key| (*key).to_owned());
+    let tasks = TASK_KEYS.iter().map(|key| format!("task/NAME.{key}"));
+    machine.chain(tasks).collect()
+}
+
+/// Applies one `key=value`: a machine setting, or something of a task and its instances
+/// (`task/web.nice=5`, `task/web-3.cpus=0-1`).
+///
+/// ```
+/// use slicewise_workload::{Format, apply_set, load};
+///
+/// let mut loaded = load("[[task]]\nname = \"burn\"\nhog = true\n", Format::Auto).unwrap();
+/// apply_set(&mut loaded, "hz=1000").unwrap();
+/// apply_set(&mut loaded, "task/burn.nice=5").unwrap();
+/// assert_eq!(loaded.settings.hz, Some(1000));
+/// assert_eq!(loaded.workload.tasks[0].attr.nice.get(), 5);
+/// assert_eq!(
+///     apply_set(&mut loaded, "task/burn.nice=25").unwrap_err(),
+///     "`nice` cannot be 25; allowed: -20 to 19"
+/// );
+/// ```
+///
+/// # Errors
+/// Says what is wrong with the key or the value, and what is allowed. Nothing has changed then.
+pub fn apply_set(loaded: &mut Loaded, assignment: &str) -> Result<(), String> {
+    let Some((key, value)) = assignment.split_once('=') else {
+        let shown = shorten(assignment);
+        return Err(format!("`{shown}` is not of the form key=value, such as hz=1000"));
+    };
+    let (key, value) = (key.trim(), value.trim());
+    match key.strip_prefix("task/") {
+        Some(rest) => set_task(loaded, rest, value),
+        None => set_machine(loaded, key, value),
+    }
+}
+
+fn set_machine(loaded: &mut Loaded, key: &str, value: &str) -> Result<(), String> {
+    let settings = &mut loaded.settings;
+    match key {
+        "cpus" => settings.cpus = Some(number(key, value, 1, i128::from(CPUS_MAX))? as u32),
+        "hz" => settings.hz = Some(number(key, value, 1, i128::from(HZ_MAX))? as u32),
+        "seed" => settings.seed = Some(number(key, value, 0, i128::from(u64::MAX))? as u64),
+        "kernel" => {
+            if Profile::named(value).is_none() {
+                let names = kernel_names().join(", ");
+                let shown = shorten(value);
+                return Err(format!("there is no profile for kernel `{shown}`; allowed: {names}"));
+            }
+            settings.kernel = Some(value.to_owned());
+        }
+        "duration" => settings.duration_ns = Some(positive(key, value)?),
+        "preemption" => {
+            let unknown = || {
+                let shown = shorten(value);
+                let all = PREEMPTIONS.join(", ");
+                format!("unknown preemption model `{shown}`; allowed: {all}")
+            };
+            settings.preemption = Some(parse_preemption(value).ok_or_else(unknown)?);
+        }
+        "features" => {
+            let words: Vec<&str> =
+                value.split([',', ' ']).map(str::trim).filter(|word| !word.is_empty()).collect();
+            for word in &words {
+                check_feature(word).map_err(|(message, help)| format!("{message}; {help}"))?;
+            }
+            settings.features.extend(words.into_iter().map(str::to_owned));
+        }
+        "base_slice" => settings.base_slice_ns = Some(positive(key, value)?),
+        "tick_phase" => settings.tick_phase_ns = Some(duration(key, value)?),
+        "tick_skew" => settings.tick_skew_ns = Some(duration(key, value)?),
+        "costs.context_switch" => settings.costs.context_switch_ns = Some(duration(key, value)?),
+        "costs.wakeup" => settings.costs.wakeup_ns = Some(duration(key, value)?),
+        "costs.tick" => settings.costs.tick_ns = Some(duration(key, value)?),
+        _ => {
+            let keys = set_keys();
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            return Err(format!("unknown key `{}`; {}", shorten(key), did_you_mean(key, &keys)));
+        }
+    }
+    Ok(())
+}
+
+fn set_task(loaded: &mut Loaded, rest: &str, value: &str) -> Result<(), String> {
+    let Some((name, key)) = rest.rsplit_once('.') else {
+        let shown = shorten(rest);
+        let keys = TASK_KEYS.join(", ");
+        return Err(format!("`task/{shown}` says nothing to set; add one of .{keys}"));
+    };
+    let tasks: Vec<usize> = match loaded.groups.iter().find(|group| group.name == name) {
+        Some(group) => (group.first as usize..(group.first + group.count) as usize).collect(),
+        None => {
+            let named = |(_, task): &(usize, &slicewise_machine::TaskSpec)| task.name == name;
+            loaded
+                .workload
+                .tasks
+                .iter()
+                .enumerate()
+                .find(named)
+                .map(|(at, _)| at)
+                .into_iter()
+                .collect()
+        }
+    };
+    if tasks.is_empty() {
+        let names: Vec<&str> = loaded.groups.iter().map(|group| group.name.as_str()).collect();
+        return Err(format!(
+            "there is no task `{}`; {}",
+            shorten(name),
+            did_you_mean(name, &names)
+        ));
+    }
+    let change = change(key, value)?;
+    // All or nothing: a priority fits some instances and not others.
+    let mut attrs = Vec::with_capacity(tasks.len());
+    for task in &tasks {
+        let mut spec = loaded.workload.tasks[*task].clone();
+        change.apply(&mut spec)?;
+        attrs.push(spec);
+    }
+    for (task, spec) in tasks.into_iter().zip(attrs) {
+        loaded.workload.tasks[task] = spec;
+    }
+    Ok(())
+}
+
+enum Change {
+    Nice(Nice),
+    Policy(PolicyWord, Option<RtPriority>),
+    Priority(RtPriority),
+    Slice(Option<u64>),
+    Cpus(slicewise_sched::CpuSet),
+    Start(u64),
+    ResetOnFork(bool),
+}
+
+fn change(key: &str, value: &str) -> Result<Change, String> {
+    let priority = |text: &str| -> Result<RtPriority, String> {
+        let number = number("priority", text, 1, 99)?;
+        RtPriority::new(number as i64).ok_or_else(String::new)
+    };
+    Ok(match key {
+        "nice" => Change::Nice(Nice::new(number(key, value, -20, 19)? as i64).unwrap_or_default()),
+        "policy" => {
+            let (word, rt) = match value.split_once(':') {
+                Some((word, rt)) => (word, Some(priority(rt)?)),
+                None => (value, None),
+            };
+            let policy =
+                parse_policy(word).map_err(|(message, help)| format!("{message}; {help}"))?;
+            Change::Policy(policy, rt)
+        }
+        "priority" => Change::Priority(priority(value)?),
+        "slice" => Change::Slice(match value {
+            "none" => None,
+            _ => Some(positive(key, value)?),
+        }),
+        "cpus" => Change::Cpus(match value {
+            "all" => slicewise_sched::CpuSet::All,
+            _ => parse_cpu_list(value).map_err(|problem| format!("`cpus`: {problem}"))?,
+        }),
+        "start" => Change::Start(duration(key, value)?),
+        "reset_on_fork" => Change::ResetOnFork(match value {
+            "true" => true,
+            "false" => false,
+            _ => return Err(format!("`{key}` must be true or false, not `{}`", shorten(value))),
+        }),
+        _ => {
+            let help = did_you_mean(key, &TASK_KEYS);
+            return Err(format!("tasks have no `{}` to set; {help}", shorten(key)));
+        }
+    })
+}
+
+impl Change {
+    fn apply(&self, task: &mut slicewise_machine::TaskSpec) -> Result<(), String> {
+        let had = match task.attr.policy {
+            Policy::Fifo(rt) | Policy::Rr(rt) => Some(rt),
+            _ => None,
+        };
+        match self {
+            Change::Nice(nice) => task.attr.nice = *nice,
+            Change::Policy(PolicyWord::Fair(policy), None) => task.attr.policy = *policy,
+            Change::Policy(PolicyWord::Fair(policy), Some(_)) => {
+                return Err(format!("{} has no priority", policy.name()));
+            }
+            Change::Policy(PolicyWord::RealTime(policy), rt) => {
+                // As `chrt` without a priority would have to: the lowest there is.
+                let rt = rt.or(had).or(RtPriority::new(1));
+                task.attr.policy = rt.map_or(task.attr.policy, policy);
+            }
+            Change::Priority(rt) => match task.attr.policy {
+                Policy::Fifo(_) => task.attr.policy = Policy::Fifo(*rt),
+                Policy::Rr(_) => task.attr.policy = Policy::Rr(*rt),
+                other => {
+                    return Err(format!(
+                        "task `{}` is {}, which has no priority; set policy=fifo first, or nice",
+                        shorten(&task.name),
+                        other.name()
+                    ));
+                }
+            },
+            Change::Slice(slice_ns) => task.attr.slice_ns = *slice_ns,
+            Change::Cpus(set) => task.affinity = set.clone(),
+            Change::Start(start_ns) => task.start_ns = *start_ns,
+            Change::ResetOnFork(reset) => task.attr.reset_on_fork = *reset,
+        }
+        Ok(())
+    }
+}
+
+fn number(key: &str, value: &str, min: i128, max: i128) -> Result<i128, String> {
+    let parsed: Option<i128> = value.parse().ok();
+    match parsed {
+        Some(number) if (min..=max).contains(&number) => Ok(number),
+        _ => Err(format!("`{key}` cannot be {}; allowed: {min} to {max}", shorten(value))),
+    }
+}
+
+fn duration(key: &str, value: &str) -> Result<u64, String> {
+    parse_duration(value).map_err(|bad| format!("`{key}`: {}; {}", bad.message, bad.help))
+}
+
+fn positive(key: &str, value: &str) -> Result<u64, String> {
+    match duration(key, value)? {
+        0 => Err(format!("`{key}` cannot be zero; write a duration like 3ms")),
+        ns => Ok(ns),
+    }
+}

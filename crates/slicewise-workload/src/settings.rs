@@ -1,0 +1,80 @@
+//! What a workload file says about the machine: all of it optional, all of it overridable.
+
+use slicewise_machine::{Costs, Preemption};
+
+/// What the file (or [`apply_set`](crate::apply_set)) says about the machine and the run. `None`
+/// leaves the choice to the caller.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Settings {
+    /// The kernel's name, one that [`Profile::named`](slicewise_sched::Profile::named) knows.
+    pub kernel: Option<String>,
+    /// How many CPUs, 1 to [`CPUS_MAX`](slicewise_sched::CPUS_MAX).
+    pub cpus: Option<u32>,
+    /// Ticks a second.
+    pub hz: Option<u32>,
+    /// How long to run, ns.
+    pub duration_ns: Option<u64>,
+    /// Seeds every random draw.
+    pub seed: Option<u64>,
+    /// Feature switches in the order written, `NAME` or `NO_NAME`.
+    pub features: Vec<String>,
+    /// Base slice, ns.
+    pub base_slice_ns: Option<u64>,
+    /// When CPU 0 has its first tick, ns.
+    pub tick_phase_ns: Option<u64>,
+    /// How much later each further CPU ticks, ns.
+    pub tick_skew_ns: Option<u64>,
+    /// The preemption model.
+    pub preemption: Option<Preemption>,
+    /// What the machine costs.
+    pub costs: CostOverrides,
+    /// rt-app's `logdir`.
+    pub log_dir: Option<String>,
+    /// rt-app's `log_basename`.
+    pub log_basename: Option<String>,
+    /// rt-app's `cumulative_slack`: already in the programs, kept for reports.
+    pub cumulative_slack: bool,
+}
+
+/// The costs that are given; the others stay as they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CostOverrides {
+    /// Of a context switch, ns.
+    pub context_switch_ns: Option<u64>,
+    /// Of a wakeup, ns.
+    pub wakeup_ns: Option<u64>,
+    /// Of a tick, ns.
+    pub tick_ns: Option<u64>,
+}
+
+impl CostOverrides {
+    /// These costs, and `costs` where none is given.
+    pub fn over(self, costs: Costs) -> Costs {
+        Costs {
+            context_switch_ns: self.context_switch_ns.unwrap_or(costs.context_switch_ns),
+            wakeup_ns: self.wakeup_ns.unwrap_or(costs.wakeup_ns),
+            tick_ns: self.tick_ns.unwrap_or(costs.tick_ns),
+        }
+    }
+}
+
+/// The highest tick rate a machine may have.
+pub(crate) const HZ_MAX: u32 = 10_000;
+
+/// The words for the preemption models.
+pub(crate) const PREEMPTIONS: [&str; 4] = ["none", "voluntary", "full", "lazy"];
+
+pub(crate) fn parse_preemption(word: &str) -> Option<Preemption> {
+    Some(match word {
+        "none" => Preemption::None,
+        "voluntary" => Preemption::Voluntary,
+        "full" => Preemption::Full,
+        "lazy" => Preemption::Lazy,
+        _ => return None,
+    })
+}
+
+/// The names of all kernels there are profiles for.
+pub(crate) fn kernel_names() -> Vec<&'static str> {
+    slicewise_sched::Profile::ALL.iter().map(|profile| profile.name).collect()
+}

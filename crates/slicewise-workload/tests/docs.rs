@@ -1,0 +1,32 @@
+//! Every example of the documentation is a workload.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+use slicewise_workload::{Format, load};
+
+fn snippets<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).map(|rest| rest.split("\n```").next().unwrap()).collect()
+}
+
+fn check(name: &str, language: &str, format: Format, least: usize) {
+    let path = format!("{}/../../docs/{name}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let snippets = snippets(&text, language);
+    assert!(snippets.len() >= least, "{path}: {} snippets", snippets.len());
+    for snippet in snippets {
+        if let Err(problems) = load(snippet, format) {
+            panic!("{path}: {problems:#?}\n{snippet}");
+        }
+    }
+}
+
+#[test]
+fn every_scenario_in_the_reference_loads() {
+    check("scenario.md", "toml", Format::Scenario, 9);
+}
+
+#[test]
+fn every_rt_app_example_in_the_documentation_loads() {
+    check("rt-app.md", "json", Format::RtApp, 2);
+}

@@ -1,0 +1,155 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// How Linux would schedule your workload, on the kernel you name.
+#[derive(Parser, Debug)]
+#[command(
+    version,
+    about,
+    after_help = "Exit status: 0 if all went well, 2 if the input or the command line is bad."
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Run a workload and report CPU time, switches, delays and response times
+    Run(RunArgs),
+    /// Run a workload several ways and show the figures side by side
+    Compare(CompareArgs),
+    /// Show the scheduling decision in force at a moment, and why it was made
+    Explain(ExplainArgs),
+    /// List the kernels there are profiles for, with their features
+    Kernels(KernelsArgs),
+    /// Print the JSON Schema of scenario files, for editors
+    Schema,
+}
+
+/// What every simulation takes.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct SimulationArgs {
+    /// A scenario (.toml) or an rt-app file (.json); `-` reads standard input
+    pub(crate) file: PathBuf,
+
+    /// How many CPUs [default: what the file says, or as few as it needs]
+    #[arg(long, value_name = "N")]
+    pub(crate) cpus: Option<String>,
+
+    /// How long to run, with a unit: 500ms, 10s [default: what the file says, or 10s]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) duration: Option<String>,
+
+    /// Scheduler ticks a second [default: what the file says, or 250]
+    #[arg(long, value_name = "HZ")]
+    pub(crate) hz: Option<String>,
+}
+
+/// Terminal or machine.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum OutputFormat {
+    /// For people
+    #[default]
+    Table,
+    /// For programs: a stable contract, units in the names
+    Json,
+}
+
+/// `slicewise run`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) simulation: SimulationArgs,
+
+    /// Whose scheduler: one of `slicewise kernels` [default: what the file says, or 6.12]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) kernel: Option<String>,
+
+    /// Seeds every random draw [default: what the file says, or 1]
+    #[arg(long, value_name = "SEED")]
+    pub(crate) seed: Option<String>,
+
+    /// Change a setting or a task: hz=1000, features=NO_RUN_TO_PARITY, task/web.nice=5
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+
+    /// How to print the report
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: OutputFormat,
+
+    /// Write a trace for ui.perfetto.dev
+    #[arg(long, value_name = "OUT.pftrace")]
+    pub(crate) trace: Option<PathBuf>,
+
+    /// Write rt-app's log files, one for each thread, into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) logs: Option<PathBuf>,
+}
+
+/// `slicewise compare`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct CompareArgs {
+    #[command(flatten)]
+    pub(crate) simulation: SimulationArgs,
+
+    /// Kernels to compare, separated by commas: 6.1,6.12,7.2
+    #[arg(long, value_name = "VERSION,…", value_delimiter = ',')]
+    pub(crate) kernel: Vec<String>,
+
+    /// Seeds to compare, separated by commas
+    #[arg(long, value_name = "SEED,…", value_delimiter = ',')]
+    pub(crate) seed: Vec<String>,
+
+    /// A variant to compare with the file as it is; several settings of one variant are separated
+    /// by `;`. May be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+
+    /// How to print the comparison
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: OutputFormat,
+}
+
+/// `slicewise explain`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) simulation: SimulationArgs,
+
+    /// The moment, with a unit: 12.345ms
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: String,
+
+    /// The CPU whose decision to explain
+    #[arg(long, value_name = "CPU", default_value_t = 0)]
+    pub(crate) cpu: u32,
+
+    /// Whose scheduler: one of `slicewise kernels` [default: what the file says, or 6.12]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) kernel: Option<String>,
+
+    /// Seeds every random draw [default: what the file says, or 1]
+    #[arg(long, value_name = "SEED")]
+    pub(crate) seed: Option<String>,
+
+    /// Change a setting or a task, as in `slicewise run`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+
+    /// How to print the decision
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: OutputFormat,
+}
+
+/// `slicewise kernels`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct KernelsArgs {
+    /// How to print the list
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: OutputFormat,
+}

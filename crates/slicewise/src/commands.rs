@@ -1,0 +1,231 @@
+//! What each command does.
+
+use rayon::prelude::*;
+use slicewise_report::{
+    CompareReport, ExplainReport, RunReport, render_compare, render_explain, render_run,
+};
+use slicewise_sched::{CpuId, Profile, TaskId};
+use slicewise_trace::{PerfettoWriter, RtAppLogs};
+use slicewise_workload::{Loaded, parse_duration_ns};
+
+use crate::args::{CompareArgs, ExplainArgs, KernelsArgs, OutputFormat, RunArgs};
+use crate::failure::Failure;
+use crate::output::{WholeFile, print, print_json, stdout_style};
+use crate::prepare::{Prepared, override_settings, prepare, read};
+use crate::simulate::{self, Names};
+
+/// `slicewise run`.
+pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
+    let (name, mut loaded) = read(&args.simulation.file)?;
+    let sets: Vec<&str> = args.sets.iter().map(String::as_str).collect();
+    let (kernel, seed) = (args.kernel.as_deref(), args.seed.as_deref());
+    override_settings(&mut loaded, &args.simulation, kernel, seed, &sets)?;
+    let prepared = prepare(name, loaded)?;
+    let report = run_with_files(args, &prepared)?;
+    match args.format {
+        OutputFormat::Json => print_json(&report),
+        OutputFormat::Table => {
+            let mut text = String::new();
+            for line in [&prepared.loaded.title, &prepared.loaded.question].into_iter().flatten() {
+                text.push_str(line.trim());
+                text.push('\n');
+            }
+            text.push_str(&render_run(&report, stdout_style()));
+            print(&text)
+        }
+    }
+}
+
+/// Runs, writing the trace and the logs asked for.
+fn run_with_files(args: &RunArgs, prepared: &Prepared) -> Result<RunReport, Failure> {
+    let trace = args.trace.as_deref().map(WholeFile::create).transpose()?;
+    let (whole, writer) = match trace {
+        Some((whole, writer)) => (Some(whole), Some(writer)),
+        None => (None, None),
+    };
+    let devices = prepared.loaded.workload.devices.iter().map(|device| device.name.clone());
+    let writer = writer.map(|w| PerfettoWriter::new(w).device_names(devices.collect()));
+    let logs = match &args.logs {
+        Some(dir) => {
+            let basename = prepared.loaded.settings.log_basename.as_deref().unwrap_or("rt-app");
+            let logs = RtAppLogs::create(dir, basename)
+                .map_err(|error| Failure::Output(error, dir.display().to_string()))?;
+            Some(logs)
+        }
+        None => None,
+    };
+    if writer.is_none() && logs.is_none() {
+        // The common case without anything to write is also the fast one.
+        return simulate::report(prepared, (), true).map(|(report, ())| report);
+    }
+    let (report, (writer, logs)) = simulate::report(prepared, (writer, logs), true)?;
+    if let (Some(whole), Some(writer), Some(path)) = (whole, writer, &args.trace) {
+        let file = writer
+            .finish_writing()
+            .map_err(|error| Failure::Output(error, path.display().to_string()))?;
+        whole.commit(file)?;
+    }
+    if let (Some(logs), Some(dir)) = (logs, &args.logs) {
+        logs.finish_writing().map_err(|error| Failure::Output(error, dir.display().to_string()))?;
+    }
+    Ok(report)
+}
+
+/// One way to run the workload.
+struct Variant<'a> {
+    kernel: Option<&'a str>,
+    seed: Option<&'a str>,
+    /// Settings of one `--set`, none for the file as it is.
+    sets: Vec<&'a str>,
+}
+
+impl Variant<'_> {
+    /// What sets it apart from the others.
+    fn label(&self, args: &CompareArgs) -> String {
+        let mut parts = Vec::new();
+        if args.kernel.len() > 1 || (args.seed.len() < 2 && args.sets.is_empty()) {
+            parts.extend(self.kernel.map(str::to_owned));
+        }
+        if args.seed.len() > 1 {
+            parts.extend(self.seed.map(|seed| format!("seed {seed}")));
+        }
+        if !args.sets.is_empty() {
+            let sets = self.sets.join(" ");
+            parts.push(if sets.is_empty() { "as it is".to_owned() } else { sets });
+        }
+        if parts.is_empty() { "as it is".to_owned() } else { parts.join(" ") }
+    }
+}
+
+fn variants(args: &CompareArgs) -> Vec<Variant<'_>> {
+    let choices = |given: &'_ [String]| -> Vec<Option<usize>> {
+        if given.is_empty() { vec![None] } else { (0..given.len()).map(Some).collect() }
+    };
+    let mut sets: Vec<Vec<&str>> = vec![Vec::new()];
+    for set in &args.sets {
+        sets.push(set.split(';').map(str::trim).filter(|part| !part.is_empty()).collect());
+    }
+    let mut variants = Vec::new();
+    for kernel in choices(&args.kernel) {
+        for seed in choices(&args.seed) {
+            for sets in &sets {
+                variants.push(Variant {
+                    kernel: kernel.map(|at| args.kernel[at].as_str()),
+                    seed: seed.map(|at| args.seed[at].as_str()),
+                    sets: sets.clone(),
+                });
+            }
+        }
+    }
+    variants
+}
+
+/// `slicewise compare`.
+pub(crate) fn compare(args: &CompareArgs) -> Result<(), Failure> {
+    let (name, loaded) = read(&args.simulation.file)?;
+    let variants = variants(args);
+    if variants.len() < 2 {
+        return Err(Failure::with_help(
+            "there is nothing to compare",
+            "name two or more: --kernel 6.1,6.12 or --seed 1,2, or a variant: --set task/NAME.nice=5",
+        ));
+    }
+    let prepared = |variant: &Variant<'_>| -> Result<Prepared, Failure> {
+        let mut loaded: Loaded = loaded.clone();
+        let sets = &variant.sets;
+        override_settings(&mut loaded, &args.simulation, variant.kernel, variant.seed, sets)?;
+        prepare(name.clone(), loaded)
+    };
+    let prepared: Vec<Prepared> = variants.iter().map(prepared).collect::<Result<_, _>>()?;
+    // Runs know nothing of each other; the order of the results is that of the variants.
+    let reports: Vec<RunReport> = prepared
+        .par_iter()
+        .enumerate()
+        .map(|(at, prepared)| simulate::report(prepared, (), at == 0).map(|(report, ())| report))
+        .collect::<Result<_, _>>()?;
+    let labels: Vec<String> = variants.iter().map(|variant| variant.label(args)).collect();
+    match args.format {
+        OutputFormat::Json => print_json(&serde_json::json!({
+            "comparison": CompareReport::new(&labels, &reports),
+            "runs": reports,
+        })),
+        OutputFormat::Table => print(&render_compare(&labels, &reports, stdout_style())),
+    }
+}
+
+/// `slicewise explain`.
+pub(crate) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
+    let at_ns = parse_duration_ns(&args.at)
+        .map_err(|message| Failure::plain(format!("--at {}: {message}", args.at)))?;
+    let (name, mut loaded) = read(&args.simulation.file)?;
+    let sets: Vec<&str> = args.sets.iter().map(String::as_str).collect();
+    let (kernel, seed) = (args.kernel.as_deref(), args.seed.as_deref());
+    override_settings(&mut loaded, &args.simulation, kernel, seed, &sets)?;
+    let prepared = prepare(name, loaded)?;
+    if args.cpu >= prepared.config.cpus {
+        return Err(Failure::with_help(
+            format!("--cpu {}: there is no such CPU", args.cpu),
+            format!("the machine has CPUs 0 to {}", prepared.config.cpus - 1),
+        ));
+    }
+    if at_ns > prepared.config.duration_ns {
+        return Err(Failure::with_help(
+            format!("--at {}: the run ends before", args.at),
+            "make it longer with --duration",
+        ));
+    }
+    let mut machine = simulate::machine(&prepared, Names::default())?;
+    let cpu = CpuId(args.cpu);
+    machine
+        .scheduler_mut()
+        .record_decisions(cpu, true)
+        .map_err(|error| Failure::plain(error.to_string()))?;
+    simulate::run_until(&mut machine, &prepared, at_ns, true)?;
+    let Some(decision) = machine.scheduler().last_decision(cpu).cloned() else {
+        return Err(Failure::plain(format!(
+            "CPU {cpu} has made no decision up to {}: it was idle from the start",
+            args.at
+        )));
+    };
+    let names = machine.into_sink();
+    let name_of = |task: TaskId| names.of(task.slot());
+    match args.format {
+        OutputFormat::Json => print_json(&ExplainReport::new(&decision, &name_of, at_ns)),
+        OutputFormat::Table => print(&render_explain(&decision, &name_of, at_ns, stdout_style())),
+    }
+}
+
+/// `slicewise kernels`.
+pub(crate) fn kernels(args: &KernelsArgs) -> Result<(), Failure> {
+    let algorithm = |profile: &Profile| if profile.is_eevdf() { "EEVDF" } else { "CFS" };
+    match args.format {
+        OutputFormat::Json => {
+            let kernels: Vec<serde_json::Value> = Profile::ALL
+                .iter()
+                .map(|profile| {
+                    serde_json::json!({
+                        "kernel": profile.name,
+                        "release": profile.release,
+                        "fair_class": algorithm(profile),
+                        "features": profile.features.to_string(),
+                    })
+                })
+                .collect();
+            print_json(&kernels)
+        }
+        OutputFormat::Table => {
+            let mut text =
+                format!("{:<8} {:<10} {:<6} {}\n", "kernel", "modelled", "fair", "features");
+            for profile in Profile::ALL {
+                text.push_str(&format!(
+                    "{:<8} {:<10} {:<6} {}\n",
+                    profile.name,
+                    profile.release,
+                    algorithm(profile),
+                    profile.features
+                ));
+            }
+            print(&text)
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What went wrong, and how it is shown: file, line, column, the offending text, a fix.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use slicewise_machine::{Origin, RunError, SetupError};
+use slicewise_workload::{Diagnostic, Severity, line_col};
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Problems in an input, with the places.
+    Input {
+        /// The input's name.
+        name: String,
+        /// Its text.
+        source: String,
+        /// What is wrong.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// Anything that has no place in an input.
+    Plain {
+        /// What went wrong.
+        message: String,
+        /// What to do.
+        help: Option<String>,
+    },
+    /// Standard output or a file could not be written.
+    Output(std::io::Error, String),
+}
+
+impl Failure {
+    pub(crate) fn plain(message: impl Into<String>) -> Self {
+        Self::Plain { message: message.into(), help: None }
+    }
+
+    pub(crate) fn with_help(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Plain { message: message.into(), help: Some(help.into()) }
+    }
+
+    /// Whoever reads our output has had enough: no failure.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error, _) if error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+
+    /// Prints it to standard error.
+    pub(crate) fn report(&self) {
+        let text = match self {
+            Self::Input { name, source, diagnostics } => render(name, source, diagnostics),
+            Self::Plain { message, help } => {
+                let mut text = format!("error: {message}\n");
+                if let Some(help) = help {
+                    let _ = writeln!(text, "help: {help}");
+                }
+                text
+            }
+            Self::Output(error, name) => format!("error: cannot write {name}: {error}\n"),
+        };
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+}
+
+/// Shows diagnostics with the lines they are about. Colour only where someone looks.
+pub(crate) fn render(name: &str, source: &str, diagnostics: &[Diagnostic]) -> String {
+    let renderer =
+        if crate::output::stderr_style().color { Renderer::styled() } else { Renderer::plain() };
+    let mut text = String::new();
+    for diagnostic in diagnostics {
+        let level = match diagnostic.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let message = diagnostic.message.as_str();
+        if !shows_well(source, diagnostic) {
+            let place = line_col(source, diagnostic.span.start);
+            let word = match diagnostic.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            };
+            let _ = writeln!(text, "{word}: {message}");
+            let _ = writeln!(text, "  --> {name}:{}:{}", place.line, place.column);
+            if let Some(help) = &diagnostic.help {
+                let _ = writeln!(text, "  = help: {help}");
+            }
+            text.push('\n');
+            continue;
+        }
+        let snippet = Snippet::source(source)
+            .path(name)
+            .annotation(AnnotationKind::Primary.span(diagnostic.span.clone()));
+        let mut group: Group<'_> = level.primary_title(message).element(snippet);
+        if let Some(help) = &diagnostic.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        let _ = writeln!(text, "{}\n", renderer.render(&[group]));
+    }
+    text
+}
+
+/// Whether the lines around the place are fit to be printed: not endless ones.
+fn shows_well(source: &str, diagnostic: &Diagnostic) -> bool {
+    const LINE_BYTES_MAX: usize = 400;
+    const SPAN_BYTES_MAX: usize = 2_000;
+    if source.is_empty() || diagnostic.span.len() > SPAN_BYTES_MAX {
+        return false;
+    }
+    let start = source[..diagnostic.span.start].rfind('\n').map_or(0, |at| at + 1);
+    let end = source[diagnostic.span.end..]
+        .find('\n')
+        .map_or(source.len(), |at| diagnostic.span.end + at);
+    source[start..end].lines().all(|line| line.len() <= LINE_BYTES_MAX)
+}
+
+/// A run that could not go on, at the places of the tasks it is about.
+pub(crate) fn run_error(error: &RunError, name: &str, source: &str) -> Failure {
+    let at = |origin: Origin, message: String, help: &str| Diagnostic {
+        severity: Severity::Error,
+        message,
+        span: origin.start.min(source.len())..origin.end.min(source.len()),
+        help: (!help.is_empty()).then(|| help.to_owned()),
+    };
+    let diagnostics = match error {
+        RunError::NoProgress { origin, .. } => {
+            vec![at(*origin, error.to_string(), "let its loop run or sleep for some time")]
+        }
+        RunError::Deadlock { cycle, .. } => {
+            let help = "take the mutexes in the same order everywhere";
+            cycle.iter().take(1).map(|w| at(w.origin, error.to_string(), help)).collect()
+        }
+        RunError::Stuck { waiting, .. } => {
+            let help = "let another task signal, resume or unlock it, or let it sleep instead";
+            waiting.iter().take(1).map(|w| at(w.origin, error.to_string(), help)).collect()
+        }
+        RunError::Misuse { origin, .. } => vec![at(*origin, error.to_string(), "")],
+        RunError::TooManyTasks { origin, .. } => {
+            vec![at(*origin, error.to_string(), "let the forked tasks end, or fork less often")]
+        }
+        RunError::Scheduler { .. } => Vec::new(),
+    };
+    if diagnostics.is_empty() {
+        return Failure::with_help(
+            error.to_string(),
+            "this is a defect of slicewise: please report it",
+        );
+    }
+    Failure::Input { name: name.to_owned(), source: source.to_owned(), diagnostics }
+}
+
+/// A machine that could not be built.
+pub(crate) fn setup_error(error: &SetupError, name: &str, source: &str) -> Failure {
+    match error {
+        SetupError::Task { origin, .. } => Failure::Input {
+            name: name.to_owned(),
+            source: source.to_owned(),
+            diagnostics: vec![Diagnostic {
+                severity: Severity::Error,
+                message: error.to_string(),
+                span: origin.start.min(source.len())..origin.end.min(source.len()),
+                help: None,
+            }],
+        },
+        _ => Failure::plain(format!("{name}: {error}")),
+    }
+}

@@ -1,0 +1,89 @@
+//! Standard output, terminals, and files that are either whole or not there.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use slicewise_report::Style;
+
+use crate::failure::Failure;
+
+/// Columns when nobody says how many there are.
+const WIDTH_DEFAULT: usize = 100;
+
+fn color_wanted(terminal: bool) -> bool {
+    terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn width() -> usize {
+    std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok())
+        .filter(|columns| (40..=1000).contains(columns))
+        .unwrap_or(WIDTH_DEFAULT)
+}
+
+/// How text on standard output is to look.
+pub(crate) fn stdout_style() -> Style {
+    Style { color: color_wanted(io::stdout().is_terminal()), width: width() }
+}
+
+/// How text on standard error is to look.
+pub(crate) fn stderr_style() -> Style {
+    Style { color: color_wanted(io::stderr().is_terminal()), width: width() }
+}
+
+/// Prints to standard output.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") })
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::Output(error, "standard output".to_owned()))
+}
+
+/// Prints a value as JSON.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::plain(format!("cannot write JSON: {error}")))?;
+    print(&text)
+}
+
+/// A file that appears under its name only when it is complete.
+pub(crate) struct WholeFile {
+    path: PathBuf,
+    partial: PathBuf,
+}
+
+impl WholeFile {
+    /// Begins the file.
+    pub(crate) fn create(path: &Path) -> Result<(Self, BufWriter<File>), Failure> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        if name.is_empty() {
+            return Err(Failure::plain(format!("{} is no file name", path.display())));
+        }
+        name.push(format!(".{}.partial", std::process::id()));
+        let partial = path.with_file_name(name);
+        let file = File::create(&partial)
+            .map_err(|error| Failure::Output(error, path.display().to_string()))?;
+        Ok((Self { path: path.to_owned(), partial }, BufWriter::new(file)))
+    }
+
+    /// Gives the complete file its name.
+    pub(crate) fn commit(self, writer: BufWriter<File>) -> Result<(), Failure> {
+        let shown = self.path.display().to_string();
+        writer
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| std::fs::rename(&self.partial, &self.path))
+            .map_err(|error| Failure::Output(error, shown))
+    }
+}
+
+impl Drop for WholeFile {
+    fn drop(&mut self) {
+        // Already renamed after a commit; then there is nothing to remove.
+        let _ = std::fs::remove_file(&self.partial);
+    }
+}

@@ -1,0 +1,142 @@
+//! From a file and the command line to a machine that can run.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use slicewise_machine::{Costs, MachineConfig, Preemption};
+use slicewise_sched::{CPUS_MAX, CpuId, CpuSet, Profile};
+use slicewise_workload::{
+    Diagnostic, Format, LoadFileError, Loaded, Severity, apply_set, check_against_machine, load,
+    load_file, read_text,
+};
+
+use crate::args::SimulationArgs;
+use crate::failure::Failure;
+
+/// The kernel when nobody names one.
+const KERNEL_DEFAULT: &str = "6.12";
+const HZ_DEFAULT: u32 = 250;
+const DURATION_NS_DEFAULT: u64 = 10_000_000_000;
+const SEED_DEFAULT: u64 = 1;
+
+/// A workload with the machine it runs on.
+pub(crate) struct Prepared {
+    /// What messages call the input.
+    pub(crate) name: String,
+    pub(crate) loaded: Loaded,
+    pub(crate) config: MachineConfig,
+    /// For the report.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Reads the input. Problems come with their places.
+pub(crate) fn read(file: &Path) -> Result<(String, Loaded), Failure> {
+    if file.as_os_str() == "-" {
+        let name = "<standard input>".to_owned();
+        if std::io::stdin().is_terminal() {
+            return Err(Failure::plain("standard input is a terminal: pipe a workload into it"));
+        }
+        let source = read_text(std::io::stdin().lock(), &name)
+            .map_err(|error| Failure::plain(error.to_string()))?;
+        return match load(&source, Format::Auto) {
+            Ok(loaded) => Ok((name, loaded)),
+            Err(diagnostics) => Err(Failure::Input { name, source, diagnostics }),
+        };
+    }
+    let name = file.display().to_string();
+    match load_file(file) {
+        Ok(loaded) => Ok((name, loaded)),
+        Err(LoadFileError::Invalid { source_text: source, diagnostics }) => {
+            Err(Failure::Input { name, source, diagnostics })
+        }
+        Err(error) => Err(Failure::plain(error.to_string())),
+    }
+}
+
+/// Applies what the command line says on top of the file: `key=value` each.
+pub(crate) fn override_settings(
+    loaded: &mut Loaded,
+    simulation: &SimulationArgs,
+    kernel: Option<&str>,
+    seed: Option<&str>,
+    sets: &[&str],
+) -> Result<(), Failure> {
+    let options = [
+        ("--cpus", "cpus", simulation.cpus.as_deref()),
+        ("--duration", "duration", simulation.duration.as_deref()),
+        ("--hz", "hz", simulation.hz.as_deref()),
+        ("--kernel", "kernel", kernel),
+        ("--seed", "seed", seed),
+    ];
+    for (option, key, value) in options {
+        if let Some(value) = value {
+            apply_set(loaded, &format!("{key}={value}"))
+                .map_err(|message| Failure::plain(format!("{option} {value}: {message}")))?;
+        }
+    }
+    for set in sets {
+        apply_set(loaded, set)
+            .map_err(|message| Failure::plain(format!("--set {set}: {message}")))?;
+    }
+    Ok(())
+}
+
+/// Settles everything that is still open and checks that the workload fits the machine.
+pub(crate) fn prepare(name: String, loaded: Loaded) -> Result<Prepared, Failure> {
+    let settings = &loaded.settings;
+    let kernel = settings.kernel.as_deref().unwrap_or(KERNEL_DEFAULT);
+    let Some(profile) = Profile::named(kernel) else {
+        let known: Vec<&str> = Profile::ALL.iter().map(|profile| profile.name).collect();
+        return Err(Failure::with_help(
+            format!("there is no profile for kernel `{kernel}`"),
+            format!("the kernels are {}", known.join(", ")),
+        ));
+    };
+    let cpus = settings.cpus.unwrap_or_else(|| cpus_needed(&loaded));
+    let mut features = profile.features;
+    let diagnostics = check_against_machine(&loaded, cpus, &profile);
+    if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        return Err(Failure::Input { name, source: loaded.source, diagnostics });
+    }
+    for word in &settings.features {
+        features.set(word).map_err(Failure::plain)?;
+    }
+    let preemption_default =
+        if profile.lazy_preemption { Preemption::Lazy } else { Preemption::Full };
+    let config = MachineConfig {
+        profile,
+        features,
+        base_slice_ns: settings.base_slice_ns,
+        cpus,
+        hz: settings.hz.unwrap_or(HZ_DEFAULT),
+        tick_phase_ns: settings.tick_phase_ns.unwrap_or(0),
+        tick_skew_ns: settings.tick_skew_ns.unwrap_or(0),
+        preemption: settings.preemption.unwrap_or(preemption_default),
+        costs: settings.costs.over(Costs::default()),
+        seed: settings.seed.unwrap_or(SEED_DEFAULT),
+        duration_ns: settings.duration_ns.unwrap_or(DURATION_NS_DEFAULT),
+    };
+    let shown = |diagnostic: &Diagnostic| {
+        let place = slicewise_workload::line_col(&loaded.source, diagnostic.span.start);
+        format!("{name}:{}:{}: {}", place.line, place.column, diagnostic.message)
+    };
+    let warnings = loaded.warnings.iter().chain(&diagnostics).map(shown).collect();
+    Ok(Prepared { name, loaded, config, warnings })
+}
+
+/// One CPU, or as many as it takes for every CPU the workload names to exist.
+fn cpus_needed(loaded: &Loaded) -> u32 {
+    let highest = |set: &CpuSet| match set {
+        CpuSet::All => None,
+        set => (0..CPUS_MAX).rev().find(|cpu| set.contains(CpuId(*cpu))),
+    };
+    let in_tasks = loaded.workload.tasks.iter().filter_map(|task| highest(&task.affinity)).max();
+    let programs = loaded.workload.programs.iter().flat_map(|program| &program.ops);
+    let in_programs = programs
+        .filter_map(|op| match op {
+            slicewise_machine::Op::SetAffinity(set) => highest(set),
+            _ => None,
+        })
+        .max();
+    in_tasks.max(in_programs).map_or(1, |cpu| cpu + 1)
+}

@@ -1,0 +1,146 @@
+//! Running a prepared workload, with a progress bar when it takes long.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use slicewise_machine::{End, Machine, RunSummary};
+use slicewise_report::{Metrics, QueueReport, RunInfo, RunReport};
+use slicewise_trace::{Sink, Slot, TaskInfo, TraceHash};
+
+use crate::failure::{Failure, run_error, setup_error};
+use crate::prepare::Prepared;
+
+/// Runs shorter than this show no progress.
+const PROGRESS_AFTER: Duration = Duration::from_secs(1);
+/// Simulated steps between looks at the clock.
+const STEPS: u64 = 1000;
+
+/// Builds the machine.
+pub(crate) fn machine<S: Sink>(prepared: &Prepared, sink: S) -> Result<Machine<S>, Failure> {
+    Machine::new(&prepared.config, &prepared.loaded.workload, sink)
+        .map_err(|error| setup_error(&error, &prepared.name, &prepared.loaded.source))
+}
+
+/// Runs to the end, or to `until_ns`.
+pub(crate) fn run_until<S: Sink>(
+    machine: &mut Machine<S>,
+    prepared: &Prepared,
+    until_ns: u64,
+    progress: bool,
+) -> Result<(), Failure> {
+    let end_ns = until_ns.min(prepared.config.duration_ns);
+    let step_ns = (end_ns / STEPS).max(1);
+    let began = Instant::now();
+    let mut bar = None;
+    loop {
+        let next_ns = machine.now_ns().saturating_add(step_ns).min(end_ns);
+        let more = machine
+            .run_until(next_ns)
+            .map_err(|error| run_error(&error, &prepared.name, &prepared.loaded.source))?;
+        if !more || next_ns >= end_ns {
+            return Ok(());
+        }
+        if progress && bar.is_none() && began.elapsed() > PROGRESS_AFTER {
+            bar = Some(progress_bar(end_ns));
+        }
+        if let Some(bar) = &bar {
+            bar.set_position(next_ns / 1_000_000);
+        }
+    }
+}
+
+fn progress_bar(end_ns: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(end_ns / 1_000_000);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} ms simulated, {eta} left")
+    {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// The sinks every report is made from.
+pub(crate) type Measured<S> = ((TraceHash, Metrics), S);
+
+/// Sinks for a report, and one more.
+pub(crate) fn measured<S: Sink>(more: S) -> Measured<S> {
+    ((TraceHash::new(), Metrics::new()), more)
+}
+
+/// Runs a workload and reports; `more` gets the events too.
+pub(crate) fn report<S: Sink>(
+    prepared: &Prepared,
+    more: S,
+    progress: bool,
+) -> Result<(RunReport, S), Failure> {
+    let mut machine = machine(prepared, measured(more))?;
+    run_until(&mut machine, prepared, u64::MAX, progress)?;
+    machine.finish();
+    let summary = machine.summary();
+    let ((hash, metrics), more) = machine.into_sink();
+    Ok((metrics.report(run_info(prepared, &summary, &hash)), more))
+}
+
+fn run_info(prepared: &Prepared, summary: &RunSummary, hash: &TraceHash) -> RunInfo {
+    let (config, workload) = (&prepared.config, &prepared.loaded.workload);
+    let mut warnings = prepared.warnings.clone();
+    match &summary.end {
+        End::Stuck(waiting) => {
+            let names: Vec<&str> = waiting.iter().map(|w| w.task.as_str()).collect();
+            warnings.push(format!(
+                "from {:.3} ms on nothing could happen any more: {} waited for ever",
+                summary.end_ns as f64 / 1e6,
+                names.join(", ")
+            ));
+        }
+        End::Duration | End::Exited | End::Served => {}
+    }
+    RunInfo {
+        kernel: config.profile.name.to_owned(),
+        release: config.profile.release.to_owned(),
+        seed: config.seed,
+        trace_hash: format!("{:016x}", hash.value()),
+        hz: config.hz,
+        cpus: config.cpus,
+        devices: workload.devices.iter().map(|device| device.name.clone()).collect(),
+        queues: workload
+            .queues
+            .iter()
+            .zip(&summary.queues)
+            .map(|(queue, counts)| QueueReport {
+                name: queue.name.clone(),
+                arrived: counts.arrived,
+                served: counts.served,
+                dropped: counts.dropped,
+            })
+            .collect(),
+        warnings,
+    }
+}
+
+/// Remembers who holds which slot.
+#[derive(Default)]
+pub(crate) struct Names(Vec<String>);
+
+impl Names {
+    /// The name of the task that held the slot last.
+    pub(crate) fn of(&self, slot: usize) -> String {
+        self.0.get(slot).cloned().unwrap_or_else(|| format!("task {slot}"))
+    }
+}
+
+impl Sink for Names {
+    fn task(&mut self, _: u64, info: &TaskInfo) {
+        let Slot(slot) = info.slot;
+        let slot = slot as usize;
+        if self.0.len() <= slot {
+            self.0.resize(slot + 1, String::new());
+        }
+        self.0[slot].clone_from(&info.name);
+    }
+
+    fn event(&mut self, _: u64, _: &slicewise_trace::Event) {}
+}
