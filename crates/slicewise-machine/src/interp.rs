@@ -30,7 +30,7 @@ impl<S: Sink> Machine<S> {
             }
             Then::EndRun => {
                 let detail = &mut self.details[task as usize];
-                detail.log.run_ns += self.now - detail.run_started_ns;
+                detail.log.run_ns += self.now.saturating_sub(detail.run_started_ns);
                 let was_kernel = core::mem::replace(&mut state.kernel, false);
                 state.then = Then::Fetch;
                 // A request to reschedule may have waited for the end of the system call.
@@ -112,7 +112,7 @@ impl<S: Sink> Machine<S> {
             state.pc += 1;
             match step {
                 Step::Run { work, kernel } => {
-                    self.run_step(task, work, kernel);
+                    self.run_step(task, work, kernel, self.now);
                     return Ok(());
                 }
                 Step::Sleep { duration } => return self.sleep(cpu, task, duration),
@@ -121,9 +121,52 @@ impl<S: Sink> Machine<S> {
                 }
                 Step::LoopBegin { count, end } => self.begin_loop(task, count, end),
                 Step::LoopEnd { begin } => self.end_loop(task, begin),
-                Step::LogBegin => self.begin_log(task),
-                Step::LogEnd { cumulative_slack } => self.end_log(task, cumulative_slack),
+                Step::LogBegin => self.begin_log(task, self.now),
+                Step::LogEnd { cumulative_slack } => self.end_log(task, cumulative_slack, self.now),
                 other => return self.other_step(cpu, task, other),
+            }
+            self.count_step(task)?;
+        }
+    }
+
+    /// Executes steps that concern nobody else ahead of time, as if it were `at_ns` already, up to
+    /// the next run step. Whether it got there.
+    #[inline]
+    pub(crate) fn foresee(&mut self, task: u32, at_ns: u64) -> Done<bool> {
+        match self.tasks[task as usize].then {
+            Then::Fetch => {}
+            Then::AfterTimer => {
+                let detail = &mut self.details[task as usize];
+                detail.log.wakeup_latency_ns += at_ns - detail.expiry_ns;
+                self.tasks[task as usize].then = Then::Fetch;
+            }
+            _ => return Ok(false),
+        }
+        loop {
+            let state = &mut self.tasks[task as usize];
+            match self.code.steps[state.pc as usize] {
+                Step::Run { work, kernel } => {
+                    state.pc += 1;
+                    self.run_step(task, work, kernel, at_ns);
+                    return Ok(true);
+                }
+                Step::LoopEnd { begin } => {
+                    state.pc += 1;
+                    self.end_loop(task, begin);
+                }
+                Step::LoopBegin { count, end } => {
+                    state.pc += 1;
+                    self.begin_loop(task, count, end);
+                }
+                Step::LogBegin => {
+                    state.pc += 1;
+                    self.begin_log(task, at_ns);
+                }
+                Step::LogEnd { cumulative_slack } => {
+                    state.pc += 1;
+                    self.end_log(task, cumulative_slack, at_ns);
+                }
+                _ => return Ok(false),
             }
             self.count_step(task)?;
         }
@@ -180,12 +223,12 @@ impl<S: Sink> Machine<S> {
     }
 
     #[inline]
-    fn run_step(&mut self, task: u32, work: Draw, kernel: bool) {
+    fn run_step(&mut self, task: u32, work: Draw, kernel: bool, at_ns: u64) {
         let work_ns = self.draw(task, work);
         let detail = &mut self.details[task as usize];
         detail.log.work_ns = detail.log.work_ns.saturating_add(work_ns);
         detail.log.configured_run_ns = detail.log.configured_run_ns.saturating_add(work_ns);
-        detail.run_started_ns = self.now;
+        detail.run_started_ns = at_ns;
         let state = &mut self.tasks[task as usize];
         (state.left, state.then, state.kernel) = (work_ns, Then::EndRun, kernel);
     }
@@ -299,17 +342,17 @@ impl<S: Sink> Machine<S> {
         }
     }
 
-    fn begin_log(&mut self, task: u32) {
+    fn begin_log(&mut self, task: u32, at_ns: u64) {
         let index = self.workload.tasks[self.tasks[task as usize].spec as usize].index;
         let detail = &mut self.details[task as usize];
-        detail.log = LoopRecord { index, start_ns: self.now, ..LoopRecord::default() };
+        detail.log = LoopRecord { index, start_ns: at_ns, ..LoopRecord::default() };
         detail.slack_sum = 0;
     }
 
-    fn end_log(&mut self, task: u32, cumulative_slack: bool) {
+    fn end_log(&mut self, task: u32, cumulative_slack: bool, at_ns: u64) {
         let detail = &mut self.details[task as usize];
         let mut record = detail.log;
-        record.end_ns = self.now;
+        record.end_ns = at_ns;
         if cumulative_slack {
             record.slack_ns = detail.slack_sum;
         }

@@ -5,7 +5,7 @@ use crate::fair::{Algorithm, Dequeue, Enqueue, FairQueue, Wakeup};
 use crate::rt::Position;
 use crate::task::State;
 use crate::weight::Load;
-use crate::{Attr, Class, CpuId, CpuSet, Decision, Output, Policy, Rule, Switch, Timer};
+use crate::{Attr, Class, CpuId, CpuSet, Decision, Feature, Output, Policy, Rule, Switch, Timer};
 
 impl Scheduler {
     #[inline]
@@ -268,6 +268,9 @@ impl Scheduler {
     /// Arms or disarms the slice timer: always after a pick, otherwise only if it is not armed.
     #[inline]
     fn update_hrtick(&mut self, now_ns: u64, cpu: u32, after_pick: bool) {
+        if !self.params.has(Feature::HRTICK) {
+            return;
+        }
         let rq = &mut self.cpus[cpu as usize];
         if rq.hrtick_armed && !after_pick {
             return;
