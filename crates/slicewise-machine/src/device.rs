@@ -17,7 +17,7 @@ pub(crate) struct DeviceState {
     completed: u64,
 }
 
-impl<S: Sink> Machine<S> {
+impl<S: Sink> Machine<'_, S> {
     /// Hands work to a device, or waits for room.
     pub(crate) fn submit(&mut self, cpu: u32, task: u32, device: u32, work_ns: u64) -> Done {
         let depth = self.workload.devices[device as usize].depth as usize;

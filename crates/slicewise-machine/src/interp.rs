@@ -13,7 +13,7 @@ const SUSPICIOUS_STEPS: u64 = 1_000_000;
 /// Steps of one task at one moment that count as endless.
 const ENDLESS_STEPS: u32 = 1_000_000;
 
-impl<S: Sink> Machine<S> {
+impl<S: Sink> Machine<'_, S> {
     /// The time the task needed is spent: goes on to whatever comes next.
     #[inline]
     pub(crate) fn step(&mut self, cpu: u32, task: u32) -> Done {
@@ -29,8 +29,9 @@ impl<S: Sink> Machine<S> {
                 self.fetch(cpu, task)
             }
             Then::EndRun => {
-                let detail = &mut self.details[task as usize];
-                detail.log.run_ns += self.now.saturating_sub(detail.run_started_ns);
+                if let Some(log) = &mut self.details[task as usize].log {
+                    log.record.run_ns += self.now.saturating_sub(log.run_started_ns);
+                }
                 let was_kernel = core::mem::replace(&mut state.kernel, false);
                 state.then = Then::Fetch;
                 // A request to reschedule may have waited for the end of the system call.
@@ -60,8 +61,7 @@ impl<S: Sink> Machine<S> {
             }
             Then::AfterTimer => {
                 state.then = Then::Fetch;
-                let detail = &mut self.details[task as usize];
-                detail.log.wakeup_latency_ns += self.now - detail.expiry_ns;
+                self.note_wakeup_latency(task, self.now);
                 self.fetch(cpu, task)
             }
         }
@@ -91,6 +91,14 @@ impl<S: Sink> Machine<S> {
             return Err(self.no_progress(task));
         }
         Ok(())
+    }
+
+    #[inline]
+    fn note_wakeup_latency(&mut self, task: u32, at_ns: u64) {
+        let detail = &mut self.details[task as usize];
+        if let Some(log) = &mut detail.log {
+            log.record.wakeup_latency_ns += at_ns - detail.expiry_ns;
+        }
     }
 
     #[inline]
@@ -136,8 +144,7 @@ impl<S: Sink> Machine<S> {
         match self.tasks[task as usize].then {
             Then::Fetch => {}
             Then::AfterTimer => {
-                let detail = &mut self.details[task as usize];
-                detail.log.wakeup_latency_ns += at_ns - detail.expiry_ns;
+                self.note_wakeup_latency(task, at_ns);
                 self.tasks[task as usize].then = Then::Fetch;
             }
             _ => return Ok(false),
@@ -225,19 +232,21 @@ impl<S: Sink> Machine<S> {
     #[inline]
     fn run_step(&mut self, task: u32, work: Draw, kernel: bool, at_ns: u64) {
         let work_ns = self.draw(task, work);
-        let detail = &mut self.details[task as usize];
-        detail.log.work_ns = detail.log.work_ns.saturating_add(work_ns);
-        detail.log.configured_run_ns = detail.log.configured_run_ns.saturating_add(work_ns);
-        detail.run_started_ns = at_ns;
+        if let Some(log) = &mut self.details[task as usize].log {
+            log.record.work_ns = log.record.work_ns.saturating_add(work_ns);
+            log.record.configured_run_ns = log.record.configured_run_ns.saturating_add(work_ns);
+            log.run_started_ns = at_ns;
+        }
         let state = &mut self.tasks[task as usize];
         (state.left, state.then, state.kernel) = (work_ns, Then::EndRun, kernel);
     }
 
     fn run_until_step(&mut self, task: u32, elapsed: Draw) {
         let elapsed_ns = self.draw(task, elapsed);
-        let detail = &mut self.details[task as usize];
-        detail.log.configured_run_ns = detail.log.configured_run_ns.saturating_add(elapsed_ns);
-        detail.run_started_ns = self.now;
+        if let Some(log) = &mut self.details[task as usize].log {
+            log.record.configured_run_ns = log.record.configured_run_ns.saturating_add(elapsed_ns);
+            log.run_started_ns = self.now;
+        }
         let state = &mut self.tasks[task as usize];
         state.span = Span::Until;
         (state.left, state.then) = (self.now.saturating_add(elapsed_ns), Then::EndRun);
@@ -265,9 +274,12 @@ impl<S: Sink> Machine<S> {
         } else {
             i64::try_from(self.now - expiry_ns).map_or(i64::MIN, |late| -late)
         };
-        detail.log.configured_period_ns = detail.log.configured_period_ns.saturating_add(period_ns);
-        detail.log.slack_ns = slack_ns;
-        detail.slack_sum = detail.slack_sum.saturating_add(slack_ns);
+        if let Some(log) = &mut detail.log {
+            let record = &mut log.record;
+            record.configured_period_ns = record.configured_period_ns.saturating_add(period_ns);
+            record.slack_ns = slack_ns;
+            log.slack_sum = log.slack_sum.saturating_add(slack_ns);
+        }
         if self.now < expiry_ns {
             detail.expiry_ns = expiry_ns;
             self.timers[timer as usize] = Some(expiry_ns);
@@ -344,17 +356,17 @@ impl<S: Sink> Machine<S> {
 
     fn begin_log(&mut self, task: u32, at_ns: u64) {
         let index = self.workload.tasks[self.tasks[task as usize].spec as usize].index;
-        let detail = &mut self.details[task as usize];
-        detail.log = LoopRecord { index, start_ns: at_ns, ..LoopRecord::default() };
-        detail.slack_sum = 0;
+        let log = self.details[task as usize].log.get_or_insert_default();
+        log.record = LoopRecord { index, start_ns: at_ns, ..LoopRecord::default() };
+        log.slack_sum = 0;
     }
 
     fn end_log(&mut self, task: u32, cumulative_slack: bool, at_ns: u64) {
-        let detail = &mut self.details[task as usize];
-        let mut record = detail.log;
+        let Some(log) = &self.details[task as usize].log else { return };
+        let mut record = log.record;
         record.end_ns = at_ns;
         if cumulative_slack {
-            record.slack_ns = detail.slack_sum;
+            record.slack_ns = log.slack_sum;
         }
         self.emit(Event::Loop { task: Slot(task), record });
     }

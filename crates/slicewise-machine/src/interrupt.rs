@@ -32,7 +32,7 @@ pub(crate) fn new_cpu(config: &MachineConfig, cpu: u32) -> Cpu {
     }
 }
 
-impl<S: Sink> Machine<S> {
+impl<S: Sink> Machine<'_, S> {
     pub(crate) fn arm_cpu_timer(&mut self, cpu: u32, which: u32, at_ns: u64) {
         let slot = self.layout.cpu(cpu, which);
         self.cpu_timers -= usize::from(self.events.is_armed(slot));

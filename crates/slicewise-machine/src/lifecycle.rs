@@ -8,7 +8,7 @@ use crate::machine::{Machine, TASKS_MAX};
 use crate::rng::{Rng, Stream};
 use crate::task::{Task, TaskDetail};
 
-impl<S: Sink> Machine<S> {
+impl<S: Sink> Machine<'_, S> {
     pub(crate) fn arm_starter(&mut self) {
         let next = self.starts.last().map(|spec| self.workload.tasks[*spec as usize].start_ns);
         // A start at the end of time never happens, but does not hold up the end of the run.

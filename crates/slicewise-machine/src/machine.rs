@@ -85,7 +85,7 @@ pub(crate) struct Counts {
 /// A simulated machine, running a workload on the scheduler core and telling a [`Sink`] all that
 /// happens. The same configuration, workload and seed give the same events.
 #[derive(Debug)]
-pub struct Machine<S: Sink> {
+pub struct Machine<'w, S: Sink> {
     pub(crate) sched: Scheduler,
     pub(crate) sink: S,
     pub(crate) now: u64,
@@ -95,7 +95,7 @@ pub struct Machine<S: Sink> {
     pub(crate) details: Vec<TaskDetail>,
     pub(crate) cpus: Vec<Cpu>,
     pub(crate) code: Code,
-    pub(crate) workload: Workload,
+    pub(crate) workload: &'w Workload,
     pub(crate) waits: Vec<WaitQueue>,
     pub(crate) map: QueueMap,
     pub(crate) owners: Vec<Option<Owner>>,
@@ -132,13 +132,17 @@ pub struct Machine<S: Sink> {
     pub(crate) end: Option<End>,
 }
 
-impl<S: Sink> Machine<S> {
+impl<'w, S: Sink> Machine<'w, S> {
     /// A machine at time 0, with nothing started yet.
     ///
     /// # Errors
     /// If the configuration or the workload makes no sense.
-    pub fn new(config: &MachineConfig, workload: &Workload, sink: S) -> Result<Self, SetupError> {
-        let sched = Scheduler::new(&SchedConfig {
+    pub fn new(
+        config: &MachineConfig,
+        workload: &'w Workload,
+        sink: S,
+    ) -> Result<Self, SetupError> {
+        let mut sched = Scheduler::new(&SchedConfig {
             profile: config.profile,
             features: config.features,
             base_slice_ns: config.base_slice_ns,
@@ -154,13 +158,14 @@ impl<S: Sink> Machine<S> {
         let layout = Layout::new(config.cpus, workload);
         let map = QueueMap::new(workload);
         let starts = starts(workload)?;
+        sched.reserve(starts.len());
         let mut machine = Self {
             sched,
             now: 0,
             events: EventQueue::new(layout.tasks as usize + starts.len()),
             layout,
-            tasks: Vec::new(),
-            details: Vec::new(),
+            tasks: Vec::with_capacity(starts.len()),
+            details: Vec::with_capacity(starts.len()),
             cpus: (0..config.cpus).map(|cpu| new_cpu(config, cpu)).collect(),
             code,
             waits: vec![WaitQueue::default(); map.end as usize],
@@ -196,7 +201,7 @@ impl<S: Sink> Machine<S> {
                 attr: Attr::default(),
                 forked_from: None,
             },
-            workload: workload.clone(),
+            workload,
             end: None,
         };
         machine.arm_starter();

@@ -39,7 +39,7 @@ impl QueueState {
     }
 }
 
-impl<S: Sink> Machine<S> {
+impl<S: Sink> Machine<'_, S> {
     /// A request arrives.
     pub(crate) fn arrival(&mut self, index: u32) -> Done {
         let queue = &self.workload.queues[index as usize];

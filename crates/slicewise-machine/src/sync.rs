@@ -58,7 +58,7 @@ impl QueueMap {
     }
 }
 
-impl<S: Sink> Machine<S> {
+impl<S: Sink> Machine<'_, S> {
     /// Puts a task at the end of a wait queue.
     pub(crate) fn join(&mut self, queue: u32, task: u32) {
         let waiter = &mut self.tasks[task as usize];

@@ -2,6 +2,7 @@
 
 use slicewise_sched::TaskId;
 use slicewise_trace::LoopRecord;
+use smallvec::SmallVec;
 
 use crate::rng::Rng;
 
@@ -91,12 +92,9 @@ pub(crate) struct TaskDetail {
     /// When the task began to execute its program.
     pub(crate) first_ns: u64,
     /// How often each open loop has still to run.
-    pub(crate) loops: Vec<u64>,
-    pub(crate) log: LoopRecord,
-    /// The slack of all timers since the log line began.
-    pub(crate) slack_sum: i64,
-    /// When the run step under way began.
-    pub(crate) run_started_ns: u64,
+    pub(crate) loops: SmallVec<[u64; 2]>,
+    /// The log line under way, for programs that write a log.
+    pub(crate) log: Option<Box<Log>>,
     /// When the timer the task sleeps on expires.
     pub(crate) expiry_ns: u64,
     /// The request taken last: arrival and service time.
@@ -106,6 +104,16 @@ pub(crate) struct TaskDetail {
     /// Steps without any use of time; only counted when suspiciously many.
     pub(crate) idle_steps: u32,
     pub(crate) idle_steps_at: u64,
+}
+
+/// A log line under way.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log {
+    pub(crate) record: LoopRecord,
+    /// The slack of all timers since the line began.
+    pub(crate) slack_sum: i64,
+    /// When the run step under way began.
+    pub(crate) run_started_ns: u64,
 }
 
 /// A request.
@@ -193,10 +201,8 @@ impl TaskDetail {
         Self {
             rng,
             first_ns: 0,
-            loops: Vec::new(),
-            log: Default::default(),
-            slack_sum: 0,
-            run_started_ns: 0,
+            loops: SmallVec::new(),
+            log: None,
             expiry_ns: 0,
             request: Request::default(),
             submission_ns: 0,
@@ -205,10 +211,14 @@ impl TaskDetail {
         }
     }
 
-    /// For the next task in the slot, which takes the room of the last one's loops.
+    /// For the next task in the slot, which takes over the room of the last one's loops and log.
     pub(crate) fn reset(&mut self, rng: Rng) {
         let mut loops = core::mem::take(&mut self.loops);
         loops.clear();
-        *self = Self { loops, ..Self::new(rng) };
+        let mut log = self.log.take();
+        if let Some(log) = &mut log {
+            **log = Log::default();
+        }
+        *self = Self { loops, log, ..Self::new(rng) };
     }
 }

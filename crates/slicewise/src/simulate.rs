@@ -17,14 +17,14 @@ const PROGRESS_AFTER: Duration = Duration::from_secs(1);
 const STEPS: u64 = 1000;
 
 /// Builds the machine.
-pub(crate) fn machine<S: Sink>(prepared: &Prepared, sink: S) -> Result<Machine<S>, Failure> {
+pub(crate) fn machine<S: Sink>(prepared: &Prepared, sink: S) -> Result<Machine<'_, S>, Failure> {
     Machine::new(&prepared.config, &prepared.loaded.workload, sink)
         .map_err(|error| setup_error(&error, &prepared.name, &prepared.loaded.source))
 }
 
 /// Runs to the end, or to `until_ns`.
 pub(crate) fn run_until<S: Sink>(
-    machine: &mut Machine<S>,
+    machine: &mut Machine<'_, S>,
     prepared: &Prepared,
     until_ns: u64,
     progress: bool,

@@ -64,6 +64,38 @@ pub(super) fn rescale_off_queue(eevdf: &EevdfParams, entity: &mut Entity, old: u
     }
 }
 
+/// The test of C.3 for one state of a queue: S ≥ (v − v0)·W.
+#[derive(Clone, Copy)]
+struct Eligibility {
+    zero: u64,
+    sum: i128,
+    weight: i64,
+    /// Distances within this cannot overflow a word, nor does the sum: the usual case, and fast.
+    narrow: u64,
+}
+
+/// Distances up to this times weights below 2^23 fit a word.
+const NARROW_DISTANCE: u64 = 1 << 40;
+
+impl Eligibility {
+    #[inline]
+    fn new(zero: u64, sum: i128, weight: u64) -> Self {
+        let weight = weight as i64;
+        let fits = i64::try_from(sum).is_ok() && (0..1 << 23).contains(&weight);
+        Self { zero, sum, weight, narrow: if fits { NARROW_DISTANCE } else { 0 } }
+    }
+
+    #[inline]
+    fn admits(&self, vruntime: u64) -> bool {
+        let distance = vruntime.wrapping_sub(self.zero) as i64;
+        if distance.unsigned_abs() < self.narrow {
+            self.sum as i64 >= distance * self.weight
+        } else {
+            self.sum >= i128::from(distance) * i128::from(self.weight)
+        }
+    }
+}
+
 impl FairQueue {
     /// Σ w·(v − zero) and Σ w over everyone queued, the running entity included (C.2).
     #[inline]
@@ -79,12 +111,7 @@ impl FairQueue {
     /// C.3: v ≤ V, decided without rounding.
     #[inline]
     pub(super) fn vruntime_eligible(&self, sum: i128, weight: u64, vruntime: u64) -> bool {
-        let distance = vruntime.wrapping_sub(self.zero) as i64;
-        // Words are wide enough almost always, and much faster.
-        match (distance.checked_mul(weight as i64), i64::try_from(sum)) {
-            (Some(product), Ok(sum)) => sum >= product,
-            _ => sum >= i128::from(distance) * i128::from(weight as i64),
-        }
+        Eligibility::new(self.zero, sum, weight).admits(vruntime)
     }
 
     /// V, moving the zero point where the kernel does (C.2).
@@ -450,7 +477,8 @@ impl FairQueue {
             return only.map(|id| (id, Rule::OnlyTask));
         }
         let (sum, weight) = self.eevdf_sums(entities);
-        let eligible = |vruntime| self.vruntime_eligible(sum, weight, vruntime);
+        let eligibility = Eligibility::new(self.zero, sum, weight);
+        let eligible = |vruntime| eligibility.admits(vruntime);
         let buddy_feature = if eevdf.rules.wakeup == WakeupRule::Pick {
             Feature::NEXT_BUDDY
         } else {

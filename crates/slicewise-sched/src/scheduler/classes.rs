@@ -60,6 +60,7 @@ impl Scheduler {
             }
             Class::Rt => {
                 rq.rt.dequeue(&mut self.tasks.slots, slot);
+                self.nr_rt_queued -= 1;
                 self.nr_rt_waiting -= u32::from(rq.current != Some(slot));
                 true
             }
@@ -73,6 +74,7 @@ impl Scheduler {
     fn enqueue_rt(&mut self, cpu: u32, slot: u32, prio: u8, position: Position) {
         let rq = &mut self.cpus[cpu as usize];
         rq.rt.enqueue(&mut self.tasks.slots, slot, prio, position);
+        self.nr_rt_queued += 1;
         self.nr_rt_waiting += u32::from(rq.current != Some(slot));
     }
 
@@ -177,8 +179,12 @@ impl Scheduler {
     /// The pick: highest class first; a CPU with nothing to do looks elsewhere first.
     #[inline]
     pub(super) fn pick(&mut self, now_ns: u64, cpu: u32) -> (Option<u32>, Rule) {
-        self.move_displaced(now_ns, cpu);
-        self.pull_before_pick(now_ns, cpu);
+        if self.nr_must_move > 0 {
+            self.move_displaced(now_ns, cpu);
+        }
+        if self.nr_rt_waiting > 0 {
+            self.pull_before_pick(now_ns, cpu);
+        }
         if self.cpus[cpu as usize].record {
             return self.pick_recorded(now_ns, cpu);
         }
@@ -237,13 +243,15 @@ impl Scheduler {
                 rq.fair.resched = false;
             }
             rq.current = next;
-            // Who runs does not wait, and the other way round.
-            let waits = |slot: u32| {
-                let task = &self.tasks.slots[slot as usize];
-                u32::from(task.rt.queued && task.cpu == cpu)
-            };
-            self.nr_rt_waiting += prev.map_or(0, waits);
-            self.nr_rt_waiting -= next.map_or(0, waits);
+            if self.nr_rt_queued > 0 {
+                // Who runs does not wait, and the other way round.
+                let waits = |slot: u32| {
+                    let task = &self.tasks.slots[slot as usize];
+                    u32::from(task.rt.queued && task.cpu == cpu)
+                };
+                self.nr_rt_waiting += prev.map_or(0, waits);
+                self.nr_rt_waiting -= next.map_or(0, waits);
+            }
             if let Some(slot) = next
                 && self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair
             {
@@ -251,17 +259,24 @@ impl Scheduler {
             }
         }
         let next_id = next.map(|slot| self.tasks.id(slot));
-        self.idle.set(cpu, next.is_none() && self.cpus[cpu as usize].nr_running() == 0);
+        if next.is_none() || prev.is_none() {
+            self.idle.set(cpu, next.is_none() && self.cpus[cpu as usize].nr_running() == 0);
+        }
         self.update_hrtick(now_ns, cpu, true);
         if let Some(slot) = prev.filter(|_| prev != next) {
             let task = &mut self.tasks.slots[slot as usize];
             match task.state {
-                State::Exiting => self.tasks.free(slot),
+                State::Exiting => {
+                    self.nr_must_move -= u32::from(core::mem::replace(&mut task.must_move, false));
+                    self.tasks.free(slot);
+                }
                 State::Runnable if task.must_move => self.move_displaced_task(now_ns, slot),
                 _ => {}
             }
         }
-        self.push_rt(now_ns, cpu);
+        if self.nr_rt_waiting > 0 {
+            self.push_rt(now_ns, cpu);
+        }
         Switch { prev: prev_id, next: next_id, rule }
     }
 
@@ -362,19 +377,24 @@ impl Scheduler {
         task.affinity = affinity;
         let cpu = task.cpu;
         let allowed = task.affinity.contains(CpuId(cpu));
-        task.must_move = !allowed;
         if self.entities[slot as usize].delayed {
             self.deactivate(now_ns, cpu, slot, Dequeue::Delayed);
         }
+        self.set_must_move(slot, false);
         if allowed || !self.queued(slot) {
-            self.tasks.slots[slot as usize].must_move = false;
             return;
         }
         if self.cpus[cpu as usize].current == Some(slot) {
+            self.set_must_move(slot, true);
             self.request_resched(cpu, Resched::Now);
         } else {
             self.move_displaced_task(now_ns, slot);
         }
+    }
+
+    fn set_must_move(&mut self, slot: u32, must_move: bool) {
+        let old = core::mem::replace(&mut self.tasks.slots[slot as usize].must_move, must_move);
+        self.nr_must_move = self.nr_must_move + u32::from(must_move) - u32::from(old);
     }
 
     /// A running task that may not stay makes way before the pick: like a yield to everyone.
@@ -393,7 +413,7 @@ impl Scheduler {
 
     fn move_displaced_task(&mut self, now_ns: u64, slot: u32) {
         let Some(to) = self.fallback_cpu(slot) else { return };
-        self.tasks.slots[slot as usize].must_move = false;
+        self.set_must_move(slot, false);
         self.move_waiting(now_ns, slot, to);
     }
 

@@ -121,8 +121,12 @@ pub struct Scheduler {
     outputs: VecDeque<Output>,
     /// CPUs that run nothing and have nothing queued.
     idle: IdleCpus,
-    /// Real-time tasks queued but not running, on all CPUs.
+    /// Real-time tasks queued, running ones included, on all CPUs.
+    nr_rt_queued: u32,
+    /// Of those, not running.
     nr_rt_waiting: u32,
+    /// Tasks that run where they may not any more.
+    nr_must_move: u32,
 }
 
 impl Scheduler {
@@ -155,7 +159,9 @@ impl Scheduler {
             entities: Vec::new(),
             outputs: VecDeque::new(),
             idle: IdleCpus::all(config.cpus),
+            nr_rt_queued: 0,
             nr_rt_waiting: 0,
+            nr_must_move: 0,
         })
     }
 
@@ -177,6 +183,12 @@ impl Scheduler {
             Input::Migrate(task, cpu) => self.migrate(now_ns, task, cpu),
             Input::Schedule(cpu) => self.schedule(now_ns, cpu).map(drop),
         }
+    }
+
+    /// Makes room for this many tasks in all, so that spawning them allocates nothing.
+    pub fn reserve(&mut self, tasks: usize) {
+        self.tasks.slots.reserve(tasks.saturating_sub(self.tasks.slots.len()));
+        self.entities.reserve(tasks.saturating_sub(self.entities.len()));
     }
 
     /// The next thing the host has to do, in order; `None` when there is no more.

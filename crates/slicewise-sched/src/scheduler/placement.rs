@@ -158,7 +158,7 @@ impl Scheduler {
     /// A CPU whose best real-time work is less important than what another keeps waiting takes
     /// that over (classes.md B.6, pull).
     pub(super) fn pull_before_pick(&mut self, now_ns: u64, cpu: u32) {
-        if self.nr_rt_waiting == 0 || self.nr_cpus() == 1 {
+        if self.nr_cpus() == 1 {
             return;
         }
         let ours = self.cpus[cpu as usize].rt.best().unwrap_or(100);
