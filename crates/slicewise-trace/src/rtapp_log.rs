@@ -35,6 +35,8 @@ pub struct RtAppLogs {
     dir: PathBuf,
     basename: String,
     loop_ns: u64,
+    /// By number: the names of the thread objects, where they differ from the tasks' own.
+    thread_names: BTreeMap<u32, String>,
     files: Vec<LogFile>,
     /// Files by task name and number.
     by_name: BTreeMap<(String, u32), usize>,
@@ -69,6 +71,7 @@ impl RtAppLogs {
             dir: dir.as_ref().to_owned(),
             basename: plain_file_name(&basename.into()),
             loop_ns: 1,
+            thread_names: BTreeMap::new(),
             files: Vec::new(),
             by_name: BTreeMap::new(),
             tasks: Vec::new(),
@@ -82,6 +85,14 @@ impl RtAppLogs {
     #[must_use]
     pub fn loop_ns(mut self, loop_ns: u64) -> Self {
         self.loop_ns = loop_ns.max(1);
+        self
+    }
+
+    /// What rt-app calls the threads, by their number: all instances of a thread object have its
+    /// name. Tasks that are not in here go by their own names.
+    #[must_use]
+    pub fn thread_names(mut self, names: impl IntoIterator<Item = (u32, String)>) -> Self {
+        self.thread_names = names.into_iter().collect();
         self
     }
 
@@ -118,7 +129,7 @@ impl RtAppLogs {
             return Some(file);
         }
         let file = *self.by_name.entry((task.name.clone(), index)).or_insert_with(|| {
-            let name = plain_file_name(&task.name);
+            let name = plain_file_name(self.thread_names.get(&index).unwrap_or(&task.name));
             let path = self.dir.join(format!("{}-{name}-{index}.log", self.basename));
             let buffer = head(task.attr).into_bytes();
             self.buffered_bytes += buffer.len();

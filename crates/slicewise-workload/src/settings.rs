@@ -32,6 +32,8 @@ pub struct Settings {
     pub log_dir: Option<String>,
     /// rt-app's `log_basename`.
     pub log_basename: Option<String>,
+    /// rt-app's `calibration`, if it is a number: ns of one turn of its loop.
+    pub rtapp_loop_ns: Option<u64>,
     /// rt-app's `cumulative_slack`: already in the programs, kept for reports.
     pub cumulative_slack: bool,
 }

@@ -6,6 +6,8 @@
 //! `SIMSO_PYTHON`, a Python that can import SimSo (default `python3`); `SCXSIM`, the scxsim
 //! executable (default: on the PATH); `perf` and `taskset` on the PATH.
 
+#![expect(clippy::print_stdout, reason = "printing figures is what a bench is for")]
+
 use std::hint::black_box;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -50,7 +50,8 @@ fn run_with_files(args: &RunArgs, prepared: &Prepared) -> Result<RunReport, Fail
             let basename = prepared.loaded.settings.log_basename.as_deref().unwrap_or("rt-app");
             let logs = RtAppLogs::create(dir, basename)
                 .map_err(|error| Failure::Output(error, dir.display().to_string()))?;
-            Some(logs)
+            let loop_ns = prepared.loaded.settings.rtapp_loop_ns.unwrap_or(1);
+            Some(logs.loop_ns(loop_ns).thread_names(thread_names(&prepared.loaded)))
         }
         None => None,
     };
@@ -69,6 +70,17 @@ fn run_with_files(args: &RunArgs, prepared: &Prepared) -> Result<RunReport, Fail
         logs.finish_writing().map_err(|error| Failure::Output(error, dir.display().to_string()))?;
     }
     Ok(report)
+}
+
+/// The names of the thread objects in the file, by the number of each of their threads.
+fn thread_names(loaded: &Loaded) -> Vec<(u32, String)> {
+    let tasks = &loaded.workload.tasks;
+    let of_group = |group: &slicewise_workload::Group| {
+        let name = group.name.clone();
+        let members = tasks.iter().skip(group.first as usize).take(group.count as usize);
+        members.map(move |task| (task.index, name.clone())).collect::<Vec<_>>()
+    };
+    loaded.groups.iter().flat_map(of_group).collect()
 }
 
 /// One way to run the workload.

@@ -275,7 +275,15 @@ impl<'t> Reader<'_, 't> {
                 "ftrace" => {
                     self.boolean(property);
                 }
-                "log_size" | "calibration" => {
+                "calibration" => match &property.value {
+                    // A number is the ns of one turn of the loop; a string has rt-app measure it.
+                    Value::NumberLit(number) => {
+                        self.settings.rtapp_loop_ns = number.value.parse().ok();
+                    }
+                    Value::StringLit(_) => {}
+                    _ => self.wrong(property, "a string or a number"),
+                },
+                "log_size" => {
                     if !matches!(property.value, Value::StringLit(_) | Value::NumberLit(_)) {
                         self.wrong(property, "a string or a number");
                     }

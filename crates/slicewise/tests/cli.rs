@@ -1,0 +1,301 @@
+//! The command as its users meet it: figures, files, errors, exit status.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn slicewise(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_slicewise"))
+        .args(args)
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .output()
+        .expect("the command starts")
+}
+
+fn json(args: &[&str]) -> Value {
+    let output = slicewise(args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("it prints JSON")
+}
+
+/// A file with this content in a fresh directory.
+fn file(name: &str, content: &str) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join(name);
+    std::fs::write(&path, content).expect("it can be written");
+    let path = path.display().to_string();
+    (dir, path)
+}
+
+/// The command must refuse: status 2, nothing on standard output, and all of these words.
+fn refuses(args: &[&str], words: &[&str]) {
+    let output = slicewise(args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+    assert!(output.stdout.is_empty(), "{args:?}");
+    for word in words {
+        assert!(stderr.contains(word), "{args:?} should say `{word}`:\n{stderr}");
+    }
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+fn refuses_file(name: &str, content: &str, words: &[&str]) {
+    let (_dir, path) = file(name, content);
+    refuses(&["run", &path], words);
+}
+
+#[test]
+fn the_same_input_and_seed_give_the_same_trace_in_debug_and_release() {
+    let golden = root().join("crates/slicewise/tests/golden_hashes.txt");
+    let mut examples: Vec<PathBuf> = std::fs::read_dir(root().join("examples"))
+        .expect("there are examples")
+        .map(|entry| entry.expect("readable").path())
+        .collect();
+    examples.sort();
+    let mut hashes = String::new();
+    for example in &examples {
+        let name = example.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let path = example.display().to_string();
+        for kernel in ["6.1", "6.6", "6.12", "6.18", "7.2"] {
+            let args = ["run", &path, "--kernel", kernel, "--duration", "1s", "--format", "json"];
+            let report = json(&args);
+            let hash = report["trace_hash"].as_str().expect("a hash");
+            let _ = writeln!(hashes, "{name} {kernel} {hash}");
+        }
+    }
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&golden, &hashes).expect("it can be written");
+        return;
+    }
+    let expected = std::fs::read_to_string(&golden).expect("there are golden hashes");
+    assert_eq!(hashes, expected, "schedules changed; UPDATE_GOLDEN=1 accepts the new ones");
+}
+
+#[test]
+fn nice_levels_share_by_weight_within_a_fifth_of_a_point() {
+    for kernel in ["6.1", "6.6", "6.12", "6.18", "7.2"] {
+        let report =
+            json(&["run", "examples/nice-levels.toml", "--kernel", kernel, "--format", "json"]);
+        let weights = [1024.0, 820.0, 335.0, 110.0];
+        let total: f64 = weights.iter().sum();
+        for (task, weight) in report["tasks"].as_array().expect("tasks").iter().zip(weights) {
+            let (share, ideal) = (task["share"].as_f64().expect("a share"), weight / total);
+            assert!((share - ideal).abs() < 0.002, "{kernel}: {share} for {ideal}");
+        }
+    }
+}
+
+#[test]
+fn the_json_contract_has_every_field_with_its_unit() {
+    let report =
+        json(&["run", "examples/request-pool.toml", "--duration", "1s", "--format", "json"]);
+    for key in ["kernel", "seed", "simulated_ns", "trace_hash", "tasks", "cpus"] {
+        assert!(!report[key].is_null(), "{key}");
+    }
+    let task = &report["tasks"][0];
+    for key in ["name", "pid", "policy", "nice", "cpu_time_ns", "share", "wakeups", "migrations"] {
+        assert!(!task[key].is_null(), "tasks[].{key}");
+    }
+    for key in ["voluntary", "involuntary"] {
+        assert!(task["switches"][key].is_u64(), "tasks[].switches.{key}");
+    }
+    for key in ["count", "mean", "p50", "p99", "max"] {
+        assert!(task["sched_delay_ns"][key].is_u64(), "tasks[].sched_delay_ns.{key}");
+        assert!(task["response_ns"][key].is_u64(), "tasks[].response_ns.{key}");
+    }
+    for cpu in report["cpus"].as_array().expect("cpus") {
+        let (busy, idle) = (cpu["busy_ns"].as_u64(), cpu["idle_ns"].as_u64());
+        let sum = busy.zip(idle).map(|(busy, idle)| busy + idle);
+        assert_eq!(sum, report["simulated_ns"].as_u64(), "all time is busy or idle");
+        assert!(cpu["switches"].is_u64());
+    }
+}
+
+#[test]
+fn cpu_time_of_tasks_adds_up_to_busy_time_of_cpus() {
+    let report = json(&["run", "examples/gpu-launch.toml", "--format", "json"]);
+    let sum = |list: &str, key: &str| -> u64 {
+        report[list].as_array().expect("a list").iter().filter_map(|row| row[key].as_u64()).sum()
+    };
+    assert_eq!(sum("tasks", "cpu_time_ns"), sum("cpus", "busy_ns"));
+}
+
+#[test]
+fn options_beat_the_file_and_the_file_beats_the_defaults() {
+    let (_dir, path) = file(
+        "w.toml",
+        "[machine]\nkernel = \"6.1\"\nseed = 7\n[[task]]\nname = \"a\"\nhog = true\n",
+    );
+    let report = json(&["run", &path, "--duration", "10ms", "--format", "json"]);
+    assert_eq!((&report["kernel"], &report["seed"]), (&"6.1".into(), &7.into()));
+    let args =
+        ["run", &path, "--duration", "10ms", "--kernel", "7.2", "--seed", "9", "--format", "json"];
+    let report = json(&args);
+    assert_eq!((&report["kernel"], &report["seed"]), (&"7.2".into(), &9.into()));
+}
+
+#[test]
+fn a_trace_appears_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let trace = dir.path().join("out.pftrace").display().to_string();
+    let args = ["run", "examples/nice-levels.toml", "--duration", "1s", "--trace", &trace];
+    assert!(slicewise(&args).status.success());
+    let bytes = std::fs::read(&trace).expect("there is a trace");
+    assert!(bytes.len() > 10_000 && bytes[0] == 0x0a, "packets of field 1");
+    let (_bad, path) = file(
+        "stuck.toml",
+        "[[task]]\nname = \"a\"\nprogram = [{ lock = \"m\" }, { run = \"1ms\" }, { lock = \"n\" }, { run = \"1ms\" }, { unlock = \"n\" }, { unlock = \"m\" }]\n[[task]]\nname = \"b\"\nprogram = [{ lock = \"n\" }, { run = \"5ms\" }, { lock = \"m\" }, { run = \"1ms\" }, { unlock = \"m\" }, { unlock = \"n\" }]\n[machine]\ncpus = 2\n",
+    );
+    let other = dir.path().join("other.pftrace").display().to_string();
+    refuses(&["run", &path, "--trace", &other], &["deadlock", "`a`", "`b`", "stuck.toml:"]);
+    let left: Vec<_> = std::fs::read_dir(dir.path()).expect("readable").collect();
+    assert_eq!(left.len(), 1, "nothing half-written is left behind");
+}
+
+#[test]
+fn rt_app_logs_have_rt_apps_names_and_columns() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let logs = dir.path().join("logs").display().to_string();
+    let (_file, path) = file(
+        "w.json",
+        r#"{ "tasks": { "beat": { "instance": 2, "loop": 5, "phases": { "p": { "loop": 5, "run": 1000, "timer": { "ref": "unique", "period": 10000 } } } } },
+            "global": { "duration": 1, "log_basename": "mine" } }"#,
+    );
+    assert!(slicewise(&["run", &path, "--cpus", "1", "--logs", &logs]).status.success());
+    let text = std::fs::read_to_string(dir.path().join("logs/mine-beat-0.log")).expect("a log");
+    assert!(text.contains("c_duration   c_period     wu_lat"), "{text}");
+    let line: Vec<i64> = text
+        .lines()
+        .find(|line| !line.starts_with('#'))
+        .expect("a line")
+        .split_whitespace()
+        .map(|word| word.parse().expect("a number"))
+        .collect();
+    assert_eq!((line.len(), line[8], line[9]), (11, 1000, 10_000), "{line:?}");
+    assert!(dir.path().join("logs/mine-beat-1.log").exists());
+}
+
+#[test]
+fn comparing_marks_what_differs_and_runs_each_variant() {
+    let report = json(&[
+        "compare",
+        "examples/periodic-short-slice.toml",
+        "--set",
+        "task/periodic.slice=none",
+        "--duration",
+        "2s",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(report["runs"].as_array().map(Vec::len), Some(2));
+    assert_eq!(report["comparison"]["labels"][0], "as it is");
+    refuses(&["compare", "examples/nice-levels.toml"], &["nothing to compare", "--kernel"]);
+    refuses(&["compare", "examples/nice-levels.toml", "--kernel", "6.1,5.4"], &["5.4", "6.12"]);
+}
+
+#[test]
+fn explaining_names_the_rule_on_every_kernel() {
+    for kernel in ["6.1", "6.6", "6.12", "6.18", "7.2"] {
+        let report = json(&[
+            "explain",
+            "examples/periodic-among-hogs.toml",
+            "--at",
+            "100ms",
+            "--kernel",
+            kernel,
+            "--format",
+            "json",
+        ]);
+        assert!(report["candidates"].as_array().is_some_and(|list| list.len() >= 4), "{kernel}");
+    }
+    let example = "examples/nice-levels.toml";
+    refuses(&["explain", example, "--at", "12"], &["--at 12", "unit"]);
+    refuses(&["explain", example, "--at", "1s", "--cpu", "3"], &["--cpu 3", "CPUs 0 to 0"]);
+    refuses(&["explain", example, "--at", "1h"], &["ends before", "--duration"]);
+}
+
+#[test]
+fn bad_scenarios_are_refused_with_the_place_and_a_hint() {
+    let hog = |line: &str| format!("[[task]]\nname = \"a\"\nhog = true\n{line}\n");
+    let cases: &[(String, &[&str])] = &[
+        (hog("nicee = 5"), &["nicee", "w.toml:4:", "did you mean `nice`"]),
+        (hog("nice = 25"), &["25", "w.toml:4:", "-20 to 19"]),
+        (hog("policy = \"fifo\"\npriority = 0"), &["priority", "1 to 99", "w.toml:5:"]),
+        (hog("policy = \"fifo\"\npriority = 100"), &["100", "1 to 99"]),
+        (hog("cpus = \"4\"\n[machine]\ncpus = 2"), &["CPU", "4", "w.toml:"]),
+        (hog("[machine]\ncpus = 0"), &["cpus", "0", "w.toml:5:"]),
+        (hog("start = \"10\""), &["10", "unit", "w.toml:4:"]),
+        (hog("count = 1000000000"), &["1000000000", "1000000"]),
+        ("[[task]]\nname = \"a\"\nprogram = [{ wait = { condition = \"c\", mutex = \"m\" } }]\n".into(), &["c", "w.toml:3:"]),
+        ("[[task]]\nname = \"a\"\nprogram = [{ sleep = \"1ms\" }, { lock = \"m\" }, { lock = \"m\" }]\n".into(), &["m", "w.toml:3:"]),
+        ("[[task]\nname = 1".into(), &["w.toml:1:"]),
+        (String::new(), &["task"]),
+    ];
+    for (text, words) in cases {
+        refuses_file("w.toml", text, words);
+    }
+}
+
+#[test]
+fn bad_rt_app_files_are_refused_with_the_place_and_a_hint() {
+    let cases: &[(&str, &[&str])] = &[
+        (r#"{ "tasks": { "a": { "run": 1000 "#, &["w.json:1:"]),
+        (r#"{ "tasks": { "a": { "priority": 25, "run": 1000 } } }"#, &["25", "w.json:1:"]),
+        (
+            r#"{ "tasks": { "a": { "policy": "SCHED_FIFO", "priority": 100, "run": 1000 } } }"#,
+            &["100", "99"],
+        ),
+        (r#"{ "tasks": { "a": { "instance": 1000000000, "run": 1000 } } }"#, &["1000000000"]),
+        (
+            r#"{ "tasks": { "a": { "policy": "SCHED_DEADLINE", "dl-runtime": 1000, "run": 1 } } }"#,
+            &["SCHED_DEADLINE"],
+        ),
+        (r#"{ "tasks": { "a": { "rum": 1000 } } }"#, &["rum"]),
+        ("[]", &["w.json:1:"]),
+    ];
+    for (text, words) in cases {
+        refuses_file("w.json", text, words);
+    }
+}
+
+#[test]
+fn bad_command_lines_are_refused_with_what_is_allowed() {
+    let example = "examples/nice-levels.toml";
+    refuses(&["run", "no/such/file.toml"], &["no/such/file.toml"]);
+    refuses(&["run", "examples"], &["directory"]);
+    refuses(&["run", example, "--cpus", "0"], &["--cpus 0"]);
+    refuses(&["run", example, "--cpus", "lots"], &["lots"]);
+    refuses(&["run", example, "--kernel", "5.4"], &["5.4", "6.12"]);
+    refuses(&["run", example, "--duration", "10"], &["unit"]);
+    refuses(&["run", example, "--set", "task/nobody.nice=5"], &["nobody"]);
+    refuses(&["run", example, "--set", "features=NO_SUCH"], &["NO_SUCH", "PLACE_LAG"]);
+    refuses(&["run", example, "--seed", "x"], &["x"]);
+    refuses(&["walk"], &["walk"]);
+    assert!(slicewise(&["--help"]).status.success());
+    assert!(slicewise(&["--version"]).status.success());
+}
+
+#[test]
+fn a_program_that_uses_no_time_is_stopped() {
+    refuses_file(
+        "w.toml",
+        "[[task]]\nname = \"spinner\"\nprogram = [{ yield = true }]\n",
+        &["spinner", "w.toml:"],
+    );
+}
+
+#[test]
+fn an_endless_line_is_refused_without_being_read() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("huge.json");
+    let file = std::fs::File::create(&path).expect("it can be made");
+    file.set_len(1 << 30).expect("a sparse gigabyte");
+    refuses(&["run", &path.display().to_string()], &["larger than"]);
+}

@@ -1,0 +1,76 @@
+//! What the README and the docs show is what the command prints.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Runs a command line of a document and returns what it prints.
+fn output_of(line: &str) -> String {
+    let mut words = line.split_whitespace();
+    assert_eq!(words.next(), Some("slicewise"), "only our own commands: {line}");
+    let output = Command::new(env!("CARGO_BIN_EXE_slicewise"))
+        .args(words)
+        .current_dir(root())
+        .env_remove("COLUMNS")
+        .output()
+        .expect("the command starts");
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("output is text")
+}
+
+/// The document with the output of every `console` block brought up to date.
+fn refreshed(text: &str) -> String {
+    let mut fresh = String::new();
+    let mut in_block = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            in_block = line == "```console";
+            fresh.push_str(line);
+        } else if !in_block {
+            fresh.push_str(line);
+        } else if let Some(command) = line.strip_prefix("$ ") {
+            fresh.push_str(line);
+            fresh.push('\n');
+            fresh.push_str(output_of(command).trim_end());
+        } else {
+            continue;
+        }
+        fresh.push('\n');
+    }
+    fresh
+}
+
+#[test]
+fn the_readme_shows_what_the_commands_print() {
+    let path = root().join("README.md");
+    let text = std::fs::read_to_string(&path).expect("there is a README");
+    let fresh = refreshed(&text);
+    if std::env::var_os("UPDATE_README").is_some() {
+        std::fs::write(&path, &fresh).expect("the README can be written");
+        return;
+    }
+    assert!(
+        text == fresh,
+        "README.md is out of date; UPDATE_README=1 cargo test -p slicewise rewrites it"
+    );
+}
+
+#[test]
+fn every_command_in_an_examples_first_comment_works() {
+    let mut commands = 0;
+    for entry in std::fs::read_dir(root().join("examples")).expect("there are examples") {
+        let path = entry.expect("readable").path();
+        let text = std::fs::read_to_string(&path).expect("readable");
+        assert!(text.starts_with("# "), "{}: begins with its question", path.display());
+        let comment: String = text.lines().take_while(|line| line.starts_with('#')).collect();
+        assert!(comment.contains('?'), "{}: asks a question", path.display());
+        for line in text.lines().filter_map(|line| line.strip_prefix("#     ")) {
+            assert!(!output_of(&format!("{line} --duration 200ms")).is_empty());
+            commands += 1;
+        }
+    }
+    assert!(commands >= 4);
+}
