@@ -266,8 +266,8 @@ impl<S: Sink> Machine<'_, S> {
     /// A periodic timer as in rt-app: the first period begins when its task begins; who comes too
     /// late does not sleep, and in relative mode starts a new period.
     fn timer(&mut self, cpu: u32, task: u32, timer: u32, absolute: bool, period_ns: u64) -> Done {
+        let last_ns = self.last_expiry(task, timer);
         let detail = &mut self.details[task as usize];
-        let last_ns = self.timers[timer as usize].unwrap_or(detail.first_ns);
         let expiry_ns = last_ns.saturating_add(period_ns);
         let slack_ns = if expiry_ns >= self.now {
             i64::try_from(expiry_ns - self.now).unwrap_or(i64::MAX)
@@ -282,18 +282,43 @@ impl<S: Sink> Machine<'_, S> {
         }
         if self.now < expiry_ns {
             detail.expiry_ns = expiry_ns;
-            self.timers[timer as usize] = Some(expiry_ns);
+            self.set_last_expiry(task, timer, expiry_ns);
             self.tasks[task as usize].then = Then::AfterTimer;
             self.events.arm(self.layout.task(task), expiry_ns);
             return self.block(cpu, task);
         }
         // Late: this job ends here, and the next one is due already.
         let released_ns = if absolute { expiry_ns } else { self.now };
-        self.timers[timer as usize] = Some(released_ns);
+        self.set_last_expiry(task, timer, released_ns);
         self.end_job(task);
         let state = &mut self.tasks[task as usize];
         (state.job, state.release_ns) = (true, released_ns);
         Ok(())
+    }
+
+    /// When the timer expired last; before its first use, when the task began its program.
+    #[inline]
+    fn last_expiry(&self, task: u32, timer: u32) -> u64 {
+        let detail = &self.details[task as usize];
+        let last_ns = if self.workload.timers[timer as usize].shared {
+            self.timers[timer as usize]
+        } else {
+            detail.timers.iter().find(|(own, _)| *own == timer).map(|(_, last_ns)| *last_ns)
+        };
+        last_ns.unwrap_or(detail.first_ns)
+    }
+
+    #[inline]
+    fn set_last_expiry(&mut self, task: u32, timer: u32, expiry_ns: u64) {
+        if self.workload.timers[timer as usize].shared {
+            self.timers[timer as usize] = Some(expiry_ns);
+            return;
+        }
+        let own = &mut self.details[task as usize].timers;
+        match own.iter_mut().find(|(own, _)| *own == timer) {
+            Some((_, last_ns)) => *last_ns = expiry_ns,
+            None => own.push((timer, expiry_ns)),
+        }
     }
 
     fn wake_all(&mut self, task: u32, queue: u32) {

@@ -27,6 +27,6 @@ pub use error::{Holder, RunError, SetupError, Waiting, WaitsFor};
 pub use machine::{Machine, TASKS_MAX};
 pub use program::{
     Barrier, Device, Mode, Op, OpIndex, Origin, Program, ProgramId, Queue, TaskSpec, TimerMode,
-    Workload,
+    TimerSpec, Workload,
 };
 pub use summary::{CpuSummary, End, QueueSummary, RunSummary};

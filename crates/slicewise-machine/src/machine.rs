@@ -100,7 +100,7 @@ pub struct Machine<'w, S: Sink> {
     pub(crate) map: QueueMap,
     pub(crate) owners: Vec<Option<Owner>>,
     pub(crate) arrived: Vec<u32>,
-    /// The last expiry of each timer.
+    /// The last expiry of each shared timer.
     pub(crate) timers: Vec<Option<u64>>,
     pub(crate) devices: Vec<DeviceState>,
     /// By task and device: the number of the task's last submission.

@@ -26,8 +26,8 @@ pub struct Workload {
     pub conditions: Vec<String>,
     /// Barriers, by index.
     pub barriers: Vec<Barrier>,
-    /// Names of timers, by index. A timer belongs to one task or is shared by several, as written.
-    pub timers: Vec<String>,
+    /// Timers, by index.
+    pub timers: Vec<TimerSpec>,
     /// Devices, by index.
     pub devices: Vec<Device>,
     /// Request queues, by index.
@@ -72,6 +72,15 @@ pub struct Origin {
     pub start: usize,
     /// One past the last byte.
     pub end: usize,
+}
+
+/// A periodic timer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TimerSpec {
+    /// Its name.
+    pub name: String,
+    /// One for all tasks that use it; otherwise each task has its own.
+    pub shared: bool,
 }
 
 /// A barrier: the last of `parties` tasks to arrive lets all go.

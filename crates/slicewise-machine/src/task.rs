@@ -93,6 +93,8 @@ pub(crate) struct TaskDetail {
     pub(crate) first_ns: u64,
     /// How often each open loop has still to run.
     pub(crate) loops: SmallVec<[u64; 2]>,
+    /// The last expiry of each timer of its own, by number.
+    pub(crate) timers: SmallVec<[(u32, u64); 1]>,
     /// The log line under way, for programs that write a log.
     pub(crate) log: Option<Box<Log>>,
     /// When the timer the task sleeps on expires.
@@ -202,6 +204,7 @@ impl TaskDetail {
             rng,
             first_ns: 0,
             loops: SmallVec::new(),
+            timers: SmallVec::new(),
             log: None,
             expiry_ns: 0,
             request: Request::default(),

@@ -4,7 +4,7 @@ mod common;
 
 use common::{MS, S, US, config, forever, go, kernel, on, repeat, run, sleep};
 use slicewise_machine::{
-    Device, Dist, End, Machine, Op, Queue, RunError, SetupError, TimerMode, Workload,
+    Device, Dist, End, Machine, Op, Queue, RunError, SetupError, TimerMode, TimerSpec, Workload,
 };
 
 fn timer(period_ns: u64, mode: TimerMode) -> Op {
@@ -13,7 +13,7 @@ fn timer(period_ns: u64, mode: TimerMode) -> Op {
 
 fn with_timer(programs: Vec<Vec<Op>>) -> Workload {
     let mut workload = common::workload(programs);
-    workload.timers = vec!["tick".to_owned()];
+    workload.timers = vec![TimerSpec { name: "tick".to_owned(), shared: true }];
     workload
 }
 
@@ -291,4 +291,25 @@ fn nothing_to_do_is_no_error() {
     let (summary, got) = go(&config(4, S), &Workload::default());
     assert_eq!(summary.end_ns, S);
     assert!(got.events.is_empty());
+}
+
+#[test]
+fn tasks_of_one_program_share_a_timer_only_if_it_is_shared() {
+    let wakeups = |shared: bool| {
+        let body = vec![
+            Op::LoopBegin { count: Some(10), end: 2 },
+            timer(10 * MS, TimerMode::Absolute),
+            Op::LoopEnd { begin: 0 },
+        ];
+        let mut workload = with_timer(vec![body]);
+        workload.timers[0].shared = shared;
+        let mut second = workload.tasks[0].clone();
+        second.name = "second".to_owned();
+        workload.tasks.push(second);
+        let config = common::config(1, 1_000 * MS);
+        let mut machine = Machine::new(&config, &workload, ()).unwrap();
+        machine.run().unwrap().end_ns
+    };
+    assert_eq!(wakeups(false), 100 * MS, "each has its ten periods");
+    assert_eq!(wakeups(true), 200 * MS, "both take their turns on one grid");
 }

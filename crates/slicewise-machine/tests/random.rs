@@ -5,7 +5,8 @@ mod common;
 use common::{MS, US, config, fifo, kernel, on, try_go};
 use proptest::prelude::*;
 use slicewise_machine::{
-    Barrier, Costs, Device, Dist, MachineConfig, Mode, Op, Preemption, Queue, TimerMode, Workload,
+    Barrier, Costs, Device, Dist, MachineConfig, Mode, Op, Preemption, Queue, TimerMode, TimerSpec,
+    Workload,
 };
 use slicewise_trace::Event;
 
@@ -79,7 +80,8 @@ fn workload() -> impl Strategy<Value = Workload> {
         let names = || vec!["a".to_owned(), "b".to_owned()];
         workload.mutexes = names();
         workload.conditions = names();
-        workload.timers = names();
+        workload.timers =
+            names().into_iter().map(|name| TimerSpec { shared: name == "a", name }).collect();
         workload.barriers = names().into_iter().map(|name| Barrier { name, parties: 2 }).collect();
         workload.devices =
             names().into_iter().map(|name| Device { name, depth: depth + 1 }).collect();

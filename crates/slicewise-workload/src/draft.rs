@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use slicewise_machine::{
-    Barrier, Device, Op, OpIndex, Origin, Program, Queue, TaskSpec, TimerMode, Workload,
+    Barrier, Device, Op, OpIndex, Origin, Program, Queue, TaskSpec, TimerMode, TimerSpec, Workload,
 };
 use slicewise_sched::{Attr, CpuSet};
 
@@ -131,10 +131,6 @@ impl Code {
         self.budget
     }
 
-    fn has_own_timers(&self) -> bool {
-        self.timers.iter().any(|timer| timer.shared.is_none())
-    }
-
     /// The program with the timers' numbers in the workload.
     fn program(&self, numbers: &[u32]) -> Program {
         let mut ops = self.ops.clone();
@@ -256,10 +252,7 @@ pub(crate) fn build(
     numbering: Numbering,
     sink: &mut Sink,
 ) -> Option<Workload> {
-    let needed: usize = drafts
-        .iter()
-        .map(|d| d.code.ops.len() * if d.code.has_own_timers() { d.count as usize } else { 1 })
-        .sum();
+    let needed: usize = drafts.iter().map(|draft| draft.code.ops.len()).sum();
     if needed > OPS_MAX || drafts.iter().any(|draft| draft.code.budget == 0) {
         let span = drafts.first().map_or(0..0, |draft| draft.span.clone());
         let message = "the programs of all tasks together are too long";
@@ -270,7 +263,12 @@ pub(crate) fn build(
     let mut workload = Workload {
         mutexes: shared.mutexes.list,
         conditions: shared.conditions.list,
-        timers: shared.timers.list,
+        timers: shared
+            .timers
+            .list
+            .into_iter()
+            .map(|name| TimerSpec { name, shared: true })
+            .collect(),
         devices: shared.devices,
         queues: shared.queues,
         barriers,
@@ -278,21 +276,18 @@ pub(crate) fn build(
     };
     let mut number = 0;
     for draft in drafts {
-        let mut program = None;
+        let program = workload.programs.len() as u32;
+        add_program(&mut workload, draft);
         for instance in 0..draft.count {
             let name = match draft.count {
                 1 => draft.name.clone(),
                 _ => format!("{}-{instance}", draft.name),
             };
-            if program.is_none() || draft.code.has_own_timers() {
-                program = Some(workload.programs.len() as u32);
-                add_program(&mut workload, &draft.code, &name);
-            }
             let index = if numbering == Numbering::Global { number } else { instance };
             number += u32::from(!draft.template);
             workload.tasks.push(TaskSpec {
                 name,
-                program: program.unwrap_or_default(),
+                program,
                 attr: draft.attr,
                 affinity: draft.affinity.clone(),
                 start_ns: draft.start_ns,
@@ -305,15 +300,16 @@ pub(crate) fn build(
     Some(workload)
 }
 
-fn add_program(workload: &mut Workload, code: &Code, task: &str) {
-    let mut numbers = Vec::with_capacity(code.timers.len());
-    for timer in &code.timers {
+fn add_program(workload: &mut Workload, draft: &Draft) {
+    let mut numbers = Vec::with_capacity(draft.code.timers.len());
+    for timer in &draft.code.timers {
         numbers.push(timer.shared.unwrap_or_else(|| {
-            workload.timers.push(format!("{task}/{}", timer.name));
+            let name = format!("{}/{}", draft.name, timer.name);
+            workload.timers.push(TimerSpec { name, shared: false });
             workload.timers.len() as u32 - 1
         }));
     }
-    workload.programs.push(code.program(&numbers));
+    workload.programs.push(draft.code.program(&numbers));
 }
 
 /// Barriers with their parties: those given, or every task that meets there.

@@ -88,8 +88,10 @@ fn a_timer_is_one_for_all_unless_unique_and_absolute_for_all_its_events() {
            "b": {"run": 1, "timer": {"ref": "t", "period": 10}},
            "c": {"run": 1, "timer": {"ref": "t", "period": 20, "mode": "absolute"}}"#,
     );
-    assert_eq!(loaded.workload.timers, ["t", "a-0/unique", "a-1/unique"]);
-    assert_eq!(ops(&loaded, "a-1")[4], "Timer { timer: 2, period_ns: 10000, mode: Relative }");
+    let timers: Vec<(&str, bool)> =
+        loaded.workload.timers.iter().map(|t| (t.name.as_str(), t.shared)).collect();
+    assert_eq!(timers, [("t", true), ("a/unique", false)]);
+    assert_eq!(ops(&loaded, "a-1")[4], "Timer { timer: 1, period_ns: 10000, mode: Relative }");
     assert_eq!(ops(&loaded, "b")[4], "Timer { timer: 0, period_ns: 10000, mode: Absolute }");
 }
 

@@ -78,13 +78,15 @@ fn shorthands_become_plain_operations() {
         "[[task]]\nname = \"a\"\ncount = 2\nperiodic = { run = \"2ms\", period = \"10ms\" }\n";
     let periodic = read(text);
     let [_, Op::Run { work, mode }, Op::Timer { timer, period_ns, mode: grid }, _] =
-        &periodic.workload.programs[1].ops[..]
+        &periodic.workload.programs[0].ops[..]
     else {
         panic!("{:?}", periodic.workload.programs)
     };
     assert_eq!((work, *mode), (&Dist::Constant(2_000_000), Mode::User));
-    assert_eq!((*timer, *period_ns, *grid), (1, 10_000_000, TimerMode::Absolute));
-    assert_eq!(periodic.workload.timers, ["a-0/periodic", "a-1/periodic"]);
+    assert_eq!((*timer, *period_ns, *grid), (0, 10_000_000, TimerMode::Absolute));
+    let timers: Vec<(&str, bool)> =
+        periodic.workload.timers.iter().map(|t| (t.name.as_str(), t.shared)).collect();
+    assert_eq!(timers, [("a/periodic", false)], "each instance has its own");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use slicewise_machine::{
     Costs, Dist, Machine, MachineConfig, Mode, Op, Preemption, Program, TaskSpec, TimerMode,
-    Workload,
+    TimerSpec, Workload,
 };
 use slicewise_report::Metrics;
 use slicewise_sched::{
@@ -90,9 +90,7 @@ fn half_and_half(tasks: u32) -> Workload {
             workload.tasks.push(task(format!("hog-{i}"), 0));
         } else {
             let program = workload.programs.len() as u32;
-            let timer = workload.timers.len() as u32;
-            workload.timers.push(format!("timer-{i}"));
-            workload.programs.push(periodic(timer, 50 * US, MS + u64::from(i) * 37 * US));
+            workload.programs.push(periodic(0, 50 * US, MS + u64::from(i) * 37 * US));
             workload.tasks.push(task(format!("periodic-{i}"), program));
         }
     }
@@ -250,10 +248,10 @@ const RATE_MONOTONIC: [(u64, u64); 10] = [
 ];
 
 fn rate_monotonic() -> Workload {
-    let mut workload = Workload::default();
+    let timers = vec![TimerSpec { name: "period".to_owned(), shared: false }];
+    let mut workload = Workload { timers, ..Workload::default() };
     for (i, (period_us, work_us)) in RATE_MONOTONIC.iter().enumerate() {
-        workload.timers.push(format!("timer-{i}"));
-        workload.programs.push(periodic(i as u32, work_us * US, period_us * US));
+        workload.programs.push(periodic(0, work_us * US, period_us * US));
         let mut task = task(format!("t{i}"), i as u32);
         let priority = RtPriority::new(59 - i as i64).expect("in range");
         task.attr.policy = Policy::Fifo(priority);
