@@ -380,6 +380,9 @@ impl<S: Sink> Machine<'_, S> {
     }
 
     fn begin_log(&mut self, task: u32, at_ns: u64) {
+        if !self.wants_loops {
+            return;
+        }
         let index = self.workload.tasks[self.tasks[task as usize].spec as usize].index;
         let log = self.details[task as usize].log.get_or_insert_default();
         log.record = LoopRecord { index, start_ns: at_ns, ..LoopRecord::default() };

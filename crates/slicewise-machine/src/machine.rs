@@ -114,6 +114,7 @@ pub struct Machine<'w, S: Sink> {
     pub(crate) hz: u64,
     pub(crate) duration_ns: u64,
     pub(crate) wants_values: bool,
+    pub(crate) wants_loops: bool,
     /// The CPU whose program is being executed; its task is looked at when the step is over.
     pub(crate) active: u32,
     pub(crate) resched: VecDeque<u32>,
@@ -184,6 +185,7 @@ impl<'w, S: Sink> Machine<'w, S> {
             hz: u64::from(config.hz),
             duration_ns: config.duration_ns,
             wants_values: sink.wants_values(),
+            wants_loops: sink.wants_loops(),
             sink,
             active: NONE,
             resched: VecDeque::with_capacity(config.cpus as usize),

@@ -140,7 +140,8 @@ pub enum Event {
         /// From release to completion.
         response_ns: u64,
     },
-    /// A loop of a phase ended (rt-app's log line).
+    /// A loop of a phase ended (rt-app's log line). Only sent to sinks that ask with
+    /// [`Sink::wants_loops`].
     Loop {
         /// Whose.
         task: Slot,
@@ -181,6 +182,11 @@ pub trait Sink {
         false
     }
 
+    /// Whether [`Event::Loop`] should be sent. Asked once, at the start.
+    fn wants_loops(&self) -> bool {
+        false
+    }
+
     /// The stream has ended at this time.
     fn finish(&mut self, now_ns: u64) {
         let _ = now_ns;
@@ -210,6 +216,10 @@ impl<A: Sink, B: Sink> Sink for (A, B) {
         self.0.wants_values() || self.1.wants_values()
     }
 
+    fn wants_loops(&self) -> bool {
+        self.0.wants_loops() || self.1.wants_loops()
+    }
+
     fn finish(&mut self, now_ns: u64) {
         self.0.finish(now_ns);
         self.1.finish(now_ns);
@@ -228,6 +238,10 @@ impl<S: Sink> Sink for &mut S {
 
     fn wants_values(&self) -> bool {
         (**self).wants_values()
+    }
+
+    fn wants_loops(&self) -> bool {
+        (**self).wants_loops()
     }
 
     fn finish(&mut self, now_ns: u64) {
@@ -251,6 +265,10 @@ impl<S: Sink> Sink for Option<S> {
 
     fn wants_values(&self) -> bool {
         self.as_ref().is_some_and(Sink::wants_values)
+    }
+
+    fn wants_loops(&self) -> bool {
+        self.as_ref().is_some_and(Sink::wants_loops)
     }
 
     fn finish(&mut self, now_ns: u64) {

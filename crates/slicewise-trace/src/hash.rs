@@ -28,8 +28,8 @@ const START: u64 = 0x736C_6963_6577_6973;
 
 /// Folds everything it is told into 64 bits.
 ///
-/// [`Event::Values`] is left out: whether it is sent depends on who else listens, and asking for a
-/// trace file must not change the fingerprint of a run.
+/// [`Event::Values`] and [`Event::Loop`] are left out: whether they are sent depends on who else
+/// listens, and asking for a trace or for logs must not change the fingerprint of a run.
 ///
 /// # Examples
 ///
@@ -122,7 +122,6 @@ mod head {
     pub(super) const CHANGED: u64 = 5;
     pub(super) const EXIT: u64 = 6;
     pub(super) const RESPONSE: u64 = 7;
-    pub(super) const LOOP: u64 = 8;
     pub(super) const DEVICE: u64 = 9;
     pub(super) const END: u64 = 10;
 }
@@ -161,7 +160,7 @@ impl Sink for TraceHash {
 
     #[inline]
     fn event(&mut self, now_ns: u64, event: &Event) {
-        if let Event::Values { .. } = event {
+        if let Event::Values { .. } | Event::Loop { .. } = event {
             return;
         }
         self.word(now_ns);
@@ -186,26 +185,10 @@ impl Sink for TraceHash {
                 self.word(head_word(head::RESPONSE, 0, 0, task.0));
                 self.word(response_ns);
             }
-            Event::Loop { task, record } => {
-                self.word(head_word(head::LOOP, 0, 0, task.0));
-                for word in [
-                    u64::from(record.index),
-                    record.work_ns,
-                    record.run_ns,
-                    record.start_ns,
-                    record.end_ns,
-                    record.slack_ns.cast_unsigned(),
-                    record.configured_run_ns,
-                    record.configured_period_ns,
-                    record.wakeup_latency_ns,
-                ] {
-                    self.word(word);
-                }
-            }
             Event::Device { device, busy } => {
                 self.word(head_word(head::DEVICE, u64::from(busy), 0, device));
             }
-            Event::Values { .. } => {}
+            Event::Values { .. } | Event::Loop { .. } => {}
         }
     }
 
@@ -218,12 +201,10 @@ impl Sink for TraceHash {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LoopRecord;
     use slicewise_sched::{CpuId, Nice, RtPriority};
 
     fn stream() -> Vec<(u64, Event)> {
         let (a, b, cpu) = (Slot(0), Slot(1), CpuId(1));
-        let record = LoopRecord { index: 3, work_ns: 5, slack_ns: -7, ..LoopRecord::default() };
         vec![
             (0, Event::Wakeup { task: a, cpu, waker: None, new: true }),
             (0, Event::Switch { cpu, prev: None, left: Left::Idle, next: Some(a) }),
@@ -232,7 +213,6 @@ mod tests {
             (7, Event::Migrate { task: a, from: cpu, to: CpuId(0) }),
             (7, Event::Changed { task: b }),
             (8, Event::Response { task: b, response_ns: 3 }),
-            (9, Event::Loop { task: b, record }),
             (9, Event::Device { device: 0, busy: true }),
             (10, Event::Exit { task: b }),
         ]
@@ -257,7 +237,7 @@ mod tests {
     #[test]
     fn values_never_change_between_releases() {
         assert_eq!(format!("{:016x}", TraceHash::new().value()), "a11037e85929644e");
-        assert_eq!(format!("{:016x}", hash(&info(), &stream())), "8c7fcfea37b70d98");
+        assert_eq!(format!("{:016x}", hash(&info(), &stream())), "0a356a8e1b093aab");
     }
 
     #[test]
@@ -266,7 +246,7 @@ mod tests {
         let mut swapped = stream();
         swapped.swap(4, 5);
         let mut later = stream();
-        later[9].0 = 11;
+        later[8].0 = 11;
         assert_ne!(hash(&info(), &swapped), base);
         assert_ne!(hash(&info(), &later), base);
     }
@@ -302,10 +282,12 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_asks_for_values_changes_nothing() {
+    fn listeners_that_ask_for_values_or_loops_change_nothing() {
         let mut with_values = stream();
         let values = Event::Values { task: Slot(0), cpu: CpuId(0), vruntime_ns: 1, lag_ns: -1 };
         with_values.insert(3, (5, values));
+        let record = crate::LoopRecord::default();
+        with_values.insert(5, (6, Event::Loop { task: Slot(0), record }));
         assert_eq!(hash(&info(), &with_values), hash(&info(), &stream()));
     }
 }

@@ -174,6 +174,10 @@ impl LogFile {
 }
 
 impl Sink for RtAppLogs {
+    fn wants_loops(&self) -> bool {
+        true
+    }
+
     fn task(&mut self, _: u64, info: &TaskInfo) {
         if self.tasks.len() <= info.slot.index() {
             self.tasks.resize_with(info.slot.index() + 1, || None);

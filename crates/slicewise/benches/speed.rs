@@ -83,8 +83,11 @@ fn periodic(timer: u32, run_ns: u64, period_ns: u64) -> Program {
 
 /// Half hogs, half periodic threads of different periods.
 fn half_and_half(tasks: u32) -> Workload {
-    let mut workload =
-        Workload { programs: vec![Program { ops: vec![Op::RunForever] }], ..Workload::default() };
+    let mut workload = Workload {
+        programs: vec![Program { ops: vec![Op::RunForever] }],
+        timers: vec![TimerSpec { name: "period".to_owned(), shared: false }],
+        ..Workload::default()
+    };
     for i in 0..tasks {
         if i % 2 == 0 {
             workload.tasks.push(task(format!("hog-{i}"), 0));

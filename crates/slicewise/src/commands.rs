@@ -64,7 +64,7 @@ fn run_with_files(args: &RunArgs, prepared: &Prepared) -> Result<RunReport, Fail
         let file = writer
             .finish_writing()
             .map_err(|error| Failure::Output(error, path.display().to_string()))?;
-        whole.commit(file)?;
+        whole.commit(&file)?;
     }
     if let (Some(logs), Some(dir)) = (logs, &args.logs) {
         logs.finish_writing().map_err(|error| Failure::Output(error, dir.display().to_string()))?;

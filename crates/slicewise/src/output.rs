@@ -1,7 +1,7 @@
 //! Standard output, terminals, and files that are either whole or not there.
 
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use slicewise_report::Style;
@@ -49,41 +49,52 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     print(&text)
 }
 
-/// A file that appears under its name only when it is complete.
+/// A file that appears under its name only when it is complete. Where there is a device, a pipe or
+/// anything else that is no ordinary file, it is written to as it is: it cannot be replaced.
 pub(crate) struct WholeFile {
     path: PathBuf,
-    partial: PathBuf,
+    partial: Option<PathBuf>,
 }
 
 impl WholeFile {
     /// Begins the file.
-    pub(crate) fn create(path: &Path) -> Result<(Self, BufWriter<File>), Failure> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        if name.is_empty() {
-            return Err(Failure::plain(format!("{} is no file name", path.display())));
-        }
-        name.push(format!(".{}.partial", std::process::id()));
-        let partial = path.with_file_name(name);
-        let file = File::create(&partial)
-            .map_err(|error| Failure::Output(error, path.display().to_string()))?;
-        Ok((Self { path: path.to_owned(), partial }, BufWriter::new(file)))
+    pub(crate) fn create(path: &Path) -> Result<(Self, File), Failure> {
+        let shown = || path.display().to_string();
+        let special = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
+        let partial = if special {
+            None
+        } else {
+            let mut name = path.file_name().unwrap_or_default().to_owned();
+            if name.is_empty() {
+                return Err(Failure::plain(format!("{} is no file name", shown())));
+            }
+            name.push(format!(".{}.partial", std::process::id()));
+            Some(path.with_file_name(name))
+        };
+        let opened = match &partial {
+            Some(partial) => File::create(partial),
+            None => File::options().write(true).open(path),
+        };
+        let file = opened.map_err(|error| Failure::Output(error, shown()))?;
+        Ok((Self { path: path.to_owned(), partial }, file))
     }
 
     /// Gives the complete file its name.
-    pub(crate) fn commit(self, writer: BufWriter<File>) -> Result<(), Failure> {
-        let shown = self.path.display().to_string();
-        writer
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| std::fs::rename(&self.partial, &self.path))
-            .map_err(|error| Failure::Output(error, shown))
+    pub(crate) fn commit(mut self, file: &File) -> Result<(), Failure> {
+        let Some(partial) = self.partial.take() else { return Ok(()) };
+        let renamed = file.sync_all().and_then(|()| std::fs::rename(&partial, &self.path));
+        renamed.map_err(|error| {
+            let _ = std::fs::remove_file(&partial);
+            Failure::Output(error, self.path.display().to_string())
+        })
     }
 }
 
 impl Drop for WholeFile {
     fn drop(&mut self) {
-        // Already renamed after a commit; then there is nothing to remove.
-        let _ = std::fs::remove_file(&self.partial);
+        // After a commit there is nothing left to remove.
+        if let Some(partial) = &self.partial {
+            let _ = std::fs::remove_file(partial);
+        }
     }
 }

@@ -160,6 +160,16 @@ fn a_trace_appears_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_trace_into_something_that_is_no_file_leaves_it_what_it_is() {
+    let args = ["run", "examples/nice-levels.toml", "--duration", "100ms", "--trace"];
+    assert!(slicewise(&[args.as_slice(), &["/dev/null"]].concat()).status.success());
+    let null = std::fs::metadata("/dev/null").expect("it is there");
+    assert!(!null.is_file(), "still a device");
+    refuses(&[args.as_slice(), &["/dev/full"]].concat(), &["/dev/full"]);
+    refuses(&[args.as_slice(), &["examples"]].concat(), &["examples"]);
+}
+
+#[test]
 fn rt_app_logs_have_rt_apps_names_and_columns() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let logs = dir.path().join("logs").display().to_string();

@@ -35,6 +35,10 @@ impl Sink for Recorder {
         self.events.push((now_ns, *event));
     }
 
+    fn wants_loops(&self) -> bool {
+        true
+    }
+
     fn wants_values(&self) -> bool {
         true
     }
