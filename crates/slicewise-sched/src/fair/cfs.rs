@@ -128,6 +128,24 @@ impl FairQueue {
         }
     }
 
+    /// A sleeper goes to another class: it is placed as if it woke up, and its vruntime becomes
+    /// relative, as that of every task outside the class is.
+    pub(crate) fn cfs_leave_class(
+        &self,
+        params: &FairParams,
+        cfs: &CfsParams,
+        entity: &mut Entity,
+        now_ns: u64,
+    ) {
+        self.cfs_place_sleeper(params, cfs, entity, now_ns);
+        self.cfs_detach_sleeper(entity);
+    }
+
+    /// A sleeper comes from another class.
+    pub(crate) fn cfs_join_class(&self, entity: &mut Entity) {
+        entity.vruntime = entity.vruntime.wrapping_add(self.zero);
+    }
+
     /// What a sleeper waking on another CPU does first: its vruntime becomes relative.
     pub(crate) fn cfs_detach_sleeper(&self, entity: &mut Entity) {
         entity.vruntime = entity.vruntime.wrapping_sub(self.zero);

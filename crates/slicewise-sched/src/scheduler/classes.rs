@@ -330,6 +330,9 @@ impl Scheduler {
                 self.cpus[cpu as usize].fair.put_prev(&self.params, &mut self.entities, now_ns);
             }
         }
+        if !queued && class != old_class {
+            self.change_class_asleep(now_ns, slot, old_class, class);
+        }
         let load = Load::of(attr.policy, attr.nice);
         FairQueue::reweight_off_queue(&self.params, &mut self.entities, slot, load);
         let mut entity = self.entities[slot as usize];
@@ -341,6 +344,19 @@ impl Scheduler {
         self.tasks.slots[slot as usize].attr = attr;
         if queued {
             self.requeue_changed(now_ns, cpu, slot, old, running);
+        }
+    }
+
+    /// CFS keeps the vruntime of its sleepers absolute and that of all others relative.
+    fn change_class_asleep(&mut self, now_ns: u64, slot: u32, from: Class, to: Class) {
+        let Algorithm::Cfs(cfs) = self.params.algorithm else { return };
+        let cpu = self.tasks.slots[slot as usize].cpu;
+        let fair = &self.cpus[cpu as usize].fair;
+        let entity = &mut self.entities[slot as usize];
+        if from == Class::Fair {
+            fair.cfs_leave_class(&self.params, &cfs, entity, now_ns);
+        } else if to == Class::Fair {
+            fair.cfs_join_class(entity);
         }
     }
 

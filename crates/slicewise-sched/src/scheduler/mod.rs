@@ -537,7 +537,8 @@ impl Scheduler {
 
     /// The wake flags' share in CFS: a sleeper that changes CPU leaves its old queue's clock.
     fn detach_sleeper(&mut self, from: u32, slot: u32) {
-        if let Algorithm::Cfs(_) = self.params.algorithm {
+        let fair = self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair;
+        if fair && matches!(self.params.algorithm, Algorithm::Cfs(_)) {
             self.cpus[from as usize].fair.cfs_detach_sleeper(&mut self.entities[slot as usize]);
         }
     }

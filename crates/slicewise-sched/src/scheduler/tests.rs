@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{FairRules, Feature, RtPriority};
+use crate::{FairRules, Feature, LagLimit, Reweight, RtPriority};
 
 const MS: u64 = 1_000_000;
 
@@ -526,8 +526,18 @@ fn check_invariants(host: &Host, tasks: &[TaskId]) -> Result<(), TestCaseError> 
                 "affinity holds"
             );
         }
-        if let Algorithm::Eevdf(_) = sched.params.algorithm {
-            check_eevdf(sched, rq, &fair)?;
+        match &sched.params.algorithm {
+            Algorithm::Eevdf(eevdf) => {
+                check_eevdf(sched, rq, &fair)?;
+                check_lags_and_deadlines(sched, eevdf, &living, rq.current)?;
+            }
+            Algorithm::Cfs(cfs) => {
+                let least = rq.fair.zero_vruntime().wrapping_sub(cfs.latency_ns);
+                for entity in &fair {
+                    let above = entity.vruntime.wrapping_sub(least) as i64;
+                    prop_assert!(above >= 0, "placed {} ns too far back", -above);
+                }
+            }
         }
     }
     let waiting: u32 = sched
@@ -539,6 +549,34 @@ fn check_invariants(host: &Host, tasks: &[TaskId]) -> Result<(), TestCaseError> 
         })
         .sum();
     prop_assert_eq!(waiting, sched.nr_rt_waiting);
+    Ok(())
+}
+
+/// Lag kept off the queue is within its limit, and a deadline is at most a slice away.
+fn check_lags_and_deadlines(
+    sched: &Scheduler,
+    eevdf: &crate::fair::EevdfParams,
+    living: &[u32],
+    current: Option<u32>,
+) -> Result<(), TestCaseError> {
+    let longest = SLICE_NS_MAX.max(eevdf.base_slice_ns);
+    for slot in living {
+        let entity = &sched.entities[*slot as usize];
+        let virtually = |ns| sched.params.virtual_delta(ns, entity) as i64;
+        if !entity.on_rq {
+            let limit = match eevdf.rules.lag_limit {
+                LagLimit::OwnSlice => longest * 2,
+                LagLimit::LongestSlice => longest + sched.params.tick_ns,
+            };
+            prop_assert!(entity.vlag.abs() <= virtually(limit) + 1, "lag {}", entity.vlag);
+        } else if current != Some(*slot)
+            && matches!(eevdf.rules.reweight, Reweight::Placed | Reweight::AverageKept)
+        {
+            // Older kernels do not scale the distance when the weight changes off the queue.
+            let distance = entity.deadline.wrapping_sub(entity.vruntime) as i64;
+            prop_assert!(distance <= virtually(longest) + 2, "deadline {distance} ns away");
+        }
+    }
     Ok(())
 }
 
