@@ -290,7 +290,22 @@ impl<'w, S: Sink> Machine<'w, S> {
                 .map(|cpu| CpuSummary { busy_ns: cpu.busy_ns, overhead_ns: cpu.overhead_ns })
                 .collect(),
             queues: self.queues.iter().map(|queue| queue.counts).collect(),
+            forsaken: self.forsaken(),
         }
+    }
+
+    /// Tasks that have waited for other tasks for more than half of the time so far.
+    fn forsaken(&self) -> Vec<(Waiting, u64)> {
+        let waits = |task: &u32| {
+            let state = &self.tasks[*task as usize];
+            let since_ns = self.details[*task as usize].blocked_ns;
+            state.alive
+                && state.blocked
+                && state.waits_in < self.map.receivers
+                && since_ns < self.now / 2
+        };
+        let forsaken = (0..self.tasks.len() as u32).filter(waits).take(NAMED_WAITERS);
+        forsaken.map(|task| (self.waiting(task), self.details[task as usize].blocked_ns)).collect()
     }
 
     /// The simulated time.
@@ -607,6 +622,8 @@ impl<'w, S: Sink> Machine<'w, S> {
         }
         let blocked = &mut self.tasks[task as usize];
         blocked.blocked = true;
+        self.details[task as usize].blocked_ns = self.now;
+        let blocked = &mut self.tasks[task as usize];
         blocked.kernel = false;
         self.sched.block(self.now, CpuId(cpu)).map_err(|error| self.refused(error))?;
         self.take_outputs();

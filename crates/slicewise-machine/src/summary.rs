@@ -39,6 +39,9 @@ pub struct RunSummary {
     pub cpus: Vec<CpuSummary>,
     /// By request queue.
     pub queues: Vec<QueueSummary>,
+    /// Tasks that waited for a mutex, a signal, a barrier or a resume for more than half of the run
+    /// when it ended, and since when, ns: perhaps for ever. The first of them.
+    pub forsaken: Vec<(Waiting, u64)>,
 }
 
 /// What a CPU did.

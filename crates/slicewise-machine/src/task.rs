@@ -93,6 +93,8 @@ pub(crate) struct TaskDetail {
     pub(crate) first_ns: u64,
     /// How often each open loop has still to run.
     pub(crate) loops: SmallVec<[u64; 2]>,
+    /// When the task went to sleep last.
+    pub(crate) blocked_ns: u64,
     /// The last expiry of each timer of its own, by number.
     pub(crate) timers: SmallVec<[(u32, u64); 1]>,
     /// The log line under way, for programs that write a log.
@@ -204,6 +206,7 @@ impl TaskDetail {
             rng,
             first_ns: 0,
             loops: SmallVec::new(),
+            blocked_ns: 0,
             timers: SmallVec::new(),
             log: None,
             expiry_ns: 0,

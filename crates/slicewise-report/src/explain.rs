@@ -14,8 +14,10 @@ use crate::text::{
 pub struct ExplainReport {
     /// Which CPU was free to choose.
     pub cpu: u32,
-    /// When.
+    /// The moment asked about.
     pub at_ns: u64,
+    /// When the decision in force at that moment was made. All figures are of this time.
+    pub decided_at_ns: u64,
     /// Who got the CPU; `None` is idle.
     pub picked: Option<String>,
     /// The rule that decided, in one word: `earliest_deadline`.
@@ -24,10 +26,13 @@ pub struct ExplainReport {
     pub reason: String,
     /// EEVDF: the weighted average of virtual runtimes, V.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub average_vruntime_ns: Option<u64>,
+    pub average_vruntime_ns: Option<i64>,
     /// CFS: the monotonic minimum of virtual runtimes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_vruntime_ns: Option<u64>,
+    pub min_vruntime_ns: Option<i64>,
+    /// Sleepers the pick came upon first: their debt was paid, and they left the queue.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_paid: Vec<String>,
     /// Everyone who could have been picked, in the order the classes look at them.
     pub candidates: Vec<ExplainedCandidate>,
 }
@@ -63,9 +68,9 @@ pub struct ExplainedFair {
     /// Weight as the kernel's tables have it: 1024 for nice 0.
     pub weight: u64,
     /// Virtual runtime.
-    pub vruntime_ns: u64,
+    pub vruntime_ns: i64,
     /// The same minus the average (EEVDF) or the minimum (CFS).
-    pub relative_vruntime_ns: i128,
+    pub relative_vruntime_ns: i64,
     /// EEVDF: virtual time it is owed; negative when it has had too much.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag_ns: Option<i64>,
@@ -74,10 +79,10 @@ pub struct ExplainedFair {
     pub eligible: Option<bool>,
     /// EEVDF: virtual deadline.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub deadline_ns: Option<u64>,
+    pub deadline_ns: Option<i64>,
     /// EEVDF: the same minus the average.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub relative_deadline_ns: Option<i128>,
+    pub relative_deadline_ns: Option<i64>,
     /// Slice in real time.
     pub slice_ns: u64,
     /// The slice is the task's own wish.
@@ -118,6 +123,8 @@ impl ExplainReport {
         Self {
             cpu: queue.cpu.0,
             at_ns,
+            decided_at_ns: queue.at_ns,
+            left_paid: decision.paid.iter().map(|task| names(*task)).collect(),
             rule: rule_name(decision.rule),
             reason: reason(decision.rule, name.as_deref()),
             picked: name.clone(),
@@ -129,8 +136,8 @@ impl ExplainReport {
 }
 
 impl ExplainedFair {
-    fn new(fair: &FairView, reference_ns: u64) -> Self {
-        let relative = |ns: u64| i128::from(ns) - i128::from(reference_ns);
+    fn new(fair: &FairView, reference_ns: i64) -> Self {
+        let relative = |ns: i64| ns.wrapping_sub(reference_ns);
         Self {
             weight: fair.weight >> 10,
             vruntime_ns: fair.vruntime_ns,
@@ -276,7 +283,13 @@ pub fn render_explain(
     style: Style,
 ) -> String {
     let report = ExplainReport::new(decision, names, at_ns);
-    let mut out = format!("CPU {} at {}\n", report.cpu, exact_ms(report.at_ns));
+    let decided_at = exact_ms(i64::try_from(report.decided_at_ns).unwrap_or(i64::MAX));
+    let mut out = format!("CPU {}, decided at {decided_at}", report.cpu);
+    if report.at_ns != report.decided_at_ns {
+        let at = exact_ms(i64::try_from(report.at_ns).unwrap_or(i64::MAX));
+        out.push_str(&format!(", in force at {at}"));
+    }
+    out.push('\n');
     if report.candidates.iter().any(|candidate| candidate.fair.is_some()) {
         if let Some(average_ns) = report.average_vruntime_ns {
             let average = exact_ms(average_ns);
@@ -290,6 +303,10 @@ pub fn render_explain(
         out.push_str(&table(&report).render(style));
     }
     out.push('\n');
+    for name in &report.left_paid {
+        let name = shown_name(name);
+        out.push_str(&format!("{name} was asleep, owes nothing any more, and left the queue.\n"));
+    }
     out.push_str(&style.paint(Paint::Heading, &shown_sentence(&report.reason)));
     out.push('\n');
     for loser in report.candidates.iter().filter(|candidate| !candidate.picked) {
@@ -299,8 +316,10 @@ pub fn render_explain(
 }
 
 /// As the kernel prints: whole ms, a point, six digits.
-fn exact_ms(ns: u64) -> String {
-    format!("{}.{:06} ms", ns / 1_000_000, ns % 1_000_000)
+fn exact_ms(ns: i64) -> String {
+    let sign = if ns < 0 { "-" } else { "" };
+    let ns = ns.unsigned_abs();
+    format!("{sign}{}.{:06} ms", ns / 1_000_000, ns % 1_000_000)
 }
 
 /// Sentences hold names: no control characters.
@@ -372,11 +391,11 @@ fn row(candidate: &ExplainedCandidate, fair: bool, eevdf: bool) -> Vec<Cell> {
         });
     }
     if fair {
-        cells.push(cell(view.map(|view| signed_duration(view.relative_vruntime_ns))));
+        cells.push(cell(view.map(|view| signed_duration(view.relative_vruntime_ns.into()))));
     }
     if eevdf {
         let deadline = view.and_then(|view| view.relative_deadline_ns);
-        cells.push(cell(deadline.map(signed_duration)));
+        cells.push(cell(deadline.map(|ns| signed_duration(ns.into()))));
     }
     let marks = [
         (candidate.current, "had the CPU"),

@@ -5,8 +5,8 @@ use crate::{Attr, Class, CpuId, Rule, TaskId};
 /// The fair class's figures for one task at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FairView {
-    /// Virtual runtime, ns.
-    pub vruntime_ns: u64,
+    /// Virtual runtime, ns. Queues start a little below 0, as in the kernel.
+    pub vruntime_ns: i64,
     /// Weight at the kernel's 20-bit scale: nice 0 is 1,048,576.
     pub weight: u64,
     /// EEVDF: how far the average is ahead, in virtual ns; positive when service is owed. `None`
@@ -15,7 +15,7 @@ pub struct FairView {
     /// EEVDF: has had no more than its share. `None` for CFS.
     pub eligible: Option<bool>,
     /// EEVDF: virtual deadline, ns. `None` for CFS.
-    pub deadline_ns: Option<u64>,
+    pub deadline_ns: Option<i64>,
     /// Slice, real ns: the request (EEVDF), or what CFS would give now.
     pub slice_ns: u64,
     /// The slice is the task's own.
@@ -49,9 +49,9 @@ pub struct QueueView {
     /// When, ns.
     pub at_ns: u64,
     /// EEVDF: the weighted average of virtual runtimes, ns. `None` for CFS.
-    pub average_vruntime_ns: Option<u64>,
+    pub average_vruntime_ns: Option<i64>,
     /// CFS and 6.6: the monotonic minimum of virtual runtimes, ns.
-    pub min_vruntime_ns: Option<u64>,
+    pub min_vruntime_ns: Option<i64>,
     /// Everyone queued, the running task included, in the order the classes would look at them.
     pub candidates: Vec<Candidate>,
 }
@@ -59,8 +59,12 @@ pub struct QueueView {
 /// A pick and all it was made from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
-    /// The queue when the pick was made: before the pick, after the running task was charged.
+    /// The queue the pick was made from: after the running task was charged and those of `paid`
+    /// had left.
     pub queue: QueueView,
+    /// Sleepers the pick came upon that owed nothing any more: they left the queue (delayed
+    /// dequeue), and it was picked again.
+    pub paid: Vec<TaskId>,
     /// Who was picked.
     pub picked: Option<TaskId>,
     /// By which rule.

@@ -38,11 +38,11 @@ pub(crate) struct SimulationArgs {
     pub(crate) file: PathBuf,
 
     /// How many CPUs [default: what the file says, or as few as it needs]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) cpus: Option<String>,
 
     /// How long to run, with a unit: 500ms, 10s [default: what the file says, or 10s]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) duration: Option<String>,
 
     /// Scheduler ticks a second [default: what the file says, or 250]
@@ -71,7 +71,7 @@ pub(crate) struct RunArgs {
     pub(crate) kernel: Option<String>,
 
     /// Seeds every random draw [default: what the file says, or 1]
-    #[arg(long, value_name = "SEED")]
+    #[arg(long, value_name = "SEED", allow_hyphen_values = true)]
     pub(crate) seed: Option<String>,
 
     /// Change a setting or a task: hz=1000, features=NO_RUN_TO_PARITY, task/web.nice=5
@@ -122,7 +122,7 @@ pub(crate) struct ExplainArgs {
     pub(crate) simulation: SimulationArgs,
 
     /// The moment, with a unit: 12.345ms
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) at: String,
 
     /// The CPU whose decision to explain
@@ -134,7 +134,7 @@ pub(crate) struct ExplainArgs {
     pub(crate) kernel: Option<String>,
 
     /// Seeds every random draw [default: what the file says, or 1]
-    #[arg(long, value_name = "SEED")]
+    #[arg(long, value_name = "SEED", allow_hyphen_values = true)]
     pub(crate) seed: Option<String>,
 
     /// Change a setting or a task, as in `slicewise run`

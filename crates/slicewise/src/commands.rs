@@ -9,7 +9,7 @@ use slicewise_trace::{PerfettoWriter, RtAppLogs};
 use slicewise_workload::{Loaded, parse_duration_ns};
 
 use crate::args::{CompareArgs, ExplainArgs, KernelsArgs, OutputFormat, RunArgs};
-use crate::failure::Failure;
+use crate::failure::{Failure, printable};
 use crate::output::{WholeFile, print, print_json, stdout_style};
 use crate::prepare::{Prepared, override_settings, prepare, read};
 use crate::simulate::{self, Names};
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
         OutputFormat::Table => {
             let mut text = String::new();
             for line in [&prepared.loaded.title, &prepared.loaded.question].into_iter().flatten() {
-                text.push_str(line.trim());
+                text.push_str(printable(line.trim()).replace('\n', " ").as_str());
                 text.push('\n');
             }
             text.push_str(&render_run(&report, stdout_style()));
@@ -38,7 +38,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
 
 /// Runs, writing the trace and the logs asked for.
 fn run_with_files(args: &RunArgs, prepared: &Prepared) -> Result<RunReport, Failure> {
-    let trace = args.trace.as_deref().map(WholeFile::create).transpose()?;
+    let trace = match &args.trace {
+        Some(path) => Some(WholeFile::create(path, &args.simulation.file)?),
+        None => None,
+    };
     let (whole, writer) = match trace {
         Some((whole, writer)) => (Some(whole), Some(writer)),
         None => (None, None),

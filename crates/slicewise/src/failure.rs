@@ -32,11 +32,11 @@ pub(crate) enum Failure {
 
 impl Failure {
     pub(crate) fn plain(message: impl Into<String>) -> Self {
-        Self::Plain { message: message.into(), help: None }
+        Self::Plain { message: printable(&message.into()), help: None }
     }
 
     pub(crate) fn with_help(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::Plain { message: message.into(), help: Some(help.into()) }
+        Self::Plain { message: printable(&message.into()), help: Some(help.into()) }
     }
 
     /// Whoever reads our output has had enough: no failure.
@@ -55,14 +55,23 @@ impl Failure {
                 }
                 text
             }
-            Self::Output(error, name) => format!("error: cannot write {name}: {error}\n"),
+            Self::Output(error, name) => {
+                format!("error: cannot write {}: {error}\n", printable(name))
+            }
         };
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
 }
 
+/// The text without control characters, which could play tricks on a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
+
 /// Shows diagnostics with the lines they are about. Colour only where someone looks.
 pub(crate) fn render(name: &str, source: &str, diagnostics: &[Diagnostic]) -> String {
+    let name = &printable(name);
     let renderer =
         if crate::output::stderr_style().color { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();

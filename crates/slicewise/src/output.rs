@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use slicewise_report::Style;
 
@@ -49,6 +50,31 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     print(&text)
 }
 
+/// The unfinished file, for the case that the user interrupts.
+static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Status of a program that was interrupted, as shells report it.
+const INTERRUPTED: i32 = 130;
+
+fn note_unfinished(partial: Option<&Path>) {
+    if let Ok(mut unfinished) = UNFINISHED.lock() {
+        *unfinished = partial.map(Path::to_owned);
+    }
+}
+
+/// An interrupt leaves no unfinished file behind.
+fn clean_up_when_interrupted() {
+    // If there is a handler already, it is this one.
+    let _ = ctrlc::set_handler(|| {
+        if let Ok(unfinished) = UNFINISHED.lock()
+            && let Some(partial) = &*unfinished
+        {
+            let _ = std::fs::remove_file(partial);
+        }
+        std::process::exit(INTERRUPTED);
+    });
+}
+
 /// A file that appears under its name only when it is complete. Where there is a device, a pipe or
 /// anything else that is no ordinary file, it is written to as it is: it cannot be replaced.
 pub(crate) struct WholeFile {
@@ -57,9 +83,19 @@ pub(crate) struct WholeFile {
 }
 
 impl WholeFile {
-    /// Begins the file.
-    pub(crate) fn create(path: &Path) -> Result<(Self, File), Failure> {
+    /// Begins the file. A link is followed: it stays, and what it leads to is replaced. The input
+    /// is never overwritten.
+    pub(crate) fn create(path: &Path, input: &Path) -> Result<(Self, File), Failure> {
         let shown = || path.display().to_string();
+        if path.as_os_str() == "-" {
+            let help = "name a file, or /dev/stdout together with --format json";
+            return Err(Failure::with_help("a trace cannot be written to `-`", help));
+        }
+        let target = std::fs::canonicalize(path);
+        if target.is_ok() && target.as_ref().ok() == std::fs::canonicalize(input).ok().as_ref() {
+            return Err(Failure::plain(format!("{} is the input: not overwritten", shown())));
+        }
+        let path = &target.unwrap_or_else(|_| path.to_owned());
         let special = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
         let partial = if special {
             None
@@ -71,6 +107,10 @@ impl WholeFile {
             name.push(format!(".{}.partial", std::process::id()));
             Some(path.with_file_name(name))
         };
+        if partial.is_some() {
+            clean_up_when_interrupted();
+            note_unfinished(partial.as_deref());
+        }
         let opened = match &partial {
             Some(partial) => File::create(partial),
             None => File::options().write(true).open(path),
@@ -83,6 +123,7 @@ impl WholeFile {
     pub(crate) fn commit(mut self, file: &File) -> Result<(), Failure> {
         let Some(partial) = self.partial.take() else { return Ok(()) };
         let renamed = file.sync_all().and_then(|()| std::fs::rename(&partial, &self.path));
+        note_unfinished(None);
         renamed.map_err(|error| {
             let _ = std::fs::remove_file(&partial);
             Failure::Output(error, self.path.display().to_string())

@@ -96,7 +96,18 @@ fn run_info(prepared: &Prepared, summary: &RunSummary, hash: &TraceHash) -> RunI
                 names.join(", ")
             ));
         }
-        End::Duration | End::Exited | End::Served => {}
+        End::Duration | End::Exited | End::Served => {
+            warnings.extend(summary.forsaken.iter().map(|(waiting, since_ns)| {
+                format!("{waiting} since {:.3} ms, to the end", *since_ns as f64 / 1e6)
+            }));
+        }
+    }
+    if config.cpus > 1 && summary.cpus.iter().all(|cpu| cpu.busy_ns >= summary.end_ns / 100 * 99) {
+        warnings.push(
+            "all CPUs are busy, and there is no periodic load balancing yet: with more tasks than \
+             CPUs, shares are less even than on Linux"
+                .to_owned(),
+        );
     }
     RunInfo {
         kernel: config.profile.name.to_owned(),

@@ -167,6 +167,61 @@ fn a_trace_into_something_that_is_no_file_leaves_it_what_it_is() {
     assert!(!null.is_file(), "still a device");
     refuses(&[args.as_slice(), &["/dev/full"]].concat(), &["/dev/full"]);
     refuses(&[args.as_slice(), &["examples"]].concat(), &["examples"]);
+    refuses(&[args.as_slice(), &["-"]].concat(), &["`-`"]);
+}
+
+#[test]
+fn a_trace_never_replaces_its_input_nor_a_link() {
+    let (dir, path) = file("w.toml", "[[task]]\nname = \"a\"\nhog = true\n");
+    refuses(&["run", &path, "--trace", &path], &["is the input"]);
+    let (target, link) = (dir.path().join("target.pf"), dir.path().join("link.pf"));
+    std::fs::write(&target, "").expect("it can be written");
+    std::os::unix::fs::symlink(&target, &link).expect("a link");
+    let link_name = link.display().to_string();
+    let args = ["run", &path, "--duration", "10ms", "--trace", &link_name];
+    assert!(slicewise(&args).status.success());
+    assert!(std::fs::symlink_metadata(&link).is_ok_and(|m| m.file_type().is_symlink()));
+    assert!(std::fs::metadata(&target).is_ok_and(|m| m.len() > 100));
+}
+
+#[test]
+fn an_interrupted_run_leaves_no_unfinished_trace() {
+    let (dir, path) = file("w.toml", "[[task]]\nname = \"a\"\ncount = 3\nhog = true\n");
+    let trace = dir.path().join("t.pftrace").display().to_string();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_slicewise"))
+        .args(["run", &path, "--duration", "1000h", "--trace", &trace])
+        .spawn()
+        .expect("the command starts");
+    let partial = || std::fs::read_dir(dir.path()).is_ok_and(|list| list.count() == 2);
+    while !partial() {
+        assert!(child.try_wait().expect("a child").is_none(), "it runs for long");
+        std::thread::yield_now();
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
+    assert_eq!(child.wait().expect("a child").code(), Some(130));
+    assert!(!partial(), "nothing is left");
+}
+
+#[test]
+fn a_task_that_waits_for_ever_is_named_in_the_report() {
+    let (_dir, path) = file(
+        "w.toml",
+        "[[task]]\nname = \"a\"\nprogram = [{ suspend = true }]\n[[task]]\nname = \"b\"\nloop = 1\nprogram = [{ run = \"1ms\" }, { resume = \"a\" }]\n[[task]]\nname = \"c\"\nhog = true\n",
+    );
+    let report = json(&["run", &path, "--duration", "1s", "--format", "json"]);
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("`a`") && warnings.contains("a resume"), "{warnings}");
+}
+
+#[test]
+fn nothing_a_file_says_reaches_the_terminal_as_a_command() {
+    let (_dir, path) =
+        file("w.toml", "title = \"\\u001b[2Jt\"\n[[task]]\nname = \"a\"\nhog = true\n");
+    let output = slicewise(&["run", &path, "--duration", "10ms"]);
+    assert!(!output.stdout.contains(&0x1b));
+    let output = slicewise(&["run", &path, "--set", "\u{1b}[31mx=1"]);
+    assert!(output.status.code() == Some(2) && !output.stderr.contains(&0x1b));
 }
 
 #[test]

@@ -20,8 +20,8 @@ fn name(task: TaskId) -> String {
     ["hog", "web", "batch", "late"][task.slot()].to_owned()
 }
 
-fn eevdf(vruntime_ns: u64, average_ns: u64, deadline_ns: u64) -> FairView {
-    let lag_ns = average_ns.cast_signed() - vruntime_ns.cast_signed();
+fn eevdf(vruntime_ns: i64, average_ns: i64, deadline_ns: i64) -> FairView {
+    let lag_ns = average_ns - vruntime_ns;
     FairView {
         vruntime_ns,
         weight: 1_048_576,
@@ -35,7 +35,7 @@ fn eevdf(vruntime_ns: u64, average_ns: u64, deadline_ns: u64) -> FairView {
     }
 }
 
-fn cfs(vruntime_ns: u64) -> FairView {
+fn cfs(vruntime_ns: i64) -> FairView {
     let fair = eevdf(vruntime_ns, 0, 0);
     FairView { lag_ns: None, eligible: None, deadline_ns: None, ..fair }
 }
@@ -61,7 +61,7 @@ fn decision(candidates: Vec<Candidate>, picked: Option<TaskId>, rule: Rule) -> D
         min_vruntime_ns: (!is_eevdf).then_some(40_000_000),
         candidates,
     };
-    Decision { queue, picked, rule }
+    Decision { queue, paid: Vec::new(), picked, rule }
 }
 
 fn text(candidates: Vec<Candidate>, picked: Option<TaskId>, rule: Rule) -> String {
@@ -81,7 +81,7 @@ fn eevdf_shows_who_is_eligible_and_whose_deadline_is_first() {
     let late = fair(ids[3], delayed);
     let out = text(vec![hog, web, batch, late], Some(ids[1]), Rule::EarliestDeadline);
     insta::assert_snapshot!(out, @r"
-        CPU 0 at 12.345678 ms
+        CPU 0, decided at 12.345678 ms
         V, the weighted average of virtual runtimes: 50.000000 ms
 
                                                                                     ──relative to V───
@@ -106,7 +106,7 @@ fn a_protected_task_stays_although_a_deadline_is_earlier() {
     let web = fair(ids[1], eevdf(49_000_000, 50_000_000, 51_000_000));
     let out = text(vec![hog, web], Some(ids[0]), Rule::Protected);
     insta::assert_snapshot!(out, @r"
-        CPU 0 at 12.345678 ms
+        CPU 0, decided at 12.345678 ms
         V, the weighted average of virtual runtimes: 50.000000 ms
 
                                                                              ──relative to V───
@@ -125,7 +125,7 @@ fn cfs_shows_virtual_runtimes() {
     let hog = Candidate { current: true, ..fair(ids[0], cfs(47_000_000)) };
     let out = text(vec![hog, fair(ids[1], cfs(40_000_000))], Some(ids[1]), Rule::LeastVruntime);
     insta::assert_snapshot!(out, @r"
-        CPU 0 at 12.345678 ms
+        CPU 0, decided at 12.345678 ms
         the minimum of virtual runtimes: 40.000000 ms
 
                                                          relative to minimum
@@ -160,7 +160,7 @@ fn real_time_goes_by_priority_and_before_fair() {
         Rule::RtPriority,
     );
     insta::assert_snapshot!(out, @r"
-        CPU 0 at 12.345678 ms
+        CPU 0, decided at 12.345678 ms
         V, the weighted average of virtual runtimes: 50.000000 ms
 
                                                                                ──relative to V───
@@ -180,7 +180,7 @@ fn real_time_goes_by_priority_and_before_fair() {
 #[test]
 fn an_empty_queue_is_idle() {
     insta::assert_snapshot!(text(vec![], None, Rule::Idle), @r"
-        CPU 0 at 12.345678 ms
+        CPU 0, decided at 12.345678 ms
 
         The CPU goes idle: nothing is runnable.
         ");
@@ -196,6 +196,7 @@ fn the_wire_names_are_a_contract() {
         {
           "cpu": 0,
           "at_ns": 12345678,
+          "decided_at_ns": 12345678,
           "picked": "web",
           "rule": "rt_priority",
           "reason": "web gets the CPU: highest real-time priority, first in its list.",

@@ -538,7 +538,6 @@ impl FairQueue {
     }
 
     /// Wakeup preemption (C.13).
-    #[expect(clippy::too_many_arguments, reason = "the queue's context and one event")]
     pub(super) fn eevdf_wakeup_preempt(
         &mut self,
         params: &FairParams,
@@ -547,7 +546,6 @@ impl FairQueue {
         wakee: u32,
         wakeup: Wakeup,
         now_ns: u64,
-        finished: impl FnMut(u32),
     ) {
         let Some(curr) = self.curr else { return };
         if curr == wakee {
@@ -574,9 +572,7 @@ impl FairQueue {
             WakeupRule::Pick => {}
             WakeupRule::CancelThenPick => self.cancel_for_short(params, eevdf, entities, wakee),
             WakeupRule::ShortOrPick => {
-                self.preempt_short_or_pick(
-                    params, eevdf, entities, wakee, wakeup, now_ns, finished,
-                );
+                self.preempt_short_or_pick(params, eevdf, entities, wakee, wakeup, now_ns);
                 return;
             }
         }
@@ -615,7 +611,6 @@ impl FairQueue {
     }
 
     /// 6.18 and 7.2.
-    #[expect(clippy::too_many_arguments, reason = "the queue's context and one event")]
     fn preempt_short_or_pick(
         &mut self,
         params: &FairParams,
@@ -624,7 +619,6 @@ impl FairQueue {
         wakee: u32,
         wakeup: Wakeup,
         now_ns: u64,
-        mut finished: impl FnMut(u32),
     ) {
         let Some(curr) = self.curr else { return };
         let short = params.has(Feature::PREEMPT_SHORT)
@@ -635,7 +629,6 @@ impl FairQueue {
         while let Some((id, _)) = self.eevdf_pick(params, eevdf, entities, !short) {
             if entities[id as usize].delayed {
                 self.dequeue(params, entities, id, Dequeue::Delayed, now_ns);
-                finished(id);
                 continue;
             }
             if id == wakee {

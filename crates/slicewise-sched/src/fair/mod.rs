@@ -404,14 +404,13 @@ impl FairQueue {
         true
     }
 
-    /// The pick, after charging the running entity. Delayed entities it meets are dequeued and
-    /// named to `finished`; `None` when nobody is left.
+    /// The pick, after charging the running entity. Delayed entities it meets are dequeued; `None`
+    /// when nobody is left.
     pub(crate) fn pick(
         &mut self,
         params: &FairParams,
         entities: &mut [Entity],
         now_ns: u64,
-        mut finished: impl FnMut(u32),
     ) -> Option<(u32, Rule)> {
         if self.queued_curr(entities).is_some() {
             self.account(params, entities, now_ns);
@@ -425,10 +424,27 @@ impl FairQueue {
                         return Some((id, rule));
                     }
                     self.dequeue(params, entities, id, Dequeue::Delayed, now_ns);
-                    finished(id);
                 }
                 None
             }
+        }
+    }
+
+    /// The part of the pick that dequeues delayed entities, alone; names them to `paid`.
+    pub(crate) fn drop_paid(
+        &mut self,
+        params: &FairParams,
+        entities: &mut [Entity],
+        now_ns: u64,
+        mut paid: impl FnMut(u32),
+    ) {
+        let Algorithm::Eevdf(eevdf) = &params.algorithm else { return };
+        while let Some((id, _)) = self.eevdf_pick(params, eevdf, entities, true) {
+            if !entities[id as usize].delayed {
+                return;
+            }
+            self.dequeue(params, entities, id, Dequeue::Delayed, now_ns);
+            paid(id);
         }
     }
 
@@ -479,14 +495,13 @@ impl FairQueue {
         wakee: u32,
         wakeup: Wakeup,
         now_ns: u64,
-        finished: impl FnMut(u32),
     ) {
         match &params.algorithm {
             Algorithm::Cfs(cfs) => {
                 self.cfs_wakeup_preempt(params, cfs, entities, wakee, wakeup, now_ns);
             }
             Algorithm::Eevdf(eevdf) => {
-                self.eevdf_wakeup_preempt(params, eevdf, entities, wakee, wakeup, now_ns, finished);
+                self.eevdf_wakeup_preempt(params, eevdf, entities, wakee, wakeup, now_ns);
             }
         }
     }
@@ -558,6 +573,20 @@ impl FairQueue {
                 Some(slice_left(self.cfs_slice(params, cfs, entities, entity), ran))
             }
         }
+    }
+
+    /// Whether so much running, rounded as it is, leaves the entity before its deadline (C.15).
+    pub(crate) fn hrtick_falls_short(
+        &self,
+        params: &FairParams,
+        entities: &[Entity],
+        delay_ns: u64,
+    ) -> bool {
+        let Algorithm::Eevdf(eevdf) = &params.algorithm else { return false };
+        self.queued_curr(entities).is_some_and(|(_, entity)| {
+            let reached = entity.vruntime.wrapping_add(params.virtual_delta(delay_ns, entity));
+            eevdf.rules.hrtick_by_deadline && before(reached, entity.deadline)
+        })
     }
 
     /// EEVDF: the weighted average of all vruntimes, without moving what it is relative to.

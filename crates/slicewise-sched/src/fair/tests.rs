@@ -109,23 +109,14 @@ impl Bench {
     }
 
     fn pick(&mut self) -> (u32, Rule) {
-        self.queue
-            .pick(&self.params, &mut self.entities, self.now_ns, |_| {})
-            .expect("someone is queued")
+        self.queue.pick(&self.params, &mut self.entities, self.now_ns).expect("someone is queued")
     }
 
     /// Whether a wakeup of `wakee`, queued already, preempts.
     fn preempts(&mut self, wakee: u32) -> bool {
         self.queue.resched = false;
         let wakeup = Wakeup::default();
-        self.queue.wakeup_preempt(
-            &self.params,
-            &mut self.entities,
-            wakee,
-            wakeup,
-            self.now_ns,
-            |_| {},
-        );
+        self.queue.wakeup_preempt(&self.params, &mut self.entities, wakee, wakeup, self.now_ns);
         core::mem::take(&mut self.queue.resched)
     }
 
@@ -596,8 +587,8 @@ fn wx22_a_sleeper_in_debt_stays_until_it_is_eligible() {
     assert_eq!((bench.entity(1).deadline, bench.average()), (12_800_000, 11_200_000));
     let mut finished = Vec::new();
     let now_ns = bench.now_ns;
-    let picked =
-        bench.queue.pick(&bench.params, &mut bench.entities, now_ns, |id| finished.push(id));
+    bench.queue.drop_paid(&bench.params, &mut bench.entities, now_ns, |id| finished.push(id));
+    let picked = bench.queue.pick(&bench.params, &mut bench.entities, now_ns);
     assert_eq!((picked.map(|(id, _)| id), finished), (Some(1), vec![0]));
     let sleeper = bench.entity(0);
     assert_eq!((sleeper.vlag, sleeper.on_rq, sleeper.delayed), (0, false, false));

@@ -128,14 +128,7 @@ impl Scheduler {
             // A lower class never preempts.
         } else if class == Class::Fair {
             let wakeup = Wakeup { resched_pending: rq.resched != Resched::No, ..wakeup };
-            rq.fair.wakeup_preempt(
-                &self.params,
-                &mut self.entities,
-                slot,
-                wakeup,
-                now_ns,
-                |_finished| {},
-            );
+            rq.fair.wakeup_preempt(&self.params, &mut self.entities, slot, wakeup, now_ns);
             self.take_fair_resched(cpu);
         } else if class == Class::Rt {
             self.check_preempt_rt(cpu, slot, current);
@@ -199,13 +192,13 @@ impl Scheduler {
         if let Some(slot) = rq.rt.first() {
             return (Some(slot), Rule::RtPriority);
         }
-        let picked = rq.fair.pick(&self.params, &mut self.entities, now_ns, |_finished| {});
+        let picked = rq.fair.pick(&self.params, &mut self.entities, now_ns);
         if let Some((slot, rule)) = picked {
             return (Some(slot), rule);
         }
         if self.pull_newidle(now_ns, cpu) {
             let rq = &mut self.cpus[cpu as usize];
-            let picked = rq.fair.pick(&self.params, &mut self.entities, now_ns, |_finished| {});
+            let picked = rq.fair.pick(&self.params, &mut self.entities, now_ns);
             if let Some((slot, rule)) = picked {
                 return (Some(slot), rule);
             }
@@ -215,11 +208,18 @@ impl Scheduler {
 
     #[cold]
     fn pick_recorded(&mut self, now_ns: u64, cpu: u32) -> (Option<u32>, Rule) {
-        self.cpus[cpu as usize].fair.account(&self.params, &mut self.entities, now_ns);
+        let rq = &mut self.cpus[cpu as usize];
+        rq.fair.account(&self.params, &mut self.entities, now_ns);
+        let mut paid = Vec::new();
+        if rq.stop.is_empty() && rq.rt.first().is_none() {
+            // The pick would do this itself, but then nobody could tell what it chose from.
+            rq.fair.drop_paid(&self.params, &mut self.entities, now_ns, |slot| paid.push(slot));
+        }
+        let paid = paid.into_iter().map(|slot| self.tasks.id(slot)).collect();
         let queue = self.queue_view(cpu);
         let (next, rule) = self.pick_here(now_ns, cpu);
         let picked = next.map(|slot| self.tasks.id(slot));
-        self.cpus[cpu as usize].decision = Some(Box::new(Decision { queue, picked, rule }));
+        self.cpus[cpu as usize].decision = Some(Box::new(Decision { queue, paid, picked, rule }));
         (next, rule)
     }
 
@@ -293,7 +293,10 @@ impl Scheduler {
         match rq.fair.hrtick_delay(&self.params, &self.entities) {
             Some(Ok(delay_ns)) => {
                 rq.hrtick_armed = true;
-                let at_ns = now_ns.saturating_add(delay_ns);
+                // The delay is rounded down, and a timer never fires early: one ns later the
+                // deadline is reached.
+                let short = rq.fair.hrtick_falls_short(&self.params, &self.entities, delay_ns);
+                let at_ns = now_ns.saturating_add(delay_ns + u64::from(short));
                 let timer = Timer::HrTick;
                 self.outputs.push_back(Output::ArmTimer { cpu: CpuId(cpu), timer, at_ns });
             }

@@ -93,10 +93,11 @@ impl Scheduler {
         let fair = running_fair.into_iter().chain(rq.fair.waiting());
         candidates.extend(fair.map(|slot| self.candidate(cpu, slot)));
         let (average, minimum) = match self.profile.fair {
-            FairRules::Cfs(_) => (None, Some(rq.fair.zero_vruntime())),
+            FairRules::Cfs(_) => (None, Some(rq.fair.zero_vruntime() as i64)),
             FairRules::Eevdf(rules) => (
-                Some(rq.fair.average_vruntime(&self.entities)),
-                (rules.zero_point == ZeroPoint::MinVruntime).then(|| rq.fair.zero_vruntime()),
+                Some(rq.fair.average_vruntime(&self.entities) as i64),
+                (rules.zero_point == ZeroPoint::MinVruntime)
+                    .then(|| rq.fair.zero_vruntime() as i64),
             ),
         };
         QueueView {
@@ -127,11 +128,11 @@ impl Scheduler {
         let eevdf = self.profile.is_eevdf();
         let lag = fair.average_vruntime(&self.entities).wrapping_sub(entity.vruntime) as i64;
         FairView {
-            vruntime_ns: entity.vruntime,
+            vruntime_ns: entity.vruntime as i64,
             weight: entity.load.weight,
             lag_ns: eevdf.then_some(lag),
             eligible: eevdf.then(|| fair.eligible(&self.entities, slot)),
-            deadline_ns: eevdf.then_some(entity.deadline),
+            deadline_ns: eevdf.then_some(entity.deadline as i64),
             slice_ns: fair.slice_of(&self.params, &self.entities, slot),
             custom_slice: entity.custom_slice,
             protected: current && fair.protected(&self.params, &self.entities),

@@ -360,6 +360,26 @@ fn hrtick_ends_slices_between_ticks_on_7_2() {
 }
 
 #[test]
+fn hrtick_ends_slices_at_their_deadline_whatever_the_weight() {
+    for nice in [-20, -7, 1, 3, 5, 10, 19] {
+        let mut host = Host::new("7.2", 1, 250);
+        host.spawn(Policy::Normal, nice);
+        host.spawn(Policy::Normal, nice);
+        host.switches.clear();
+        for _ in 0..200 {
+            host.now_ns = host.hrtick[0].expect("two tasks: the slice timer is armed");
+            host.hrtick[0] = None;
+            host.sched.timer_fired(host.now_ns, CpuId(0), Timer::HrTick).unwrap();
+            host.settle();
+        }
+        let stints: Vec<u64> = host.switches.windows(2).map(|w| w[1].0 - w[0].0).collect();
+        // A virtual ns of a heavy task is up to 87 real ones.
+        let whole = |ns: &u64| ns.abs_diff(700_000) < 90;
+        assert!(stints.len() > 150 && stints[2..].iter().all(whole), "nice {nice}: {stints:?}");
+    }
+}
+
+#[test]
 fn stale_ids_and_missing_cpus_are_refused() {
     let mut host = Host::new("6.12", 2, 250);
     let task = host.spawn(Policy::Normal, 0);

@@ -23,6 +23,10 @@ pub(crate) use task::{PolicyWord, parse_policy};
 
 const SCENARIO_KEYS: &[&str] =
     &["title", "question", "machine", "task", "device", "queue", "barrier"];
+/// How many requests may wait where nobody says: enough for every queue that is ever served again,
+/// and a bound on memory for those that are not.
+const QUEUE_DEPTH_DEFAULT: u32 = 1_000_000;
+
 const DEVICE_KEYS: &[&str] = &["name", "depth"];
 const QUEUE_KEYS: &[&str] =
     &["name", "interarrival", "rate", "service", "requests", "depth", "start"];
@@ -173,7 +177,7 @@ impl<'s> Reader<'s> {
             service: service.unwrap_or(Dist::Constant(1_000_000)),
             start_ns,
             requests: requests.map(|(requests, _)| requests as u64),
-            depth: depth.map_or(u32::MAX, |(depth, _)| depth as u32),
+            depth: depth.map_or(QUEUE_DEPTH_DEFAULT, |(depth, _)| depth as u32),
         });
         Some(())
     }
