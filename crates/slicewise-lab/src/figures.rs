@@ -1,0 +1,196 @@
+//! The figures of a case, by the same rules for a real kernel and for Slicewise.
+//!
+//! Both are turned into switches and wakeups of threads; from there on there is one code. Threads
+//! are added up by the name of their task in the rt-app file. Only the window counts; a latency
+//! belongs to it when the thread got its CPU inside.
+
+use slicewise_report::Histogram;
+
+/// What is known about the threads of one task of the file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) cpu_ns: u64,
+    pub(crate) voluntary: u64,
+    /// Of them, only those that let another thread of the case go on.
+    pub(crate) involuntary: u64,
+    /// Made way for a thread that is not of the case: a kernel thread, mostly.
+    pub(crate) disturbed: u64,
+    /// From wakeup to CPU; waits after a preemption are not in it.
+    pub(crate) latency: Histogram,
+    /// CPU time from a wakeup to the next sleep.
+    pub(crate) job: Histogram,
+}
+
+#[derive(Clone, Debug)]
+struct Thread {
+    id: u32,
+    group: usize,
+    woken_ns: Option<u64>,
+    job_ns: u64,
+    /// The job began inside the window.
+    whole: bool,
+}
+
+/// Gathers figures between two times.
+#[derive(Clone, Debug)]
+pub(crate) struct Figures {
+    pub(crate) groups: Vec<Group>,
+    threads: Vec<Thread>,
+    begin_ns: u64,
+    end_ns: u64,
+    /// Time in the window, over all runs that were merged.
+    pub(crate) window_ns: u64,
+    /// By CPU: who runs, and since when.
+    running: Vec<Option<(u32, u64)>>,
+}
+
+impl Figures {
+    /// Nothing seen.
+    pub(crate) fn new(names: &[String], begin_ns: u64, end_ns: u64) -> Self {
+        let group = |name: &String| Group { name: name.clone(), ..Group::default() };
+        Self {
+            groups: names.iter().map(group).collect(),
+            threads: Vec::new(),
+            begin_ns,
+            end_ns,
+            window_ns: end_ns.saturating_sub(begin_ns),
+            running: Vec::new(),
+        }
+    }
+
+    /// A thread belongs to the task with this index.
+    pub(crate) fn thread(&mut self, id: u32, group: usize) {
+        // Announced again when its attributes change.
+        if self.threads.iter().any(|thread| thread.id == id && thread.group == group) {
+            return;
+        }
+        self.threads.retain(|thread| thread.id != id);
+        self.threads.push(Thread { id, group, woken_ns: None, job_ns: 0, whole: false });
+    }
+
+    fn find(&mut self, id: u32) -> Option<&mut Thread> {
+        self.threads.iter_mut().find(|thread| thread.id == id)
+    }
+
+    /// A thread became runnable.
+    pub(crate) fn wakeup(&mut self, now_ns: u64, id: u32) {
+        let begun = now_ns >= self.begin_ns;
+        if let Some(thread) = self.find(id) {
+            // A second wakeup before it ran changes nothing.
+            if thread.woken_ns.is_none() {
+                thread.woken_ns = Some(now_ns);
+                thread.job_ns = 0;
+                thread.whole = begun;
+            }
+        }
+    }
+
+    /// A CPU went from one thread to another; threads that nobody named are left out.
+    pub(crate) fn switch(
+        &mut self,
+        now_ns: u64,
+        cpu: usize,
+        prev: u32,
+        voluntary: bool,
+        next: u32,
+    ) {
+        if self.running.len() <= cpu {
+            self.running.resize(cpu + 1, None);
+        }
+        let next_is_ours = self.threads.iter().any(|thread| thread.id == next);
+        let inside = (self.begin_ns..=self.end_ns).contains(&now_ns);
+        let (begin_ns, end_ns) = (self.begin_ns, self.end_ns);
+        if let Some((id, since_ns)) = self.running[cpu].take()
+            && id == prev
+            && let Some(at) = self.threads.iter().position(|thread| thread.id == id)
+        {
+            let thread = &mut self.threads[at];
+            let group = &mut self.groups[thread.group];
+            thread.job_ns += now_ns - since_ns;
+            group.cpu_ns += now_ns.min(end_ns).saturating_sub(since_ns.max(begin_ns));
+            if inside {
+                match (voluntary, next_is_ours) {
+                    (true, _) => group.voluntary += 1,
+                    (false, true) => group.involuntary += 1,
+                    (false, false) => group.disturbed += 1,
+                }
+                if voluntary && thread.whole {
+                    group.job.record(thread.job_ns);
+                }
+            }
+        }
+        self.running[cpu] = Some((next, now_ns));
+        if let Some(at) = self.threads.iter().position(|thread| thread.id == next) {
+            let thread = &mut self.threads[at];
+            if let Some(woken_ns) = thread.woken_ns.take()
+                && inside
+            {
+                self.groups[thread.group].latency.record(now_ns - woken_ns);
+            }
+        }
+    }
+
+    /// The end: who runs has run up to here.
+    pub(crate) fn finish(&mut self, now_ns: u64) {
+        for cpu in 0..self.running.len() {
+            if let Some((id, since_ns)) = self.running[cpu].take()
+                && let Some(thread) = self.threads.iter().find(|thread| thread.id == id)
+            {
+                let ran = now_ns.min(self.end_ns).saturating_sub(since_ns.max(self.begin_ns));
+                self.groups[thread.group].cpu_ns += ran;
+            }
+        }
+    }
+
+    /// Adds another run of the same case.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.window_ns += other.window_ns;
+        for (group, other) in self.groups.iter_mut().zip(&other.groups) {
+            group.cpu_ns += other.cpu_ns;
+            group.voluntary += other.voluntary;
+            group.involuntary += other.involuntary;
+            group.disturbed += other.disturbed;
+            group.latency.merge(&other.latency);
+            group.job.merge(&other.job);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Figures;
+
+    #[test]
+    fn making_way_for_a_kernel_thread_is_counted_apart() {
+        let mut figures = Figures::new(&["a".into(), "b".into()], 0, 9_000);
+        figures.thread(1, 0);
+        figures.thread(2, 1);
+        figures.switch(1_000, 0, 0, true, 1);
+        figures.switch(2_000, 0, 1, false, 77);
+        figures.switch(3_000, 0, 77, true, 1);
+        figures.switch(4_000, 0, 1, false, 2);
+        let a = &figures.groups[0];
+        assert_eq!((a.involuntary, a.disturbed, a.cpu_ns), (1, 1, 2_000));
+    }
+
+    #[test]
+    fn a_latency_is_from_wakeup_to_cpu_and_not_from_preemption() {
+        let mut figures = Figures::new(&["a".into(), "hog".into()], 1_000, 9_000);
+        figures.thread(1, 0);
+        figures.thread(2, 1);
+        figures.switch(500, 0, 0, true, 2);
+        figures.wakeup(1_200, 1);
+        figures.switch(1_500, 0, 2, false, 1);
+        figures.switch(2_500, 0, 1, false, 2);
+        figures.switch(3_500, 0, 2, false, 1);
+        figures.switch(4_000, 0, 1, true, 2);
+        figures.finish(20_000);
+        let (a, hog) = (&figures.groups[0], &figures.groups[1]);
+        assert_eq!((a.cpu_ns, a.voluntary, a.involuntary), (1_500, 1, 1));
+        assert_eq!((a.latency.count(), a.latency.max_ns()), (1, 300));
+        assert_eq!(a.job.max_ns(), 1_500);
+        // From the window's beginning, and to its end.
+        assert_eq!(hog.cpu_ns, 500 + 1_000 + 5_000);
+    }
+}
