@@ -47,9 +47,9 @@ pub(crate) struct Case {
     /// What the simulator is told instead of those lines: `slicewise run --set`.
     #[serde(default)]
     pub(crate) set: Vec<String>,
-    /// Simulated runs. Above 1, endless tasks start at different times up to `spread_us`, and the
-    /// figures are of all runs together: where nobody sleeps, what the start has put between tasks
-    /// stays for ever, and a real kernel's start is not ours.
+    /// Simulated runs. Above 1, endless tasks start at different times up to `spread_us`, ticks come
+    /// at different times, and the figures are of all runs together: where nobody sleeps, what the
+    /// start has put between tasks stays for ever, and a real kernel's start is not ours.
     #[serde(default = "runs_default")]
     pub(crate) runs: u32,
     /// See `runs`.

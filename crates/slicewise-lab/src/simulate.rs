@@ -63,7 +63,7 @@ fn run_once(
         base_slice_ns: loaded.settings.base_slice_ns,
         cpus: case.cpus,
         hz: loaded.settings.hz.unwrap_or(HZ),
-        tick_phase_ns: loaded.settings.tick_phase_ns.unwrap_or(0),
+        tick_phase_ns: loaded.settings.tick_phase_ns.unwrap_or_else(|| tick_phase_ns(case, run)),
         tick_skew_ns: loaded.settings.tick_skew_ns.unwrap_or(0),
         preemption: loaded.settings.preemption.unwrap_or(preemption),
         costs: loaded.settings.costs.over(Costs::default()),
@@ -79,6 +79,12 @@ fn run_once(
     machine.run().map_err(|error| wrong(error.to_string()))?;
     machine.finish();
     Ok(machine.into_sink().figures)
+}
+
+/// When the first tick is: nothing ties a real kernel's ticks to the workload's timers, so several
+/// runs divide a tick's length between them.
+fn tick_phase_ns(case: &Case, run: u32) -> u64 {
+    1_000_000_000 / u64::from(HZ) * u64::from(run) / u64::from(case.runs)
 }
 
 /// Puts the instances of endless tasks (`loop` -1, no timer) at different starts. Which, only the

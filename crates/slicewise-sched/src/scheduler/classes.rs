@@ -262,7 +262,11 @@ impl Scheduler {
         if next.is_none() || prev.is_none() {
             self.idle.set(cpu, next.is_none() && self.cpus[cpu as usize].nr_running() == 0);
         }
-        self.update_hrtick(now_ns, cpu, true);
+        // Seen on 7.2: a pick that keeps the running task does not arm the timer again; the regular
+        // tick or an enqueue does.
+        if prev != next {
+            self.update_hrtick(now_ns, cpu, true);
+        }
         if let Some(slot) = prev.filter(|_| prev != next) {
             let task = &mut self.tasks.slots[slot as usize];
             match task.state {
@@ -300,8 +304,7 @@ impl Scheduler {
                 let timer = Timer::HrTick;
                 self.outputs.push_back(Output::ArmTimer { cpu: CpuId(cpu), timer, at_ns });
             }
-            // A pick that keeps a task whose slice is over has just been made: the next tick or
-            // event decides again, not this instant.
+            // A pick has just been made: the next tick or event decides again, not this instant.
             Some(Err(())) if !after_pick => {
                 rq.fair.resched = true;
                 self.take_fair_resched(cpu);

@@ -380,6 +380,32 @@ fn hrtick_ends_slices_at_their_deadline_whatever_the_weight() {
 }
 
 #[test]
+fn a_pick_that_keeps_the_running_task_leaves_the_slice_timer_alone() {
+    let mut host = Host::new("7.2", 1, 250);
+    let (heavy, light) = (host.spawn(Policy::Normal, 0), host.spawn(Policy::Normal, 19));
+    // The light task's deadlines are far away: sooner or later the heavy one is picked again when
+    // its slice ends.
+    let mut kept = false;
+    while !kept {
+        assert!(host.now_ns < 1_000 * MS, "the heavy task is kept within a second");
+        match host.hrtick[0].take() {
+            Some(at_ns) => {
+                host.now_ns = at_ns;
+                let heavy_ran = host.runs(heavy);
+                host.sched.timer_fired(host.now_ns, CpuId(0), Timer::HrTick).unwrap();
+                host.settle();
+                kept = heavy_ran && host.runs(heavy);
+            }
+            None => host.tick_after(4 * MS),
+        }
+    }
+    assert!(!host.runs(light));
+    assert_eq!(host.hrtick[0], None, "not armed again, as seen on a real 7.2");
+    host.spawn(Policy::Normal, 0);
+    assert!(host.hrtick[0].is_some(), "an enqueue arms it");
+}
+
+#[test]
 fn stale_ids_and_missing_cpus_are_refused() {
     let mut host = Host::new("6.12", 2, 250);
     let task = host.spawn(Policy::Normal, 0);
