@@ -21,13 +21,7 @@ pub(super) fn period_ns(cfs: &CfsParams, nr_running: u64) -> u64 {
 
 impl FairQueue {
     /// The slice of an entity, queued or about to be (B.3).
-    pub(super) fn cfs_slice(
-        &self,
-        params: &FairParams,
-        cfs: &CfsParams,
-        _entities: &[Entity],
-        entity: &Entity,
-    ) -> u64 {
+    pub(super) fn cfs_slice(&self, params: &FairParams, cfs: &CfsParams, entity: &Entity) -> u64 {
         let joining = u64::from(!entity.on_rq);
         // ALT_PERIOD counts the whole CPU, which with one level is this queue.
         let period = period_ns(cfs, u64::from(self.nr_queued) + joining);
@@ -77,7 +71,7 @@ impl FairQueue {
         let mut place = self.zero;
         if params.has(Feature::START_DEBIT) {
             let entity = &entities[child as usize];
-            let slice = self.cfs_slice(params, cfs, entities, entity);
+            let slice = self.cfs_slice(params, cfs, entity);
             place = place.wrapping_add(params.virtual_delta(slice, entity));
         }
         let vruntime = if before(start, place) { place } else { start };
@@ -166,7 +160,7 @@ impl FairQueue {
         }
         let Some((id, curr)) = self.queued_curr(entities) else { return };
         let ran = curr.sum_exec.wrapping_sub(curr.prev_sum_exec);
-        let ideal = self.cfs_slice(params, cfs, entities, curr).min(cfs.latency_ns);
+        let ideal = self.cfs_slice(params, cfs, curr).min(cfs.latency_ns);
         if ran > ideal {
             self.resched = true;
             self.clear_buddies(id);

@@ -515,6 +515,27 @@ impl FairQueue {
         }
     }
 
+    /// The pick, after dequeuing every delayed entity it comes upon (C.10, exit A); these are named
+    /// to `paid`.
+    pub(super) fn eevdf_settled_pick(
+        &mut self,
+        params: &FairParams,
+        eevdf: &EevdfParams,
+        entities: &mut [Entity],
+        protect: bool,
+        now_ns: u64,
+        mut paid: impl FnMut(u32),
+    ) -> Option<(u32, Rule)> {
+        loop {
+            let (id, rule) = self.eevdf_pick(params, eevdf, entities, protect)?;
+            if !entities[id as usize].delayed {
+                return Some((id, rule));
+            }
+            self.dequeue(params, entities, id, Dequeue::Delayed, now_ns);
+            paid(id);
+        }
+    }
+
     /// C.14.
     pub(super) fn eevdf_yield(
         &mut self,
@@ -626,19 +647,13 @@ impl FairQueue {
         if !short && wakeup.fork {
             return;
         }
-        while let Some((id, _)) = self.eevdf_pick(params, eevdf, entities, !short) {
-            if entities[id as usize].delayed {
-                self.dequeue(params, entities, id, Dequeue::Delayed, now_ns);
-                continue;
+        let best = self.eevdf_settled_pick(params, eevdf, entities, !short, now_ns, |_paid| {});
+        if best.is_some_and(|(id, _)| id == wakee) {
+            if short {
+                cancel_protection(eevdf, &mut entities[curr as usize]);
             }
-            if id == wakee {
-                if short {
-                    cancel_protection(eevdf, &mut entities[curr as usize]);
-                }
-                self.resched = true;
-                return;
-            }
-            break;
+            self.resched = true;
+            return;
         }
         if params.has(Feature::RUN_TO_PARITY)
             && let Some(shortest) = self.shortest_slice(entities)

@@ -418,14 +418,7 @@ impl FairQueue {
         match &params.algorithm {
             Algorithm::Cfs(cfs) => self.cfs_pick(params, cfs, entities),
             Algorithm::Eevdf(eevdf) => {
-                while self.nr_queued > 0 {
-                    let (id, rule) = self.eevdf_pick(params, eevdf, entities, true)?;
-                    if !entities[id as usize].delayed {
-                        return Some((id, rule));
-                    }
-                    self.dequeue(params, entities, id, Dequeue::Delayed, now_ns);
-                }
-                None
+                self.eevdf_settled_pick(params, eevdf, entities, true, now_ns, |_paid| {})
             }
         }
     }
@@ -436,15 +429,10 @@ impl FairQueue {
         params: &FairParams,
         entities: &mut [Entity],
         now_ns: u64,
-        mut paid: impl FnMut(u32),
+        paid: impl FnMut(u32),
     ) {
-        let Algorithm::Eevdf(eevdf) = &params.algorithm else { return };
-        while let Some((id, _)) = self.eevdf_pick(params, eevdf, entities, true) {
-            if !entities[id as usize].delayed {
-                return;
-            }
-            self.dequeue(params, entities, id, Dequeue::Delayed, now_ns);
-            paid(id);
+        if let Algorithm::Eevdf(eevdf) = &params.algorithm {
+            self.eevdf_settled_pick(params, eevdf, entities, true, now_ns, paid);
         }
     }
 
@@ -569,9 +557,7 @@ impl FairQueue {
                 Some(Ok((delay as u64).max(HRTICK_MIN_NS)))
             }
             Algorithm::Eevdf(_) => Some(slice_left(entity.slice, ran)),
-            Algorithm::Cfs(cfs) => {
-                Some(slice_left(self.cfs_slice(params, cfs, entities, entity), ran))
-            }
+            Algorithm::Cfs(cfs) => Some(slice_left(self.cfs_slice(params, cfs, entity), ran)),
         }
     }
 
@@ -604,7 +590,7 @@ impl FairQueue {
     pub(crate) fn slice_of(&self, params: &FairParams, entities: &[Entity], id: u32) -> u64 {
         let entity = &entities[id as usize];
         match &params.algorithm {
-            Algorithm::Cfs(cfs) => self.cfs_slice(params, cfs, entities, entity),
+            Algorithm::Cfs(cfs) => self.cfs_slice(params, cfs, entity),
             Algorithm::Eevdf(_) => entity.slice,
         }
     }
@@ -636,8 +622,6 @@ fn slice_left(slice_ns: u64, ran_ns: u64) -> Result<u64, ()> {
 pub(crate) struct Wakeup {
     /// It was forked, not woken.
     pub(crate) fork: bool,
-    /// The waker is about to sleep.
-    pub(crate) sync: bool,
     /// A reschedule of this CPU is pending already.
     pub(crate) resched_pending: bool,
 }

@@ -25,7 +25,7 @@ impl Scheduler {
     }
 
     #[inline]
-    fn rt_prio(&self, slot: u32) -> u8 {
+    pub(super) fn rt_prio(&self, slot: u32) -> u8 {
         let attr = &self.tasks.slots[slot as usize].attr;
         attr.policy.kernel_prio(attr.nice).clamp(0, 99) as u8
     }

@@ -258,7 +258,7 @@ impl Scheduler {
         }
         self.tasks.slots[slot as usize].state = State::Runnable;
         let prev_cpu = self.tasks.slots[slot as usize].cpu;
-        let wakeup = Wakeup { sync: wake.sync, ..Wakeup::default() };
+        let wakeup = Wakeup::default();
         if self.entities[slot as usize].delayed {
             self.wake_delayed(now_ns, prev_cpu, slot);
             self.check_preempt(now_ns, prev_cpu, slot, wakeup);

@@ -97,11 +97,11 @@ impl Scheduler {
 
     /// classes.md B.5: stay unless something at least as important runs there.
     fn select_wake_cpu_rt(&self, slot: u32, prev_cpu: u32, prev_allowed: bool) -> u32 {
-        let prio = self.rt_level(slot);
+        let prio = self.rt_prio(slot);
         let rq = &self.cpus[prev_cpu as usize];
         let blocked = rq.current.is_some_and(|current| {
             let class = self.tasks.slots[current as usize].attr.policy.class();
-            class < Class::Rt || class == Class::Rt && self.rt_level(current) <= prio
+            class < Class::Rt || class == Class::Rt && self.rt_prio(current) <= prio
         });
         if prev_allowed && !blocked {
             return prev_cpu;
@@ -116,16 +116,11 @@ impl Scheduler {
         }
     }
 
-    fn rt_level(&self, slot: u32) -> u8 {
-        let attr = &self.tasks.slots[slot as usize].attr;
-        attr.policy.kernel_prio(attr.nice).clamp(0, 99) as u8
-    }
-
     /// The other allowed CPU whose best real-time work is the least important, and less important
     /// than this task (classes.md B.5, cpupri; the first such CPU).
     pub(super) fn find_lowest_rt(&self, slot: u32, cpu: u32) -> Option<u32> {
         let allowed = &self.tasks.slots[slot as usize].affinity;
-        let prio = self.rt_level(slot);
+        let prio = self.rt_prio(slot);
         let mut lowest: Option<(u8, u32)> = None;
         for other in (0..self.nr_cpus()).filter(|other| *other != cpu) {
             let rq = &self.cpus[other as usize];
@@ -170,7 +165,7 @@ impl Scheduler {
                     && self.tasks.slots[*slot as usize].affinity.contains(CpuId(cpu))
             });
             let Some(slot) = waiting else { continue };
-            let level = self.rt_level(slot);
+            let level = self.rt_prio(slot);
             let about_to_run = rq.rt.first() == Some(slot) && rq.stop.is_empty();
             if level < ours && !about_to_run && found.is_none_or(|(best, _)| level < best) {
                 found = Some((level, slot));
