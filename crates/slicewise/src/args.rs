@@ -60,9 +60,9 @@ pub(crate) enum OutputFormat {
     Json,
 }
 
-/// `slicewise run`.
+/// What a single run takes.
 #[derive(ClapArgs, Debug)]
-pub(crate) struct RunArgs {
+pub(crate) struct OneRunArgs {
     #[command(flatten)]
     pub(crate) simulation: SimulationArgs,
 
@@ -78,9 +78,16 @@ pub(crate) struct RunArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) sets: Vec<String>,
 
-    /// How to print the report
+    /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: OutputFormat,
+}
+
+/// `slicewise run`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) one: OneRunArgs,
 
     /// Write a trace for ui.perfetto.dev
     #[arg(long, value_name = "OUT.pftrace")]
@@ -119,7 +126,7 @@ pub(crate) struct CompareArgs {
 #[derive(ClapArgs, Debug)]
 pub(crate) struct ExplainArgs {
     #[command(flatten)]
-    pub(crate) simulation: SimulationArgs,
+    pub(crate) one: OneRunArgs,
 
     /// The moment, with a unit: 12.345ms
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -128,22 +135,6 @@ pub(crate) struct ExplainArgs {
     /// The CPU whose decision to explain
     #[arg(long, value_name = "CPU", default_value_t = 0)]
     pub(crate) cpu: u32,
-
-    /// Whose scheduler: one of `slicewise kernels` [default: what the file says, or 6.12]
-    #[arg(long, value_name = "VERSION")]
-    pub(crate) kernel: Option<String>,
-
-    /// Seeds every random draw [default: what the file says, or 1]
-    #[arg(long, value_name = "SEED", allow_hyphen_values = true)]
-    pub(crate) seed: Option<String>,
-
-    /// Change a setting or a task, as in `slicewise run`
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) sets: Vec<String>,
-
-    /// How to print the decision
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: OutputFormat,
 }
 
 /// `slicewise kernels`.

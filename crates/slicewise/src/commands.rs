@@ -8,21 +8,26 @@ use slicewise_sched::{CpuId, Profile, TaskId};
 use slicewise_trace::{PerfettoWriter, RtAppLogs};
 use slicewise_workload::{Loaded, parse_duration_ns};
 
-use crate::args::{CompareArgs, ExplainArgs, KernelsArgs, OutputFormat, RunArgs};
+use crate::args::{CompareArgs, ExplainArgs, KernelsArgs, OneRunArgs, OutputFormat, RunArgs};
 use crate::failure::{Failure, printable};
 use crate::output::{WholeFile, print, print_json, stdout_style};
 use crate::prepare::{Prepared, override_settings, prepare, read};
 use crate::simulate::{self, Names};
 
-/// `slicewise run`.
-pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
+/// Reads and prepares what a single run takes.
+fn prepare_one(args: &OneRunArgs) -> Result<Prepared, Failure> {
     let (name, mut loaded) = read(&args.simulation.file)?;
     let sets: Vec<&str> = args.sets.iter().map(String::as_str).collect();
     let (kernel, seed) = (args.kernel.as_deref(), args.seed.as_deref());
     override_settings(&mut loaded, &args.simulation, kernel, seed, &sets)?;
-    let prepared = prepare(name, loaded)?;
+    prepare(name, loaded)
+}
+
+/// `slicewise run`.
+pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
+    let prepared = prepare_one(&args.one)?;
     let report = run_with_files(args, &prepared)?;
-    match args.format {
+    match args.one.format {
         OutputFormat::Json => print_json(&report),
         OutputFormat::Table => {
             let mut text = String::new();
@@ -39,7 +44,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
 /// Runs, writing the trace and the logs asked for.
 fn run_with_files(args: &RunArgs, prepared: &Prepared) -> Result<RunReport, Failure> {
     let trace = match &args.trace {
-        Some(path) => Some(WholeFile::create(path, &args.simulation.file)?),
+        Some(path) => Some(WholeFile::create(path, &args.one.simulation.file)?),
         None => None,
     };
     let (whole, writer) = match trace {
@@ -172,11 +177,7 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), Failure> {
 pub(crate) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     let at_ns = parse_duration_ns(&args.at)
         .map_err(|message| Failure::plain(format!("--at {}: {message}", args.at)))?;
-    let (name, mut loaded) = read(&args.simulation.file)?;
-    let sets: Vec<&str> = args.sets.iter().map(String::as_str).collect();
-    let (kernel, seed) = (args.kernel.as_deref(), args.seed.as_deref());
-    override_settings(&mut loaded, &args.simulation, kernel, seed, &sets)?;
-    let prepared = prepare(name, loaded)?;
+    let prepared = prepare_one(&args.one)?;
     if args.cpu >= prepared.config.cpus {
         return Err(Failure::with_help(
             format!("--cpu {}: there is no such CPU", args.cpu),
@@ -204,7 +205,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     };
     let names = machine.into_sink();
     let name_of = |task: TaskId| names.of(task.slot());
-    match args.format {
+    match args.one.format {
         OutputFormat::Json => print_json(&ExplainReport::new(&decision, &name_of, at_ns)),
         OutputFormat::Table => print(&render_explain(&decision, &name_of, at_ns, stdout_style())),
     }
