@@ -68,8 +68,6 @@ impl<S: Sink> Machine<'_, S> {
 
     /// The device has completed its oldest submission.
     pub(crate) fn device_done(&mut self, device: u32) -> Done {
-        let slot = self.layout.device(device);
-        self.events.disarm(slot);
         let state = &mut self.devices[device as usize];
         state.pending.pop_front();
         state.completed += 1;

@@ -1,88 +1,102 @@
-//! What happens next: a tournament tree over slots that each have at most one pending time.
+//! What happens next: a radix queue over slots that each have at most one pending time.
 //!
-//! Arming, re-arming and disarming a slot are the same operation, done in place on the path from
-//! its leaf to the root; nothing is ever searched for or left behind.
+//! Time only goes forward, so a pending time is filed by the highest digit (of six bits) in which
+//! it differs from the time of the last event: near events in fine buckets, far ones in coarse
+//! buckets. The first event is in the first bucket that is not empty; when it is taken, the rest of
+//! its bucket is filed again, finer. Arming and disarming are O(1), and an event is filed at most
+//! once for each digit of a time. Nothing is allocated after the start.
 
-/// A slot that has no pending time.
-const NEVER: u128 = u128::MAX;
-/// How many bits of a key number the slot.
-const SLOT_BITS: u32 = 24;
-const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
-/// One past the greatest sequence number.
-const SEQUENCE_END: u64 = 1 << (64 - SLOT_BITS);
+/// Bits of a digit.
+const DIGIT_BITS: u32 = 6;
+const DIGITS: usize = 1 << DIGIT_BITS;
+/// Digits of a time.
+const LEVELS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
+
+/// No slot; no bucket.
+const NONE: u32 = u32::MAX;
 
 /// The most slots there can be.
-pub(crate) const SLOTS_MAX: usize = 1 << SLOT_BITS;
+pub(crate) const SLOTS_MAX: usize = 1 << 24;
 
-/// Pending events, at most one for every slot. Equal times come in the order they were armed.
-///
-/// Keys are time (64 bits), sequence number (40), slot (24), so that one comparison of whole keys
-/// decides, and the winner knows its slot. Sequence numbers and slots alone tell keys apart.
+/// A slot, as a link of the list of its bucket.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    time_ns: u64,
+    next: u32,
+    previous: u32,
+    /// [`NONE`] while not armed.
+    bucket: u32,
+}
+
+const UNARMED: Link = Link { time_ns: 0, next: NONE, previous: NONE, bucket: NONE };
+
+/// A list of slots in the order they were armed.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    first: u32,
+    last: u32,
+}
+
+const EMPTY: Bucket = Bucket { first: NONE, last: NONE };
+
+/// Pending events, at most one for every slot. Equal times come in the order they were armed: they
+/// are always in the same bucket, and filing a bucket again keeps its order.
 #[derive(Clone, Debug)]
 pub(crate) struct EventQueue {
-    /// A complete binary tree of pairs: pair 1 is the final, pair `p` is played between the
-    /// winners of pairs `2p` and `2p + 1`; the pairs from `first` on are of slots. Pair 0 has the
-    /// winner of the final on its right side.
-    pairs: Vec<[u128; 2]>,
-    first: usize,
-    sequence: u64,
+    links: Vec<Link>,
+    buckets: Box<[[Bucket; DIGITS]; LEVELS]>,
+    /// A bit for every bucket that is not empty.
+    used: [u64; LEVELS],
+    /// A bit for every level that is not empty.
+    levels: u32,
     armed: usize,
+    /// When the last event was.
+    now_ns: u64,
 }
 
 impl EventQueue {
     /// A queue of at least this many slots, none armed.
     pub(crate) fn new(slots: usize) -> Self {
-        let first = slots.div_ceil(2).next_power_of_two();
-        Self { pairs: vec![[NEVER; 2]; 2 * first], first, sequence: 0, armed: 0 }
+        Self {
+            links: vec![UNARMED; slots],
+            buckets: Box::new([[EMPTY; DIGITS]; LEVELS]),
+            used: [0; LEVELS],
+            levels: 0,
+            armed: 0,
+            now_ns: 0,
+        }
     }
 
     /// Makes room for slots below `slots`. Pending events stay.
     pub(crate) fn grow(&mut self, slots: usize) {
-        if slots <= 2 * self.first {
-            return;
-        }
-        let mut grown = Self::new(slots);
-        let old = &self.pairs[self.first..];
-        grown.pairs[grown.first..][..old.len()].copy_from_slice(old);
-        grown.rebuild();
-        (self.pairs, self.first) = (grown.pairs, grown.first);
-    }
-
-    fn rebuild(&mut self) {
-        for pair in (1..self.pairs.len()).rev() {
-            let [left, right] = self.pairs[pair];
-            self.pairs[pair / 2][pair % 2] = left.min(right);
+        if slots > self.links.len() {
+            self.links.resize(slots, UNARMED);
         }
     }
 
-    /// Sets the time of a slot, replacing an earlier one. The end of time means never.
+    /// Sets the time of a slot, replacing an earlier one. The end of time means never; what is past
+    /// counts as now.
     #[inline]
     pub(crate) fn arm(&mut self, slot: usize, time_ns: u64) {
-        if time_ns == u64::MAX {
-            return self.disarm(slot);
+        self.disarm(slot);
+        if time_ns != u64::MAX {
+            self.armed += 1;
+            self.file(slot, time_ns.max(self.now_ns));
         }
-        if self.sequence == SEQUENCE_END {
-            self.renumber();
-        }
-        let low = self.sequence << SLOT_BITS | slot as u64;
-        self.sequence += 1;
-        self.armed += usize::from(!self.is_armed(slot));
-        self.set(slot, u128::from(time_ns) << 64 | u128::from(low));
     }
 
     /// Takes the time of a slot away.
     #[inline]
     pub(crate) fn disarm(&mut self, slot: usize) {
         if self.is_armed(slot) {
-            self.armed -= 1;
-            self.set(slot, NEVER);
+            self.unlink(slot);
         }
     }
 
     /// Whether the slot has a pending time.
     #[inline]
     pub(crate) fn is_armed(&self, slot: usize) -> bool {
-        self.pairs[self.first + slot / 2][slot % 2] as u64 != NEVER as u64
+        self.links[slot].bucket != NONE
     }
 
     /// How many slots have a pending time.
@@ -91,59 +105,126 @@ impl EventQueue {
         self.armed
     }
 
-    /// The earliest time, and whose it is. The slot stays armed.
+    /// The earliest time, if there is one.
+    pub(crate) fn first_ns(&self) -> Option<u64> {
+        self.first().map(|slot| self.links[slot as usize].time_ns)
+    }
+
+    /// Takes the first event, if it is not after this time, and disarms its slot.
     #[inline]
-    pub(crate) fn first(&self) -> Option<(u64, usize)> {
-        let key = self.pairs[0][1];
-        (key != NEVER).then_some(((key >> 64) as u64, (key as u64 & SLOT_MASK) as usize))
+    pub(crate) fn take_until(&mut self, until_ns: u64) -> Option<(u64, usize)> {
+        let slot = self.first()? as usize;
+        let Link { time_ns, bucket, .. } = self.links[slot];
+        if time_ns > until_ns {
+            return None;
+        }
+        self.unlink(slot);
+        self.now_ns = time_ns;
+        let (level, digit) = (bucket as usize / DIGITS, bucket as usize % DIGITS);
+        if level > 0 && self.used[level] >> digit & 1 == 1 {
+            self.file_again(level, digit);
+        }
+        Some((time_ns, slot))
     }
 
-    fn set(&mut self, slot: usize, key: u128) {
-        let (mut pair, mut side) = (self.first + slot / 2, slot % 2);
-        let mut winner = key;
-        loop {
-            let players = &mut self.pairs[pair];
-            if players[side] as u64 == winner as u64 {
-                return;
+    /// The slot of the first event.
+    #[inline]
+    fn first(&self) -> Option<u32> {
+        if self.levels == 0 {
+            return None;
+        }
+        let level = self.levels.trailing_zeros() as usize;
+        let digit = self.used[level].trailing_zeros() as usize;
+        let Bucket { first, last } = self.buckets[level][digit];
+        // Times in a bucket of the finest level are equal.
+        if first == last || level == 0 { Some(first) } else { Some(self.earliest_from(first)) }
+    }
+
+    /// The earliest of a list; of equals the one armed first.
+    fn earliest_from(&self, first: u32) -> u32 {
+        let mut earliest = (first, self.links[first as usize].time_ns);
+        let mut slot = self.links[first as usize].next;
+        while slot != NONE {
+            let Link { time_ns, next, .. } = self.links[slot as usize];
+            if time_ns < earliest.1 {
+                earliest = (slot, time_ns);
             }
-            players[side] = winner;
-            if pair == 0 {
-                return;
-            }
-            winner = players[0].min(players[1]);
-            side = pair % 2;
-            pair /= 2;
+            slot = next;
+        }
+        earliest.0
+    }
+
+    /// Puts a slot at the end of the bucket of its time.
+    #[inline]
+    fn file(&mut self, slot: usize, time_ns: u64) {
+        // The lowest bit makes equal times differ in the finest digit.
+        let highest = ((time_ns ^ self.now_ns) | 1).ilog2();
+        let level = (highest / DIGIT_BITS) as usize;
+        let digit = (time_ns >> (level as u32 * DIGIT_BITS)) as usize % DIGITS;
+        let bucket = &mut self.buckets[level][digit];
+        let previous = core::mem::replace(&mut bucket.last, slot as u32);
+        if previous == NONE {
+            bucket.first = slot as u32;
+            self.used[level] |= 1 << digit;
+            self.levels |= 1 << level;
+        } else {
+            self.links[previous as usize].next = slot as u32;
+        }
+        let bucket = (level * DIGITS + digit) as u32;
+        self.links[slot] = Link { time_ns, next: NONE, previous, bucket };
+    }
+
+    /// Takes an armed slot out of its bucket.
+    #[inline]
+    fn unlink(&mut self, slot: usize) {
+        let Link { next, previous, bucket, .. } = self.links[slot];
+        self.links[slot].bucket = NONE;
+        self.armed -= 1;
+        let (level, digit) = (bucket as usize / DIGITS, bucket as usize % DIGITS);
+        if next == previous {
+            // Both are none: it was alone.
+            self.empty(level, digit);
+            return;
+        }
+        match next {
+            NONE => self.buckets[level][digit].last = previous,
+            next => self.links[next as usize].previous = previous,
+        }
+        match previous {
+            NONE => self.buckets[level][digit].first = next,
+            previous => self.links[previous as usize].next = next,
         }
     }
 
-    /// Starts sequence numbers anew, keeping the order of all that is pending.
-    #[cold]
-    fn renumber(&mut self) {
-        let slots = self.pairs[self.first..].as_flattened_mut();
-        let mut order: Vec<u32> =
-            (0..slots.len() as u32).filter(|slot| slots[*slot as usize] != NEVER).collect();
-        order.sort_unstable_by_key(|slot| slots[*slot as usize]);
-        for (sequence, slot) in order.iter().enumerate() {
-            let key = &mut slots[*slot as usize];
-            let low = (sequence as u64) << SLOT_BITS | u64::from(*slot);
-            *key = *key >> 64 << 64 | u128::from(low);
+    #[inline]
+    fn empty(&mut self, level: usize, digit: usize) {
+        self.buckets[level][digit] = EMPTY;
+        self.used[level] &= !(1 << digit);
+        if self.used[level] == 0 {
+            self.levels &= !(1 << level);
         }
-        self.sequence = order.len() as u64;
-        self.rebuild();
+    }
+
+    /// Files what is left in the bucket of the event just taken, nearer now than it was.
+    fn file_again(&mut self, level: usize, digit: usize) {
+        let mut slot = self.buckets[level][digit].first;
+        self.empty(level, digit);
+        while slot != NONE {
+            let Link { time_ns, next, .. } = self.links[slot as usize];
+            self.file(slot as usize, time_ns);
+            slot = next;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn drain(queue: &mut EventQueue) -> Vec<(u64, usize)> {
-        let mut all = Vec::new();
-        while let Some((time, slot)) = queue.first() {
-            all.push((time, slot));
-            queue.disarm(slot);
-        }
-        all
+        core::iter::from_fn(|| queue.take_until(u64::MAX)).collect()
     }
 
     #[test]
@@ -153,6 +234,7 @@ mod tests {
             queue.arm(slot, time);
         }
         assert_eq!(queue.armed(), 5);
+        assert_eq!(queue.first_ns(), Some(5));
         assert_eq!(drain(&mut queue), [(5, 2), (10, 4), (10, 0), (10, 3), (20, 1)]);
         assert_eq!(queue.armed(), 0);
     }
@@ -168,25 +250,66 @@ mod tests {
         queue.disarm(2);
         assert_eq!(drain(&mut queue), [(10, 1), (10, 0)]);
         queue.arm(0, u64::MAX);
-        assert_eq!(queue.first(), None);
+        assert_eq!(queue.first_ns(), None);
     }
 
     #[test]
-    fn growing_and_renumbering_keep_the_order() {
+    fn growing_keeps_what_is_pending() {
         let mut queue = EventQueue::new(2);
         queue.arm(1, 7);
         queue.arm(0, 7);
         queue.grow(100);
-        queue.sequence = SEQUENCE_END - 1;
         queue.arm(99, 7);
-        queue.arm(50, 7);
-        assert_eq!(drain(&mut queue), [(7, 1), (7, 0), (7, 99), (7, 50)]);
+        queue.arm(50, 6);
+        assert_eq!(drain(&mut queue), [(6, 50), (7, 1), (7, 0), (7, 99)]);
     }
 
     #[test]
-    fn one_slot_is_enough() {
-        let mut queue = EventQueue::new(1);
-        queue.arm(0, 3);
-        assert_eq!(drain(&mut queue), [(3, 0)]);
+    fn nothing_after_the_limit_is_taken_and_the_past_is_now() {
+        let mut queue = EventQueue::new(3);
+        queue.arm(0, 100);
+        queue.arm(1, 5_000);
+        assert_eq!(queue.take_until(99), None);
+        assert_eq!(queue.take_until(100), Some((100, 0)));
+        assert_eq!(queue.take_until(4_999), None);
+        queue.arm(2, 3);
+        assert_eq!(drain(&mut queue), [(100, 2), (5_000, 1)]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_is_that_of_a_sorted_list(
+            steps in proptest::collection::vec((0..4_u8, 0..20_usize, 0..50_u32, any::<u16>()), 1..300)
+        ) {
+            let mut queue = EventQueue::new(20);
+            // (time, order of arming, slot)
+            let mut list: Vec<(u64, usize, usize)> = Vec::new();
+            let mut now = 0_u64;
+            for (number, (what, slot, shift, offset)) in steps.into_iter().enumerate() {
+                match what {
+                    0 | 1 => {
+                        let time = now + ((u64::from(offset) << shift) >> 8);
+                        queue.arm(slot, time);
+                        list.retain(|(_, _, other)| *other != slot);
+                        list.push((time, number, slot));
+                    }
+                    2 => {
+                        queue.disarm(slot);
+                        list.retain(|(_, _, other)| *other != slot);
+                    }
+                    _ => {
+                        list.sort_unstable();
+                        let expected = list.first().map(|(time, _, slot)| (*time, *slot));
+                        prop_assert_eq!(queue.take_until(u64::MAX), expected);
+                        if let Some((time, _)) = expected {
+                            now = time;
+                            list.remove(0);
+                        }
+                    }
+                }
+                prop_assert_eq!(queue.armed(), list.len());
+                prop_assert_eq!(queue.first_ns(), list.iter().map(|(time, _, _)| *time).min());
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use slicewise_trace::Sink;
 
 use crate::MachineConfig;
 use crate::error::Done;
-use crate::machine::{CPU_SLOTS, HRTICK, Machine, TICK};
+use crate::machine::{Machine, TICK};
 use crate::task::{Cpu, NONE, Pending};
 
 const NS_PER_S: u128 = 1_000_000_000;
@@ -59,10 +59,10 @@ impl<S: Sink> Machine<'_, S> {
     }
 
     pub(crate) fn tick(&mut self, cpu: u32) -> Done {
+        self.cpu_timers -= 1;
         let state = &mut self.cpus[cpu as usize];
         if state.current == NONE {
             // No tick on an idle CPU.
-            self.arm_cpu_timer(cpu, TICK, u64::MAX);
             return Ok(());
         }
         let whole = 1_000_000_000 / self.hz;
@@ -70,10 +70,11 @@ impl<S: Sink> Machine<'_, S> {
         let carry = u64::from(state.tick_fraction >= self.hz);
         state.tick_fraction -= carry * self.hz;
         state.tick_ns = state.tick_ns.saturating_add(whole + carry);
-        self.events.arm((cpu * CPU_SLOTS + TICK) as usize, state.tick_ns);
+        let (pending, next_ns) = (state.pending, state.tick_ns);
+        self.arm_cpu_timer(cpu, TICK, next_ns);
         // Promotion comes before the tick hook of the class (classes.md A.6).
-        if state.pending == Pending::Lazy {
-            state.pending = Pending::Now;
+        if pending == Pending::Lazy {
+            self.cpus[cpu as usize].pending = Pending::Now;
             self.list(cpu);
         }
         self.interrupt_cost(cpu, self.costs.tick_ns);
@@ -83,7 +84,7 @@ impl<S: Sink> Machine<'_, S> {
     }
 
     pub(crate) fn hrtick(&mut self, cpu: u32) -> Done {
-        self.arm_cpu_timer(cpu, HRTICK, u64::MAX);
+        self.cpu_timers -= 1;
         self.interrupt_cost(cpu, self.costs.tick_ns);
         let fired = self.sched.timer_fired(self.now, CpuId(cpu), Timer::HrTick);
         fired.map_err(|error| self.refused(error))?;

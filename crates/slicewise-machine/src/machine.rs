@@ -241,8 +241,8 @@ impl<'w, S: Sink> Machine<'w, S> {
     fn run_loop(&mut self, until_ns: u64) -> Done<bool> {
         let until_ns = until_ns.min(self.duration_ns);
         while self.end.is_none() {
-            match self.events.first() {
-                Some((time_ns, slot)) if time_ns <= until_ns => {
+            match self.events.take_until(until_ns) {
+                Some((time_ns, slot)) => {
                     if time_ns != self.now {
                         self.now = time_ns;
                         self.instant_steps = 0;
@@ -251,7 +251,7 @@ impl<'w, S: Sink> Machine<'w, S> {
                     self.settle()?;
                     self.check_end()?;
                 }
-                _ => {
+                None => {
                     self.now = self.now.max(until_ns);
                     if self.now >= self.duration_ns {
                         self.end = Some(End::Duration);
@@ -315,7 +315,7 @@ impl<'w, S: Sink> Machine<'w, S> {
 
     /// When the next event is due, if anything is.
     pub fn next_event_ns(&self) -> Option<u64> {
-        self.events.first().map(|(time_ns, _)| time_ns)
+        self.events.first_ns()
     }
 
     /// The scheduler core.
@@ -359,20 +359,18 @@ impl<'w, S: Sink> Machine<'w, S> {
         (spec.name.clone(), spec.origin)
     }
 
-    /// Handles one event. Its slot is armed anew or disarmed on the way.
+    /// Handles one event. Its slot is disarmed already.
     #[inline]
     fn handle(&mut self, slot: u32) -> Done {
         self.counts.events += 1;
         let layout = self.layout;
         if slot >= layout.tasks {
-            self.events.disarm(slot as usize);
             self.interrupt_wake(slot - layout.tasks)
         } else if slot < layout.queues {
             let cpu = slot / CPU_SLOTS;
             match slot % CPU_SLOTS {
                 TICK => self.tick(cpu),
                 HRTICK => self.hrtick(cpu),
-                // This arms or disarms the slot.
                 _ => self.advance(cpu),
             }
         } else if slot < layout.devices {
