@@ -16,14 +16,28 @@ pub(crate) enum Draw {
 /// queue, a device.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
-    Run { work: Draw, kernel: bool },
-    RunUntil { elapsed: Draw },
+    Run {
+        work: Draw,
+        kernel: bool,
+    },
+    RunUntil {
+        elapsed: Draw,
+    },
     RunForever,
-    Sleep { duration: Draw },
-    Timer { timer: u32, absolute: bool, period_ns: u64 },
+    Sleep {
+        duration: Draw,
+    },
+    Timer {
+        timer: u32,
+        absolute: bool,
+        period_ns: u64,
+    },
     Lock(u32),
     Unlock(u32),
-    Wait { condition: u32, mutex: u32 },
+    Wait {
+        condition: u32,
+        mutex: u32,
+    },
     Signal(u32),
     Broadcast(u32),
     Barrier(u32),
@@ -34,14 +48,30 @@ pub(crate) enum Step {
     Receive(u32),
     Serve,
     Reply,
-    Submit { device: u32, work: Draw },
+    Submit {
+        device: u32,
+        work: Draw,
+    },
     Synchronize(u32),
     SetAttr(u32),
     SetAffinity(u32),
-    LoopBegin { count: u64, end: u32 },
-    LoopEnd { begin: u32 },
+    LoopBegin {
+        count: u64,
+        end: u32,
+    },
+    LoopEnd {
+        begin: u32,
+    },
+    /// The begin of a loop without end: nothing has to be counted.
+    LoopForever,
+    /// The end of a loop without end.
+    Again {
+        to: u32,
+    },
     LogBegin,
-    LogEnd { cumulative_slack: bool },
+    LogEnd {
+        cumulative_slack: bool,
+    },
     Exit,
 }
 
@@ -59,9 +89,6 @@ pub(crate) struct Code {
     pub(crate) affinities: Vec<CpuSet>,
 }
 
-/// Loops forever, in [`Step::LoopBegin`].
-pub(crate) const FOREVER: u64 = u64::MAX;
-
 impl Code {
     /// Checks everything that could go wrong later, for a machine of this many CPUs.
     pub(crate) fn new(workload: &Workload, cpus: u32) -> Result<Self, SetupError> {
@@ -78,7 +105,7 @@ impl Code {
             code.replies.push(ops.iter().any(|op| matches!(op, Op::Reply)));
             for (index, op) in ops.iter().enumerate() {
                 check_op(op, workload, cpus).map_err(|what| fault(index, what))?;
-                let step = code.step(op, entry);
+                let step = code.step(op, ops, entry);
                 code.steps.push(step);
             }
             code.steps.push(Step::Exit);
@@ -86,7 +113,7 @@ impl Code {
         Ok(code)
     }
 
-    fn step(&mut self, op: &Op, entry: u32) -> Step {
+    fn step(&mut self, op: &Op, ops: &[Op], entry: u32) -> Step {
         match op {
             Op::Run { work, mode } => {
                 Step::Run { work: self.draw(work), kernel: *mode == Mode::Kernel }
@@ -122,10 +149,14 @@ impl Code {
                 self.affinities.push(affinity.clone());
                 Step::SetAffinity(self.affinities.len() as u32 - 1)
             }
-            Op::LoopBegin { count, end } => {
-                Step::LoopBegin { count: count.unwrap_or(FOREVER), end: entry + end }
+            Op::LoopBegin { count: Some(count), end } => {
+                Step::LoopBegin { count: *count, end: entry + end }
             }
-            Op::LoopEnd { begin } => Step::LoopEnd { begin: entry + begin },
+            Op::LoopBegin { count: None, .. } => Step::LoopForever,
+            Op::LoopEnd { begin } => match ops.get(*begin as usize) {
+                Some(Op::LoopBegin { count: None, .. }) => Step::Again { to: entry + begin + 1 },
+                _ => Step::LoopEnd { begin: entry + begin },
+            },
             Op::LogBegin => Step::LogBegin,
             Op::LogEnd { cumulative_slack } => Step::LogEnd { cumulative_slack: *cumulative_slack },
             Op::Exit => Step::Exit,

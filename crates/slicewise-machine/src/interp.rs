@@ -2,8 +2,9 @@
 
 use slicewise_sched::CpuId;
 use slicewise_trace::{Event, Left, LoopRecord, Sink, Slot};
+use smallvec::SmallVec;
 
-use crate::compile::{Draw, FOREVER, Step};
+use crate::compile::{Draw, Step};
 use crate::error::Done;
 use crate::machine::Machine;
 use crate::task::{Span, Then};
@@ -21,22 +22,34 @@ impl<S: Sink> Machine<'_, S> {
         let state = &mut self.tasks[task as usize];
         state.span = Span::Work;
         state.left = 0;
-        match state.then {
-            Then::Fetch => self.fetch(cpu, task),
-            Then::Begin => {
-                state.then = Then::Fetch;
-                self.details[task as usize].first_ns = self.now;
-                self.fetch(cpu, task)
-            }
+        match core::mem::replace(&mut state.then, Then::Fetch) {
+            Then::Fetch => {}
             Then::EndRun => {
-                if let Some(log) = &mut self.details[task as usize].log {
+                let was_kernel = core::mem::replace(&mut state.kernel, false);
+                if self.wants_loops
+                    && let Some(log) = &mut self.details[task as usize].log
+                {
                     log.record.run_ns += self.now.saturating_sub(log.run_started_ns);
                 }
-                let was_kernel = core::mem::replace(&mut state.kernel, false);
-                state.then = Then::Fetch;
                 // A request to reschedule may have waited for the end of the system call.
-                if was_kernel { Ok(()) } else { self.fetch(cpu, task) }
+                if was_kernel {
+                    return Ok(());
+                }
             }
+            Then::Begin => self.details[task as usize].first_ns = self.now,
+            Then::AfterTimer => self.note_wakeup_latency(task, self.now),
+            then => {
+                state.then = then;
+                return self.step_of_call(cpu, task, then);
+            }
+        }
+        self.fetch(cpu, task)
+    }
+
+    /// The next part of a system call.
+    fn step_of_call(&mut self, cpu: u32, task: u32, then: Then) -> Done {
+        let state = &mut self.tasks[task as usize];
+        match then {
             Then::EndCall => {
                 self.end_call(task);
                 Ok(())
@@ -59,11 +72,7 @@ impl<S: Sink> Machine<'_, S> {
                 let spec = state.argument;
                 self.fork(task, spec)
             }
-            Then::AfterTimer => {
-                state.then = Then::Fetch;
-                self.note_wakeup_latency(task, self.now);
-                self.fetch(cpu, task)
-            }
+            Then::Fetch | Then::Begin | Then::EndRun | Then::AfterTimer => Ok(()),
         }
     }
 
@@ -95,6 +104,9 @@ impl<S: Sink> Machine<'_, S> {
 
     #[inline]
     fn note_wakeup_latency(&mut self, task: u32, at_ns: u64) {
+        if !self.wants_loops {
+            return;
+        }
         let detail = &mut self.details[task as usize];
         if let Some(log) = &mut detail.log {
             log.record.wakeup_latency_ns += at_ns - detail.expiry_ns;
@@ -112,23 +124,31 @@ impl<S: Sink> Machine<'_, S> {
     }
 
     /// Executes the program up to a step that takes time or concerns others.
-    #[inline]
+    #[inline(always)]
     fn fetch(&mut self, cpu: u32, task: u32) -> Done {
         loop {
             let state = &mut self.tasks[task as usize];
             let step = self.code.steps[state.pc as usize];
             state.pc += 1;
+            // The commonest steps first: tests in a row are told ahead better than a jump through
+            // a table.
+            if let Step::Run { work, kernel } = step {
+                self.run_step(task, work, kernel, self.now);
+                return Ok(());
+            }
+            if let Step::Again { to } = step {
+                state.pc = to;
+                self.count_step(task)?;
+                continue;
+            }
+            if let Step::Timer { timer, absolute, period_ns } = step {
+                return self.timer(cpu, task, timer, absolute, period_ns);
+            }
             match step {
-                Step::Run { work, kernel } => {
-                    self.run_step(task, work, kernel, self.now);
-                    return Ok(());
-                }
                 Step::Sleep { duration } => return self.sleep(cpu, task, duration),
-                Step::Timer { timer, absolute, period_ns } => {
-                    return self.timer(cpu, task, timer, absolute, period_ns);
-                }
                 Step::LoopBegin { count, end } => self.begin_loop(task, count, end),
                 Step::LoopEnd { begin } => self.end_loop(task, begin),
+                Step::LoopForever => {}
                 Step::LogBegin => self.begin_log(task, self.now),
                 Step::LogEnd { cumulative_slack } => self.end_log(task, cumulative_slack, self.now),
                 other => return self.other_step(cpu, task, other),
@@ -151,12 +171,19 @@ impl<S: Sink> Machine<'_, S> {
         }
         loop {
             let state = &mut self.tasks[task as usize];
-            match self.code.steps[state.pc as usize] {
-                Step::Run { work, kernel } => {
-                    state.pc += 1;
-                    self.run_step(task, work, kernel, at_ns);
-                    return Ok(true);
-                }
+            let step = self.code.steps[state.pc as usize];
+            if let Step::Run { work, kernel } = step {
+                state.pc += 1;
+                self.run_step(task, work, kernel, at_ns);
+                return Ok(true);
+            }
+            if let Step::Again { to } = step {
+                state.pc = to;
+                self.count_step(task)?;
+                continue;
+            }
+            match step {
+                Step::LoopForever => state.pc += 1,
                 Step::LoopEnd { begin } => {
                     state.pc += 1;
                     self.end_loop(task, begin);
@@ -229,10 +256,12 @@ impl<S: Sink> Machine<'_, S> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn run_step(&mut self, task: u32, work: Draw, kernel: bool, at_ns: u64) {
         let work_ns = self.draw(task, work);
-        if let Some(log) = &mut self.details[task as usize].log {
+        if self.wants_loops
+            && let Some(log) = &mut self.details[task as usize].log
+        {
             log.record.work_ns = log.record.work_ns.saturating_add(work_ns);
             log.record.configured_run_ns = log.record.configured_run_ns.saturating_add(work_ns);
             log.run_started_ns = at_ns;
@@ -266,59 +295,40 @@ impl<S: Sink> Machine<'_, S> {
     /// A periodic timer as in rt-app: the first period begins when its task begins; who comes too
     /// late does not sleep, and in relative mode starts a new period.
     fn timer(&mut self, cpu: u32, task: u32, timer: u32, absolute: bool, period_ns: u64) -> Done {
-        let last_ns = self.last_expiry(task, timer);
         let detail = &mut self.details[task as usize];
-        let expiry_ns = last_ns.saturating_add(period_ns);
-        let slack_ns = if expiry_ns >= self.now {
-            i64::try_from(expiry_ns - self.now).unwrap_or(i64::MAX)
+        let last_ns = if self.workload.timers[timer as usize].shared {
+            self.timers[timer as usize].get_or_insert(detail.first_ns)
         } else {
-            i64::try_from(self.now - expiry_ns).map_or(i64::MIN, |late| -late)
+            own_expiry(&mut detail.timers, timer, detail.first_ns)
         };
-        if let Some(log) = &mut detail.log {
+        let expiry_ns = last_ns.saturating_add(period_ns);
+        // Too late for this one: the next is due already.
+        let late = self.now >= expiry_ns;
+        *last_ns = if late && !absolute { self.now } else { expiry_ns };
+        let released_ns = *last_ns;
+        if self.wants_loops
+            && let Some(log) = &mut detail.log
+        {
+            let slack_ns = if expiry_ns >= self.now {
+                i64::try_from(expiry_ns - self.now).unwrap_or(i64::MAX)
+            } else {
+                i64::try_from(self.now - expiry_ns).map_or(i64::MIN, |late| -late)
+            };
             let record = &mut log.record;
             record.configured_period_ns = record.configured_period_ns.saturating_add(period_ns);
             record.slack_ns = slack_ns;
             log.slack_sum = log.slack_sum.saturating_add(slack_ns);
         }
-        if self.now < expiry_ns {
+        if !late {
             detail.expiry_ns = expiry_ns;
-            self.set_last_expiry(task, timer, expiry_ns);
             self.tasks[task as usize].then = Then::AfterTimer;
             self.events.arm(self.layout.task(task), expiry_ns);
             return self.block(cpu, task);
         }
-        // Late: this job ends here, and the next one is due already.
-        let released_ns = if absolute { expiry_ns } else { self.now };
-        self.set_last_expiry(task, timer, released_ns);
         self.end_job(task);
         let state = &mut self.tasks[task as usize];
         (state.job, state.release_ns) = (true, released_ns);
         Ok(())
-    }
-
-    /// When the timer expired last; before its first use, when the task began its program.
-    #[inline]
-    fn last_expiry(&self, task: u32, timer: u32) -> u64 {
-        let detail = &self.details[task as usize];
-        let last_ns = if self.workload.timers[timer as usize].shared {
-            self.timers[timer as usize]
-        } else {
-            detail.timers.iter().find(|(own, _)| *own == timer).map(|(_, last_ns)| *last_ns)
-        };
-        last_ns.unwrap_or(detail.first_ns)
-    }
-
-    #[inline]
-    fn set_last_expiry(&mut self, task: u32, timer: u32, expiry_ns: u64) {
-        if self.workload.timers[timer as usize].shared {
-            self.timers[timer as usize] = Some(expiry_ns);
-            return;
-        }
-        let own = &mut self.details[task as usize].timers;
-        match own.iter_mut().find(|(own, _)| *own == timer) {
-            Some((_, last_ns)) => *last_ns = expiry_ns,
-            None => own.push((timer, expiry_ns)),
-        }
     }
 
     fn wake_all(&mut self, task: u32, queue: u32) {
@@ -365,7 +375,6 @@ impl<S: Sink> Machine<'_, S> {
     fn end_loop(&mut self, task: u32, begin: u32) {
         let loops = &mut self.details[task as usize].loops;
         let again = match loops.last_mut() {
-            Some(left) if *left == FOREVER => true,
             Some(left) => {
                 *left -= 1;
                 *left > 0
@@ -398,4 +407,17 @@ impl<S: Sink> Machine<'_, S> {
         }
         self.emit(Event::Loop { task: Slot(task), record });
     }
+}
+
+/// When a timer of the task's own expired last; before its first use, when the task began.
+#[inline]
+fn own_expiry(own: &mut SmallVec<[(u32, u64); 1]>, timer: u32, first_ns: u64) -> &mut u64 {
+    let at = match own.iter().position(|(number, _)| *number == timer) {
+        Some(at) => at,
+        None => {
+            own.push((timer, first_ns));
+            own.len() - 1
+        }
+    };
+    &mut own[at].1
 }

@@ -6,7 +6,7 @@ use slicewise_trace::Sink;
 use crate::MachineConfig;
 use crate::error::Done;
 use crate::machine::{Machine, TICK};
-use crate::task::{Cpu, NONE, Pending};
+use crate::task::{Cpu, NONE, Pending, Span};
 
 const NS_PER_S: u128 = 1_000_000_000;
 
@@ -101,7 +101,11 @@ impl<S: Sink> Machine<'_, S> {
         self.account(cpu);
         let state = &mut self.cpus[cpu as usize];
         state.overhead_left = state.overhead_left.saturating_add(cost_ns);
-        self.make_ready(cpu);
+        // Work that never ends does not end later.
+        let current = self.tasks.get(state.current as usize);
+        if current.is_none_or(|task| task.span != Span::Forever) {
+            self.make_ready(cpu);
+        }
     }
 
     /// Wakes a task from an interrupt on the CPU it ran on.

@@ -338,7 +338,7 @@ impl<'w, S: Sink> Machine<'w, S> {
         self.sink
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn emit(&mut self, event: Event) {
         self.sink.event(self.now, &event);
     }
@@ -479,8 +479,14 @@ impl<'w, S: Sink> Machine<'w, S> {
     }
 
     /// Takes what the core wants done. Requests to reschedule are only noted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_outputs(&mut self) {
+        if self.sched.has_output() {
+            self.take_all_outputs();
+        }
+    }
+
+    fn take_all_outputs(&mut self) {
         while let Some(output) = self.sched.output() {
             match output {
                 Output::Reschedule { cpu, lazy } => {

@@ -21,6 +21,8 @@ pub struct Histogram {
     zeros: u64,
     /// The octave of the first block of counts; the others follow without gaps.
     octave_first: u32,
+    /// How many blocks there are.
+    blocks: u32,
     counts: Counts,
 }
 
@@ -94,16 +96,19 @@ impl Counts {
                 }
             };
         }
-        match self {
-            Self::Few(_) => true,
-            Self::U8(counts) => increment!(counts),
-            Self::U16(counts) => increment!(counts),
-            Self::U32(counts) => increment!(counts),
+        // Tests in a row are told ahead better than a jump through a table.
+        if let Self::U16(counts) = self {
+            increment!(counts)
+        } else if let Self::U8(counts) = self {
+            increment!(counts)
+        } else if let Self::U32(counts) = self {
+            increment!(counts)
+        } else if let Self::U64(counts) = self {
             // 2^64 values take centuries to record.
-            Self::U64(counts) => {
-                counts[at] = counts[at].saturating_add(1);
-                true
-            }
+            counts[at] = counts[at].saturating_add(1);
+            true
+        } else {
+            true
         }
     }
 
@@ -225,6 +230,16 @@ impl Histogram {
     /// Puts a value other than 0 where it belongs.
     #[inline]
     fn file(&mut self, value_ns: u64) {
+        let (octave, sub) = bucket_of(value_ns);
+        let block = octave.wrapping_sub(self.octave_first);
+        if block >= self.blocks || !self.counts.increment(block as usize * SUB_BUCKETS + sub) {
+            self.file_with_room(value_ns);
+        }
+    }
+
+    /// As [`file`](Self::file), while values are few or there is no counter that can take it.
+    #[cold]
+    fn file_with_room(&mut self, value_ns: u64) {
         if let Counts::Few(values) = &mut self.counts {
             if values.len() < FEW {
                 values.push(value_ns);
@@ -250,27 +265,22 @@ impl Histogram {
     }
 
     /// Where the counts of an octave begin; makes room for them if they are new.
-    #[inline]
     fn block_of(&mut self, octave: u32) -> usize {
-        let block = octave.wrapping_sub(self.octave_first) as usize;
-        let at = block.saturating_mul(SUB_BUCKETS);
-        if at < self.counts.len() {
-            return at;
+        if octave.wrapping_sub(self.octave_first) >= self.blocks {
+            self.reach(octave);
         }
-        self.reach(octave);
         (octave - self.octave_first) as usize * SUB_BUCKETS
     }
 
-    #[cold]
     fn reach(&mut self, octave: u32) {
-        let blocks = self.counts.len() / SUB_BUCKETS;
-        if blocks == 0 {
+        if self.blocks == 0 {
             self.octave_first = octave;
         }
         let before = self.octave_first.saturating_sub(octave);
-        let end = self.octave_first + blocks as u32;
-        self.counts.grow(before as usize, (octave + 1).saturating_sub(end) as usize);
+        let after = (octave + 1).saturating_sub(self.octave_first + self.blocks);
+        self.counts.grow(before as usize, after as usize);
         self.octave_first -= before;
+        self.blocks += before + after;
     }
 
     /// Adds all values of another histogram.

@@ -371,7 +371,7 @@ impl Sink for Metrics {
         task.figures.attr = info.attr;
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, now_ns: u64, event: &Event) {
         // A stream whose time goes back would be a bug of its source; intervals stay positive.
         let now = self.end_ns.max(now_ns);

@@ -147,9 +147,22 @@ impl Ordered {
     }
 
     /// Adds an entry. Its (key, seq) must be new.
+    #[inline]
     pub(crate) fn insert(&mut self, entry: Entry) {
+        if self.height == 0
+            && let Some(leaf) = self.leaves.get_mut(self.root as usize)
+            && leaf.len() < NODE_MAX
+        {
+            insert_into_leaf(leaf, entry);
+            self.len += 1;
+        } else {
+            self.insert_below(entry);
+        }
+    }
+
+    fn insert_below(&mut self, entry: Entry) {
         if self.leaves.is_empty() {
-            self.leaves.push(Vec::new());
+            self.leaves.push(Vec::with_capacity(NODE_MAX / 4));
         }
         let mut path = [Step { node: 0, child: 0 }; HEIGHT_MAX];
         let mut node = self.root;
@@ -165,11 +178,7 @@ impl Ordered {
             node = child.node;
         }
         let leaf = &mut self.leaves[node as usize];
-        let mut at = leaf.len();
-        while at > 0 && ordered_before(entry.key, entry.seq, leaf[at - 1].key, leaf[at - 1].seq) {
-            at -= 1;
-        }
-        leaf.insert(at, entry);
+        insert_into_leaf(leaf, entry);
         self.len += 1;
         if leaf.len() > NODE_MAX {
             self.split(&path, node);
@@ -217,7 +226,18 @@ impl Ordered {
     }
 
     /// Takes out the entry with this (key, seq). Whether there was one.
+    #[inline]
     pub(crate) fn remove(&mut self, key: u64, seq: u64) -> bool {
+        if self.height > 0 {
+            return self.remove_below(key, seq);
+        }
+        let Some(leaf) = self.leaves.get_mut(self.root as usize) else { return false };
+        let found = remove_from_leaf(leaf, key, seq).is_some();
+        self.len -= usize::from(found);
+        found
+    }
+
+    fn remove_below(&mut self, key: u64, seq: u64) -> bool {
         let mut path = [Step { node: 0, child: 0 }; HEIGHT_MAX];
         let mut node = self.root;
         for step in path.iter_mut().take(self.height) {
@@ -227,14 +247,9 @@ impl Ordered {
             node = children[at].node;
         }
         let Some(leaf) = self.leaves.get_mut(node as usize) else { return false };
-        let Some(at) = leaf.iter().position(|entry| entry.seq == seq && entry.key == key) else {
-            return false;
-        };
-        let removed = leaf.remove(at);
+        let Some(removed) = remove_from_leaf(leaf, key, seq) else { return false };
         self.len -= 1;
-        if self.height > 0 {
-            self.removed_below(&path, node, &removed);
-        }
+        self.removed_below(&path, node, &removed);
         true
     }
 
@@ -366,6 +381,32 @@ impl<'q> Iterator for Iter<'q> {
             self.descend(level);
         }
     }
+}
+
+/// Puts an entry in its place, from the end: most come late.
+#[inline]
+fn insert_into_leaf(leaf: &mut Vec<Entry>, entry: Entry) {
+    leaf.push(entry);
+    let mut at = leaf.len() - 1;
+    while let Some(earlier) = at.checked_sub(1)
+        && ordered_before(entry.key, entry.seq, leaf[earlier].key, leaf[earlier].seq)
+    {
+        leaf[at] = leaf[earlier];
+        at = earlier;
+    }
+    leaf[at] = entry;
+}
+
+#[inline]
+fn remove_from_leaf(leaf: &mut Vec<Entry>, key: u64, seq: u64) -> Option<Entry> {
+    let at = leaf.iter().position(|entry| entry.seq == seq && entry.key == key)?;
+    let removed = leaf[at];
+    let last = leaf.len() - 1;
+    for at in at..last {
+        leaf[at] = leaf[at + 1];
+    }
+    leaf.truncate(last);
+    Some(removed)
 }
 
 /// An empty node: one used before, with its memory, or a new one.

@@ -41,12 +41,12 @@ impl Tasks {
     /// The slot of a living task.
     #[inline]
     pub(crate) fn find(&self, task: TaskId) -> Result<u32, Error> {
-        match self.slots.get(task.slot as usize) {
+        match self.slots.get(task.slot()) {
             Some(found)
-                if found.generation == task.generation
+                if found.generation == task.generation()
                     && matches!(found.state, State::Runnable | State::Sleeping) =>
             {
-                Ok(task.slot)
+                Ok(task.slot() as u32)
             }
             _ => Err(Error::NoSuchTask(task)),
         }
@@ -54,7 +54,7 @@ impl Tasks {
 
     #[inline]
     pub(crate) fn id(&self, slot: u32) -> TaskId {
-        TaskId { slot, generation: self.slots[slot as usize].generation }
+        TaskId::new(slot, self.slots[slot as usize].generation)
     }
 
     pub(crate) fn add(&mut self, mut task: Task) -> u32 {

@@ -107,7 +107,7 @@ pub(crate) fn exact_division(delta_ns: u64, weight: u64, load_weight: u64) -> u6
 }
 
 /// How fast virtual time goes for a weight: real ns to virtual ns.
-#[inline]
+#[inline(always)]
 pub(crate) fn virtual_delta(delta_ns: u64, load: Load, exact: bool) -> u64 {
     if load.weight == NICE_0_LOAD {
         delta_ns

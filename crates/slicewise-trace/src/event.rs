@@ -206,7 +206,7 @@ impl<A: Sink, B: Sink> Sink for (A, B) {
         self.1.task(now_ns, info);
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, now_ns: u64, event: &Event) {
         self.0.event(now_ns, event);
         self.1.event(now_ns, event);
@@ -231,7 +231,7 @@ impl<S: Sink> Sink for &mut S {
         (**self).task(now_ns, info);
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, now_ns: u64, event: &Event) {
         (**self).event(now_ns, event);
     }
@@ -256,7 +256,7 @@ impl<S: Sink> Sink for Option<S> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, now_ns: u64, event: &Event) {
         if let Some(sink) = self {
             sink.event(now_ns, event);

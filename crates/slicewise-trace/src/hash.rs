@@ -158,7 +158,7 @@ impl Sink for TraceHash {
         self.attr(&info.attr);
     }
 
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, now_ns: u64, event: &Event) {
         if let Event::Values { .. } | Event::Loop { .. } = event {
             return;

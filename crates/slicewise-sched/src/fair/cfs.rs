@@ -212,7 +212,7 @@ impl FairQueue {
         let enough = u64::from(self.nr_queued) >= nr_latency(cfs);
         let buddies = params.has(Feature::NEXT_BUDDY) && enough && !wakeup.fork;
         if buddies && !entities[wakee as usize].idle {
-            self.next_buddy = Some(wakee);
+            (self.next_buddy, self.any_buddy) = (Some(wakee), true);
         }
         if wakeup.resched_pending {
             return;
@@ -232,13 +232,13 @@ impl FairQueue {
                 return;
             }
             if !buddies {
-                self.next_buddy = Some(wakee);
+                (self.next_buddy, self.any_buddy) = (Some(wakee), true);
             }
         }
         self.resched = true;
         let running = &entities[curr as usize];
         if params.has(Feature::LAST_BUDDY) && enough && running.on_rq && !running.idle {
-            self.last_buddy = Some(curr);
+            (self.last_buddy, self.any_buddy) = (Some(curr), true);
         }
     }
 

@@ -98,7 +98,7 @@ impl Eligibility {
 
 impl FairQueue {
     /// Σ w·(v − zero) and Σ w over everyone queued, the running entity included (C.2).
-    #[inline]
+    #[inline(always)]
     pub(super) fn eevdf_sums(&self, entities: &[Entity]) -> (i128, u64) {
         match self.queued_curr(entities) {
             Some((_, curr)) => {
@@ -114,9 +114,9 @@ impl FairQueue {
         Eligibility::new(self.zero, sum, weight).admits(vruntime)
     }
 
-    /// V, moving the zero point where the kernel does (C.2).
-    fn eevdf_average(&mut self, eevdf: &EevdfParams, entities: &[Entity]) -> u64 {
-        let (sum, weight) = self.eevdf_sums(entities);
+    /// V, moving the zero point where the kernel does (C.2), after which sums are others.
+    #[inline]
+    fn eevdf_average(&mut self, eevdf: &EevdfParams, (sum, weight): (i128, u64)) -> u64 {
         let distance = floor_quotient(sum, weight);
         let average = self.zero.wrapping_add(distance as u64);
         if eevdf.rules.zero_point == ZeroPoint::Average {
@@ -160,7 +160,8 @@ impl FairQueue {
         if consumed {
             refresh_slice(eevdf, curr);
             curr.deadline = curr.vruntime.wrapping_add(params.virtual_delta(curr.slice, curr));
-            self.eevdf_average(eevdf, entities);
+            let sums = self.eevdf_sums(entities);
+            self.eevdf_average(eevdf, sums);
         }
         if eevdf.rules.zero_point == ZeroPoint::MinVruntime {
             self.eevdf_update_min_vruntime(entities);
@@ -187,19 +188,28 @@ impl FairQueue {
     }
 
     /// The shortest slice queued, the running entity included.
-    fn shortest_slice(&self, entities: &[Entity]) -> Option<u64> {
+    #[inline]
+    fn shortest_slice(&self, eevdf: &EevdfParams, entities: &[Entity]) -> Option<u64> {
+        if self.nr_custom_slice == 0 {
+            return Some(eevdf.base_slice_ns);
+        }
         let curr = self.queued_curr(entities).map(|(_, curr)| curr.slice);
         let waiting = self.tree.summary().map(|summary| summary.min_slice);
         curr.into_iter().chain(waiting).min()
     }
 
-    fn longest_slice(&self, entities: &[Entity]) -> Option<u64> {
+    #[inline]
+    fn longest_slice(&self, eevdf: &EevdfParams, entities: &[Entity]) -> Option<u64> {
+        if self.nr_custom_slice == 0 {
+            return Some(eevdf.base_slice_ns);
+        }
         let curr = self.queued_curr(entities).map(|(_, curr)| curr.slice);
         let waiting = self.tree.summary().map(|summary| summary.max_slice);
         curr.into_iter().chain(waiting).max()
     }
 
     /// Protection of a fresh pick (C.8).
+    #[inline(always)]
     pub(super) fn eevdf_protect(
         &self,
         params: &FairParams,
@@ -213,7 +223,7 @@ impl FairQueue {
                 return;
             }
             Protection::ShortestSlice if params.has(Feature::RUN_TO_PARITY) => {
-                self.shortest_slice(entities)
+                self.shortest_slice(eevdf, entities)
             }
             Protection::ShortestSlice => Some(eevdf.unscaled_base_slice_ns),
         };
@@ -236,8 +246,21 @@ impl FairQueue {
         eevdf: &EevdfParams,
         entities: &[Entity],
         id: u32,
+        sums: (i128, u64),
     ) -> i64 {
-        let average = self.eevdf_average(eevdf, entities);
+        self.eevdf_lag_inlined(params, eevdf, entities, id, sums)
+    }
+
+    #[inline(always)]
+    pub(super) fn eevdf_lag_inlined(
+        &mut self,
+        params: &FairParams,
+        eevdf: &EevdfParams,
+        entities: &[Entity],
+        id: u32,
+        sums: (i128, u64),
+    ) -> i64 {
+        let average = self.eevdf_average(eevdf, sums);
         let entity = &entities[id as usize];
         let limit = self.lag_limit(params, eevdf, entities, entity);
         let lag = (average.wrapping_sub(entity.vruntime) as i64).clamp(-limit, limit);
@@ -248,6 +271,7 @@ impl FairQueue {
         lag
     }
 
+    #[inline(always)]
     fn lag_limit(
         &self,
         params: &FairParams,
@@ -258,7 +282,8 @@ impl FairQueue {
         let real = match eevdf.rules.lag_limit {
             LagLimit::OwnSlice => entity.slice.saturating_mul(2).max(params.tick_ns),
             LagLimit::LongestSlice => {
-                self.longest_slice(entities).unwrap_or(entity.slice).saturating_add(params.tick_ns)
+                let longest = self.longest_slice(eevdf, entities);
+                longest.unwrap_or(entity.slice).saturating_add(params.tick_ns)
             }
         };
         i64::try_from(params.virtual_delta(real, entity)).unwrap_or(i64::MAX)
@@ -273,8 +298,20 @@ impl FairQueue {
         id: u32,
         initial: bool,
     ) {
-        let average = self.eevdf_average(eevdf, entities);
-        let (_, weight) = self.eevdf_sums(entities);
+        self.eevdf_place_inlined(params, eevdf, entities, id, initial);
+    }
+
+    #[inline(always)]
+    pub(super) fn eevdf_place_inlined(
+        &mut self,
+        params: &FairParams,
+        eevdf: &EevdfParams,
+        entities: &mut [Entity],
+        id: u32,
+        initial: bool,
+    ) {
+        let sums = self.eevdf_sums(entities);
+        let (average, weight) = (self.eevdf_average(eevdf, sums), sums.1);
         let others = self.nr_queued;
         let entity = &mut entities[id as usize];
         refresh_slice(eevdf, entity);
@@ -300,21 +337,24 @@ impl FairQueue {
     }
 
     /// C.10: whether a sleeper has to stay queued; if so, it is marked.
+    #[inline]
     pub(super) fn eevdf_delays(
         &mut self,
         params: &FairParams,
         eevdf: &EevdfParams,
         entities: &mut [Entity],
         id: u32,
+        sums: (i128, u64),
     ) -> bool {
+        let sleeper = &entities[id as usize];
         if !params.has(Feature::DELAY_DEQUEUE)
-            || entities[id as usize].delayed
-            || self.eligible(entities, id)
+            || sleeper.delayed
+            || self.vruntime_eligible(sums.0, sums.1, sleeper.vruntime)
         {
             return false;
         }
         if eevdf.rules.delayed_lag_kept {
-            entities[id as usize].vlag = self.eevdf_lag(params, eevdf, entities, id);
+            entities[id as usize].vlag = self.eevdf_lag(params, eevdf, entities, id, sums);
         }
         entities[id as usize].delayed = true;
         true
@@ -356,9 +396,12 @@ impl FairQueue {
         now_ns: u64,
     ) {
         self.account(params, entities, now_ns);
+        self.preemptor = None;
         let was = entities[id as usize].vruntime;
-        let average = self.eevdf_average(eevdf, entities);
-        let lag = self.eevdf_lag(params, eevdf, entities, id);
+        let sums = self.eevdf_sums(entities);
+        let average = self.eevdf_average(eevdf, sums);
+        let sums = self.eevdf_sums(entities);
+        let lag = self.eevdf_lag(params, eevdf, entities, id, sums);
         let replaced = if eevdf.rules.delayed_lag_kept {
             average.wrapping_sub(lag as u64) != was
         } else {
@@ -410,11 +453,14 @@ impl FairQueue {
     ) {
         self.account(params, entities, now_ns);
         let current = self.curr == Some(id);
-        let average = self.eevdf_average(eevdf, entities);
+        self.preemptor = None;
+        let sums = self.eevdf_sums(entities);
+        let average = self.eevdf_average(eevdf, sums);
+        let sums = self.eevdf_sums(entities);
         let entity = &entities[id as usize];
         let lag = match eevdf.rules.reweight {
             Reweight::AroundAverage => average.wrapping_sub(entity.vruntime) as i64,
-            _ => self.eevdf_lag(params, eevdf, entities, id),
+            _ => self.eevdf_lag(params, eevdf, entities, id, sums),
         };
         let entity = &entities[id as usize];
         let (old, new) = (entity.load.weight, load.weight);
@@ -517,6 +563,7 @@ impl FairQueue {
 
     /// The pick, after dequeuing every delayed entity it comes upon (C.10, exit A); these are named
     /// to `paid`.
+    #[inline(always)]
     pub(super) fn eevdf_settled_pick(
         &mut self,
         params: &FairParams,
@@ -559,6 +606,7 @@ impl FairQueue {
     }
 
     /// Wakeup preemption (C.13).
+    #[inline(always)]
     pub(super) fn eevdf_wakeup_preempt(
         &mut self,
         params: &FairParams,
@@ -597,7 +645,9 @@ impl FairQueue {
                 return;
             }
         }
-        if self.eevdf_pick(params, eevdf, entities, true).is_some_and(|(id, _)| id == wakee) {
+        let best = self.eevdf_pick(params, eevdf, entities, true);
+        if best.is_some_and(|(id, _)| id == wakee) {
+            self.preemptor = if entities[wakee as usize].delayed { None } else { best };
             self.resched = true;
         }
     }
@@ -608,11 +658,12 @@ impl FairQueue {
             before(entities[buddy as usize].deadline, entities[wakee as usize].deadline)
         });
         if !(entities[wakee as usize].idle || keeps_earlier && earlier_buddy) {
-            self.next_buddy = Some(wakee);
+            (self.next_buddy, self.any_buddy) = (Some(wakee), true);
         }
     }
 
     /// 6.12: a shorter slice, eligible and first, ends the protection of the running entity.
+    #[inline(always)]
     fn cancel_for_short(
         &mut self,
         params: &FairParams,
@@ -622,8 +673,8 @@ impl FairQueue {
     ) {
         let Some(curr) = self.curr else { return };
         let (running, waking) = (&entities[curr as usize], &entities[wakee as usize]);
-        if params.has(Feature::PREEMPT_SHORT)
-            && waking.slice < running.slice
+        if waking.slice < running.slice
+            && params.has(Feature::PREEMPT_SHORT)
             && self.eligible(entities, wakee)
             && (before(waking.deadline, running.deadline) || !self.eligible(entities, curr))
         {
@@ -652,11 +703,12 @@ impl FairQueue {
             if short {
                 cancel_protection(eevdf, &mut entities[curr as usize]);
             }
+            self.preemptor = best;
             self.resched = true;
             return;
         }
         if params.has(Feature::RUN_TO_PARITY)
-            && let Some(shortest) = self.shortest_slice(entities)
+            && let Some(shortest) = self.shortest_slice(eevdf, entities)
         {
             let running = &mut entities[curr as usize];
             let end = running.vruntime.wrapping_add(params.virtual_delta(shortest, running));

@@ -90,7 +90,7 @@ impl FairParams {
     }
 
     /// Real to virtual ns for an entity.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn virtual_delta(&self, delta_ns: u64, entity: &Entity) -> u64 {
         virtual_delta(delta_ns, entity.load, self.exact())
     }
@@ -228,9 +228,15 @@ pub(crate) struct FairQueue {
     pub(crate) nr_runnable: u32,
     /// Of those queued, with policy IDLE.
     nr_idle: u32,
+    /// Of those queued, with a slice of their own; all others have the base slice (EEVDF).
+    nr_custom_slice: u32,
+    /// EEVDF: what a preemption test has just picked, until anything changes.
+    preemptor: Option<(u32, Rule)>,
     next_buddy: Option<u32>,
     last_buddy: Option<u32>,
     skip_buddy: Option<u32>,
+    /// Whether any of the three is marked.
+    any_buddy: bool,
     next_seq: u64,
     /// Accounting or a preemption test asks for a new pick; the owner takes it.
     pub(crate) resched: bool,
@@ -248,9 +254,12 @@ impl FairQueue {
             nr_queued: 0,
             nr_runnable: 0,
             nr_idle: 0,
+            nr_custom_slice: 0,
+            preemptor: None,
             next_buddy: None,
             last_buddy: None,
             skip_buddy: None,
+            any_buddy: false,
             next_seq: 0,
             resched: false,
         }
@@ -269,7 +278,7 @@ impl FairQueue {
         self.tree.iter().map(|entry| entry.entity)
     }
 
-    #[inline]
+    #[inline(always)]
     fn tree_insert(&mut self, params: &FairParams, entities: &mut [Entity], id: u32) {
         let entity = &mut entities[id as usize];
         self.next_seq += 1;
@@ -291,7 +300,7 @@ impl FairQueue {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn tree_remove(&mut self, params: &FairParams, entities: &[Entity], id: u32) {
         let entity = &entities[id as usize];
         let key = match params.algorithm {
@@ -314,15 +323,19 @@ impl FairQueue {
     }
 
     /// Charges the running entity for the time since it was last charged (0.5, event 1).
+    #[inline(always)]
     pub(crate) fn account(&mut self, params: &FairParams, entities: &mut [Entity], now_ns: u64) {
         let Some(curr) = self.curr else { return };
-        let entity = &mut entities[curr as usize];
-        let delta = now_ns.wrapping_sub(entity.exec_start) as i64;
-        if delta <= 0 {
-            return;
+        let delta = now_ns.wrapping_sub(entities[curr as usize].exec_start) as i64;
+        if delta > 0 {
+            self.charge(params, entities, curr, delta as u64);
         }
-        let delta = delta as u64;
-        entity.exec_start = now_ns;
+    }
+
+    fn charge(&mut self, params: &FairParams, entities: &mut [Entity], curr: u32, delta: u64) {
+        let entity = &mut entities[curr as usize];
+        self.preemptor = None;
+        entity.exec_start = entity.exec_start.wrapping_add(delta);
         entity.sum_exec = entity.sum_exec.wrapping_add(delta);
         entity.vruntime = entity.vruntime.wrapping_add(params.virtual_delta(delta, entity));
         match &params.algorithm {
@@ -332,6 +345,7 @@ impl FairQueue {
     }
 
     /// Puts an entity on the queue. Whether it has to be placed is the algorithm's business.
+    #[inline(always)]
     pub(crate) fn enqueue(
         &mut self,
         params: &FairParams,
@@ -340,6 +354,7 @@ impl FairQueue {
         how: Enqueue,
         now_ns: u64,
     ) {
+        self.preemptor = None;
         let current = self.curr == Some(id);
         match &params.algorithm {
             Algorithm::Cfs(cfs) => self.cfs_enqueue(params, cfs, entities, id, how, now_ns),
@@ -351,7 +366,7 @@ impl FairQueue {
                 }
                 self.account(params, entities, now_ns);
                 if !current {
-                    self.eevdf_place(params, eevdf, entities, id, initial);
+                    self.eevdf_place_inlined(params, eevdf, entities, id, initial);
                 }
             }
         }
@@ -363,6 +378,7 @@ impl FairQueue {
         self.nr_queued += 1;
         self.nr_runnable += 1;
         self.nr_idle += u32::from(entity.idle);
+        self.nr_custom_slice += u32::from(entity.custom_slice);
         self.load_weight += entity.load.weight;
         if !current {
             self.tree_insert(params, entities, id);
@@ -378,14 +394,28 @@ impl FairQueue {
         how: Dequeue,
         now_ns: u64,
     ) -> bool {
+        self.dequeue_inlined(params, entities, id, how, now_ns)
+    }
+
+    #[inline(always)]
+    pub(crate) fn dequeue_inlined(
+        &mut self,
+        params: &FairParams,
+        entities: &mut [Entity],
+        id: u32,
+        how: Dequeue,
+        now_ns: u64,
+    ) -> bool {
         self.account(params, entities, now_ns);
+        self.preemptor = None;
         self.clear_buddies(id);
         if let Algorithm::Eevdf(eevdf) = &params.algorithm {
-            if how == Dequeue::Sleep && self.eevdf_delays(params, eevdf, entities, id) {
+            let sums = self.eevdf_sums(entities);
+            if how == Dequeue::Sleep && self.eevdf_delays(params, eevdf, entities, id, sums) {
                 self.nr_runnable -= 1;
                 return false;
             }
-            let lag = self.eevdf_lag(params, eevdf, entities, id);
+            let lag = self.eevdf_lag_inlined(params, eevdf, entities, id, sums);
             entities[id as usize].vlag = lag;
         }
         if self.curr != Some(id) {
@@ -396,6 +426,7 @@ impl FairQueue {
         self.nr_queued -= 1;
         self.nr_runnable -= u32::from(!entity.delayed);
         self.nr_idle -= u32::from(entity.idle);
+        self.nr_custom_slice -= u32::from(entity.custom_slice);
         self.load_weight -= entity.load.weight;
         match &params.algorithm {
             Algorithm::Cfs(_) => self.cfs_left(entities, id, how),
@@ -412,12 +443,26 @@ impl FairQueue {
         entities: &mut [Entity],
         now_ns: u64,
     ) -> Option<(u32, Rule)> {
+        self.pick_inlined(params, entities, now_ns)
+    }
+
+    #[inline(always)]
+    pub(crate) fn pick_inlined(
+        &mut self,
+        params: &FairParams,
+        entities: &mut [Entity],
+        now_ns: u64,
+    ) -> Option<(u32, Rule)> {
         if self.queued_curr(entities).is_some() {
             self.account(params, entities, now_ns);
         }
         match &params.algorithm {
             Algorithm::Cfs(cfs) => self.cfs_pick(params, cfs, entities),
             Algorithm::Eevdf(eevdf) => {
+                if let Some(picked) = self.preemptor {
+                    debug_assert_eq!(self.eevdf_pick(params, eevdf, entities, true), Some(picked));
+                    return Some(picked);
+                }
                 self.eevdf_settled_pick(params, eevdf, entities, true, now_ns, |_paid| {})
             }
         }
@@ -438,16 +483,38 @@ impl FairQueue {
 
     /// The running entity stops running; if still queued, it waits.
     pub(crate) fn put_prev(&mut self, params: &FairParams, entities: &mut [Entity], now_ns: u64) {
+        self.put_prev_inlined(params, entities, now_ns);
+    }
+
+    #[inline(always)]
+    pub(crate) fn put_prev_inlined(
+        &mut self,
+        params: &FairParams,
+        entities: &mut [Entity],
+        now_ns: u64,
+    ) {
         let Some(curr) = self.curr else { return };
         if entities[curr as usize].on_rq {
             self.account(params, entities, now_ns);
             self.tree_insert(params, entities, curr);
         }
+        self.preemptor = None;
         self.curr = None;
     }
 
     /// The entity starts to run.
     pub(crate) fn set_next(
+        &mut self,
+        params: &FairParams,
+        entities: &mut [Entity],
+        id: u32,
+        now_ns: u64,
+    ) {
+        self.set_next_inlined(params, entities, id, now_ns);
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_next_inlined(
         &mut self,
         params: &FairParams,
         entities: &mut [Entity],
@@ -464,6 +531,7 @@ impl FairQueue {
         let entity = &mut entities[id as usize];
         entity.exec_start = now_ns;
         entity.prev_sum_exec = entity.sum_exec;
+        self.preemptor = None;
         self.curr = Some(id);
     }
 
@@ -476,6 +544,7 @@ impl FairQueue {
     }
 
     /// Whether `wakee`, just queued, should replace the running entity: sets `resched`.
+    #[inline(always)]
     pub(crate) fn wakeup_preempt(
         &mut self,
         params: &FairParams,
@@ -484,6 +553,7 @@ impl FairQueue {
         wakeup: Wakeup,
         now_ns: u64,
     ) {
+        self.preemptor = None;
         match &params.algorithm {
             Algorithm::Cfs(cfs) => {
                 self.cfs_wakeup_preempt(params, cfs, entities, wakee, wakeup, now_ns);
@@ -497,6 +567,7 @@ impl FairQueue {
     /// `sched_yield` of the running entity, which is not alone on the CPU.
     pub(crate) fn yield_curr(&mut self, params: &FairParams, entities: &mut [Entity], now_ns: u64) {
         let Some(curr) = self.curr else { return };
+        self.preemptor = None;
         self.clear_buddies(curr);
         match &params.algorithm {
             Algorithm::Cfs(_) => {
@@ -504,6 +575,7 @@ impl FairQueue {
                     self.account(params, entities, now_ns);
                 }
                 self.skip_buddy = Some(curr);
+                self.any_buddy = true;
             }
             Algorithm::Eevdf(eevdf) => {
                 self.account(params, entities, now_ns);
@@ -527,11 +599,20 @@ impl FairQueue {
         entity.set_load(load, params);
     }
 
+    #[inline(always)]
     fn clear_buddies(&mut self, id: u32) {
+        if self.any_buddy {
+            self.clear_marked_buddies(id);
+        }
+    }
+
+    fn clear_marked_buddies(&mut self, id: u32) {
+        self.any_buddy = false;
         for buddy in [&mut self.next_buddy, &mut self.last_buddy, &mut self.skip_buddy] {
             if *buddy == Some(id) {
                 *buddy = None;
             }
+            self.any_buddy |= buddy.is_some();
         }
     }
 

@@ -84,6 +84,7 @@ impl Bench {
             self.queue.tree_remove(&self.params, &self.entities, id);
         }
         let entity = &mut self.entities[id as usize];
+        self.queue.nr_custom_slice += u32::from(!entity.custom_slice);
         (entity.slice, entity.custom_slice) = (slice, true);
         if !current {
             self.queue.tree_insert(&self.params, &mut self.entities, id);

@@ -5,7 +5,9 @@ use crate::fair::{Algorithm, Dequeue, Enqueue, FairQueue, Wakeup};
 use crate::rt::Position;
 use crate::task::State;
 use crate::weight::Load;
-use crate::{Attr, Class, CpuId, CpuSet, Decision, Feature, Output, Policy, Rule, Switch, Timer};
+use crate::{
+    Attr, Class, CpuId, CpuSet, Decision, Feature, Output, Policy, Rule, Switch, TaskId, Timer,
+};
 
 impl Scheduler {
     #[inline]
@@ -31,8 +33,14 @@ impl Scheduler {
     }
 
     /// Onto the queue of its class on `cpu`.
-    #[inline]
     pub(super) fn activate(&mut self, now_ns: u64, cpu: u32, slot: u32, how: Enqueue) {
+        self.activate_inlined(now_ns, cpu, slot, how);
+    }
+
+    /// [`activate`](Self::activate), as part of a wakeup. This and its likes are inlined by force
+    /// into the one path that simulations live on: calls with that many arguments are a fifth of it.
+    #[inline(always)]
+    pub(super) fn activate_inlined(&mut self, now_ns: u64, cpu: u32, slot: u32, how: Enqueue) {
         self.idle.set(cpu, false);
         match self.class_of(slot) {
             Class::Fair => {
@@ -51,10 +59,23 @@ impl Scheduler {
 
     /// Off the queue of its class. Returns whether it really left (a fair sleeper may not).
     pub(super) fn deactivate(&mut self, now_ns: u64, cpu: u32, slot: u32, how: Dequeue) -> bool {
+        self.deactivate_inlined(now_ns, cpu, slot, how)
+    }
+
+    /// [`deactivate`](Self::deactivate), as part of going to sleep.
+    #[inline(always)]
+    pub(super) fn deactivate_inlined(
+        &mut self,
+        now_ns: u64,
+        cpu: u32,
+        slot: u32,
+        how: Dequeue,
+    ) -> bool {
         let rq = &mut self.cpus[cpu as usize];
         match self.tasks.slots[slot as usize].attr.policy.class() {
             Class::Fair => {
-                let left = rq.fair.dequeue(&self.params, &mut self.entities, slot, how, now_ns);
+                let left =
+                    rq.fair.dequeue_inlined(&self.params, &mut self.entities, slot, how, now_ns);
                 self.take_fair_resched(cpu);
                 left
             }
@@ -87,11 +108,10 @@ impl Scheduler {
     }
 
     /// Turns the fair queue's wish for a new pick into a request to the host.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_fair_resched(&mut self, cpu: u32) {
         let rq = &mut self.cpus[cpu as usize];
-        if rq.fair.resched {
-            rq.fair.resched = false;
+        if core::mem::replace(&mut rq.fair.resched, false) {
             let how = if self.profile.lazy_preemption { Resched::Lazy } else { Resched::Now };
             self.request_resched(cpu, how);
         }
@@ -105,13 +125,24 @@ impl Scheduler {
         if rq.resched < how {
             rq.resched = how;
             let lazy = how == Resched::Lazy;
-            self.outputs.push_back(Output::Reschedule { cpu: CpuId(cpu), lazy });
+            self.outputs.push(Output::Reschedule { cpu: CpuId(cpu), lazy });
         }
     }
 
     /// Whether `slot`, just queued on `cpu`, should replace who runs there (classes.md A.5).
-    #[inline]
     pub(super) fn check_preempt(&mut self, now_ns: u64, cpu: u32, slot: u32, wakeup: Wakeup) {
+        self.check_preempt_inlined(now_ns, cpu, slot, wakeup);
+    }
+
+    /// [`check_preempt`](Self::check_preempt), as part of a wakeup.
+    #[inline(always)]
+    pub(super) fn check_preempt_inlined(
+        &mut self,
+        now_ns: u64,
+        cpu: u32,
+        slot: u32,
+        wakeup: Wakeup,
+    ) {
         let rq = &mut self.cpus[cpu as usize];
         let Some(current) = rq.current else {
             self.request_resched(cpu, Resched::Now);
@@ -184,6 +215,7 @@ impl Scheduler {
         self.pick_here(now_ns, cpu)
     }
 
+    #[inline(always)]
     fn pick_here(&mut self, now_ns: u64, cpu: u32) -> (Option<u32>, Rule) {
         let rq = &mut self.cpus[cpu as usize];
         if let Some(slot) = rq.stop.front() {
@@ -192,18 +224,23 @@ impl Scheduler {
         if let Some(slot) = rq.rt.first() {
             return (Some(slot), Rule::RtPriority);
         }
-        let picked = rq.fair.pick(&self.params, &mut self.entities, now_ns);
+        let picked = rq.fair.pick_inlined(&self.params, &mut self.entities, now_ns);
         if let Some((slot, rule)) = picked {
             return (Some(slot), rule);
         }
-        if self.pull_newidle(now_ns, cpu) {
-            let rq = &mut self.cpus[cpu as usize];
-            let picked = rq.fair.pick(&self.params, &mut self.entities, now_ns);
-            if let Some((slot, rule)) = picked {
-                return (Some(slot), rule);
-            }
+        self.pick_elsewhere(now_ns, cpu)
+    }
+
+    /// The pick of a CPU that has nothing of its own.
+    fn pick_elsewhere(&mut self, now_ns: u64, cpu: u32) -> (Option<u32>, Rule) {
+        if !self.pull_newidle(now_ns, cpu) {
+            return (None, Rule::Idle);
         }
-        (None, Rule::Idle)
+        let rq = &mut self.cpus[cpu as usize];
+        match rq.fair.pick(&self.params, &mut self.entities, now_ns) {
+            Some((slot, rule)) => (Some(slot), rule),
+            None => (None, Rule::Idle),
+        }
     }
 
     #[cold]
@@ -224,6 +261,7 @@ impl Scheduler {
     }
 
     /// Puts the task that ran back and sets the next one running.
+    #[inline(always)]
     pub(super) fn switch_to(
         &mut self,
         now_ns: u64,
@@ -235,48 +273,38 @@ impl Scheduler {
         let prev = rq.current;
         rq.resched = Resched::No;
         rq.fair.resched = false;
-        let prev_id = prev.map(|slot| self.tasks.id(slot));
-        if prev != next {
-            if prev.is_some() {
-                rq.fair.put_prev(&self.params, &mut self.entities, now_ns);
-                // Accounting may have asked for what is just being done.
-                rq.fair.resched = false;
-            }
-            rq.current = next;
-            if self.nr_rt_queued > 0 {
-                // Who runs does not wait, and the other way round.
-                let waits = |slot: u32| {
-                    let task = &self.tasks.slots[slot as usize];
-                    u32::from(task.rt.queued && task.cpu == cpu)
-                };
-                self.nr_rt_waiting += prev.map_or(0, waits);
-                self.nr_rt_waiting -= next.map_or(0, waits);
-            }
-            if let Some(slot) = next
-                && self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair
-            {
-                rq.fair.set_next(&self.params, &mut self.entities, slot, now_ns);
-            }
-        }
         let next_id = next.map(|slot| self.tasks.id(slot));
+        if prev == next {
+            self.stay(now_ns, cpu);
+            return Switch { prev: next_id, next: next_id, rule };
+        }
+        let mut prev_id = None;
+        let mut leaves = None;
+        if let Some(slot) = prev {
+            rq.fair.put_prev_inlined(&self.params, &mut self.entities, now_ns);
+            // Accounting may have asked for what is just being done.
+            rq.fair.resched = false;
+            let task = &self.tasks.slots[slot as usize];
+            prev_id = Some(TaskId::new(slot, task.generation));
+            leaves = (task.state == State::Exiting || task.must_move).then_some(slot);
+        }
+        rq.current = next;
+        if let Some(slot) = next
+            && self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair
+        {
+            rq.fair.set_next_inlined(&self.params, &mut self.entities, slot, now_ns);
+        }
         if next.is_none() || prev.is_none() {
             self.idle.set(cpu, next.is_none() && self.cpus[cpu as usize].nr_running() == 0);
         }
         // Seen on 7.2: a pick that keeps the running task does not arm the timer again; the regular
         // tick or an enqueue does.
-        if prev != next {
-            self.update_hrtick(now_ns, cpu, true);
+        self.update_hrtick(now_ns, cpu, true);
+        if self.nr_rt_queued > 0 {
+            self.count_rt_waiting(cpu, prev, next);
         }
-        if let Some(slot) = prev.filter(|_| prev != next) {
-            let task = &mut self.tasks.slots[slot as usize];
-            match task.state {
-                State::Exiting => {
-                    self.nr_must_move -= u32::from(core::mem::replace(&mut task.must_move, false));
-                    self.tasks.free(slot);
-                }
-                State::Runnable if task.must_move => self.move_displaced_task(now_ns, slot),
-                _ => {}
-            }
+        if let Some(slot) = leaves {
+            self.leave_after_switch(now_ns, slot);
         }
         if self.nr_rt_waiting > 0 {
             self.push_rt(now_ns, cpu);
@@ -284,12 +312,50 @@ impl Scheduler {
         Switch { prev: prev_id, next: next_id, rule }
     }
 
-    /// Arms or disarms the slice timer: always after a pick, otherwise only if it is not armed.
-    #[inline]
-    fn update_hrtick(&mut self, now_ns: u64, cpu: u32, after_pick: bool) {
-        if !self.params.has(Feature::HRTICK) {
-            return;
+    /// The pick kept what runs, or the CPU idle.
+    fn stay(&mut self, now_ns: u64, cpu: u32) {
+        let rq = &self.cpus[cpu as usize];
+        if rq.current.is_none() {
+            self.idle.set(cpu, rq.nr_running() == 0);
         }
+        if self.nr_rt_waiting > 0 {
+            self.push_rt(now_ns, cpu);
+        }
+    }
+
+    /// Who runs does not wait, and the other way round.
+    fn count_rt_waiting(&mut self, cpu: u32, prev: Option<u32>, next: Option<u32>) {
+        let waits = |slot: u32| {
+            let task = &self.tasks.slots[slot as usize];
+            u32::from(task.rt.queued && task.cpu == cpu)
+        };
+        self.nr_rt_waiting += prev.map_or(0, waits);
+        self.nr_rt_waiting -= next.map_or(0, waits);
+    }
+
+    /// What had to wait until the task was off its CPU.
+    #[cold]
+    fn leave_after_switch(&mut self, now_ns: u64, slot: u32) {
+        let task = &mut self.tasks.slots[slot as usize];
+        match task.state {
+            State::Exiting => {
+                self.nr_must_move -= u32::from(core::mem::replace(&mut task.must_move, false));
+                self.tasks.free(slot);
+            }
+            State::Runnable => self.move_displaced_task(now_ns, slot),
+            _ => {}
+        }
+    }
+
+    /// Arms or disarms the slice timer: always after a pick, otherwise only if it is not armed.
+    #[inline(always)]
+    fn update_hrtick(&mut self, now_ns: u64, cpu: u32, after_pick: bool) {
+        if self.params.has(Feature::HRTICK) {
+            self.update_hrtick_armed(now_ns, cpu, after_pick);
+        }
+    }
+
+    fn update_hrtick_armed(&mut self, now_ns: u64, cpu: u32, after_pick: bool) {
         let rq = &mut self.cpus[cpu as usize];
         if rq.hrtick_armed && !after_pick {
             return;
@@ -302,7 +368,7 @@ impl Scheduler {
                 let short = rq.fair.hrtick_falls_short(&self.params, &self.entities, delay_ns);
                 let at_ns = now_ns.saturating_add(delay_ns + u64::from(short));
                 let timer = Timer::HrTick;
-                self.outputs.push_back(Output::ArmTimer { cpu: CpuId(cpu), timer, at_ns });
+                self.outputs.push(Output::ArmTimer { cpu: CpuId(cpu), timer, at_ns });
             }
             // A pick has just been made: the next tick or event decides again, not this instant.
             Some(Err(())) if !after_pick => {
@@ -312,7 +378,7 @@ impl Scheduler {
             _ if rq.hrtick_armed => {
                 rq.hrtick_armed = false;
                 let timer = Timer::HrTick;
-                self.outputs.push_back(Output::DisarmTimer { cpu: CpuId(cpu), timer });
+                self.outputs.push(Output::DisarmTimer { cpu: CpuId(cpu), timer });
             }
             _ => {}
         }

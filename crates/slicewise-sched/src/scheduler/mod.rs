@@ -118,7 +118,9 @@ pub struct Scheduler {
     tasks: Tasks,
     /// By the slot of the task.
     entities: Vec<Entity>,
-    outputs: VecDeque<Output>,
+    outputs: Vec<Output>,
+    /// How many of them the host has taken; when it has all, the list is emptied.
+    outputs_taken: usize,
     /// CPUs that run nothing and have nothing queued.
     idle: IdleCpus,
     /// Real-time tasks queued, running ones included, on all CPUs.
@@ -157,7 +159,8 @@ impl Scheduler {
             cpus: (0..config.cpus).map(|_| Cpu::new()).collect(),
             tasks: Tasks::default(),
             entities: Vec::new(),
-            outputs: VecDeque::new(),
+            outputs: Vec::new(),
+            outputs_taken: 0,
             idle: IdleCpus::all(config.cpus),
             nr_rt_queued: 0,
             nr_rt_waiting: 0,
@@ -191,10 +194,22 @@ impl Scheduler {
         self.entities.reserve(tasks.saturating_sub(self.entities.len()));
     }
 
+    /// Whether the host has anything to do.
+    #[inline]
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// The next thing the host has to do, in order; `None` when there is no more.
     #[inline]
     pub fn output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = *self.outputs.get(self.outputs_taken)?;
+        self.outputs_taken += 1;
+        if self.outputs_taken == self.outputs.len() {
+            self.outputs.clear();
+            self.outputs_taken = 0;
+        }
+        Some(output)
     }
 
     /// Creates a task and makes it runnable. Without [`Spawn::cpu`], the core chooses where.
@@ -280,8 +295,8 @@ impl Scheduler {
             self.push_migrated(slot, prev_cpu, cpu);
             crate::fair::Enqueue::WakeupMigrated
         };
-        self.activate(now_ns, cpu, slot, how);
-        self.check_preempt(now_ns, cpu, slot, wakeup);
+        self.activate_inlined(now_ns, cpu, slot, how);
+        self.check_preempt_inlined(now_ns, cpu, slot, wakeup);
         Ok(Some(CpuId(cpu)))
     }
 
@@ -293,7 +308,7 @@ impl Scheduler {
         let now_ns = self.advance(now_ns);
         let slot = self.running(cpu)?;
         self.tasks.slots[slot as usize].state = State::Sleeping;
-        self.deactivate(now_ns, cpu.0, slot, crate::fair::Dequeue::Sleep);
+        self.deactivate_inlined(now_ns, cpu.0, slot, crate::fair::Dequeue::Sleep);
         Ok(())
     }
 
@@ -553,7 +568,7 @@ impl Scheduler {
 
     fn push_migrated(&mut self, slot: u32, from: u32, to: u32) {
         let task = self.tasks.id(slot);
-        self.outputs.push_back(Output::Migrated { task, from: CpuId(from), to: CpuId(to) });
+        self.outputs.push(Output::Migrated { task, from: CpuId(from), to: CpuId(to) });
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{Attr, Class, CpuId, CpuSet, Error};
 #[derive(Clone, Debug)]
 pub(super) struct IdleCpus {
     words: Vec<u64>,
+    count: u32,
 }
 
 impl IdleCpus {
@@ -25,13 +26,17 @@ impl IdleCpus {
         {
             *last = (1 << (cpus % 64)) - 1;
         }
-        Self { words }
+        Self { words, count: cpus }
     }
 
     #[inline]
     pub(super) fn set(&mut self, cpu: u32, idle: bool) {
-        let (word, bit) = ((cpu / 64) as usize, cpu % 64);
-        self.words[word] = self.words[word] & !(1 << bit) | u64::from(idle) << bit;
+        let (word, bit) = (&mut self.words[(cpu / 64) as usize], cpu % 64);
+        let was = *word >> bit & 1 == 1;
+        if was != idle {
+            *word ^= 1 << bit;
+            self.count = if idle { self.count + 1 } else { self.count - 1 };
+        }
     }
 
     #[inline]
@@ -42,6 +47,10 @@ impl IdleCpus {
     /// The first idle allowed CPU from `from` on, going round.
     #[inline]
     fn first_from(&self, from: u32, allowed: &CpuSet) -> Option<u32> {
+        if self.count == 0 { None } else { self.scan_from(from, allowed) }
+    }
+
+    fn scan_from(&self, from: u32, allowed: &CpuSet) -> Option<u32> {
         let words = self.words.len();
         let start = (from / 64) as usize;
         for step in 0..=words {

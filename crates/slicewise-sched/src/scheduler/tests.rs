@@ -553,7 +553,7 @@ fn check_invariants(host: &Host, tasks: &[TaskId]) -> Result<(), TestCaseError> 
     let sched = &host.sched;
     for (cpu, rq) in sched.cpus.iter().enumerate() {
         let here = |slot: &u32| sched.tasks.slots[*slot as usize].cpu == cpu as u32;
-        let living: Vec<u32> = tasks.iter().map(|task| task.slot).filter(here).collect();
+        let living: Vec<u32> = tasks.iter().map(|task| task.slot() as u32).filter(here).collect();
         let fair: Vec<&Entity> =
             living.iter().map(|slot| &sched.entities[*slot as usize]).filter(|e| e.on_rq).collect();
         prop_assert_eq!(rq.fair.nr_queued as usize, fair.len());
