@@ -76,7 +76,6 @@ impl EventQueue {
 
     /// Sets the time of a slot, replacing an earlier one. The end of time means never; what is past
     /// counts as now.
-    #[inline]
     pub(crate) fn arm(&mut self, slot: usize, time_ns: u64) {
         self.disarm(slot);
         if time_ns != u64::MAX {
@@ -99,6 +98,13 @@ impl EventQueue {
         self.links[slot].bucket != NONE
     }
 
+    /// The pending time of a slot.
+    #[inline]
+    pub(crate) fn time_ns(&self, slot: usize) -> Option<u64> {
+        let link = &self.links[slot];
+        (link.bucket != NONE).then_some(link.time_ns)
+    }
+
     /// How many slots have a pending time.
     #[inline]
     pub(crate) fn armed(&self) -> usize {
@@ -107,41 +113,67 @@ impl EventQueue {
 
     /// The earliest time, if there is one.
     pub(crate) fn first_ns(&self) -> Option<u64> {
-        self.first().map(|slot| self.links[slot as usize].time_ns)
+        let (level, digit) = self.first_bucket()?;
+        Some(self.links[self.earliest_of(level, digit) as usize].time_ns)
     }
 
     /// Takes the first event, if it is not after this time, and disarms its slot.
     #[inline]
     pub(crate) fn take_until(&mut self, until_ns: u64) -> Option<(u64, usize)> {
-        let slot = self.first()? as usize;
-        let Link { time_ns, bucket, .. } = self.links[slot];
+        let (level, digit) = self.first_bucket()?;
+        let Bucket { first, last } = self.buckets[level][digit];
+        if first == last {
+            let link = &mut self.links[first as usize];
+            let time_ns = link.time_ns;
+            if time_ns > until_ns {
+                return None;
+            }
+            link.bucket = NONE;
+            self.armed -= 1;
+            self.now_ns = time_ns;
+            self.empty(level, digit);
+            return Some((time_ns, first as usize));
+        }
+        self.take_of_several(level, digit, until_ns)
+    }
+
+    /// The first event, where its bucket has others too.
+    fn take_of_several(
+        &mut self,
+        level: usize,
+        digit: usize,
+        until_ns: u64,
+    ) -> Option<(u64, usize)> {
+        let slot = self.earliest_of(level, digit) as usize;
+        let time_ns = self.links[slot].time_ns;
         if time_ns > until_ns {
             return None;
         }
         self.unlink(slot);
         self.now_ns = time_ns;
-        let (level, digit) = (bucket as usize / DIGITS, bucket as usize % DIGITS);
-        if level > 0 && self.used[level] >> digit & 1 == 1 {
+        if level > 0 {
             self.file_again(level, digit);
         }
         Some((time_ns, slot))
     }
 
-    /// The slot of the first event.
+    /// Level and digit of the first bucket that is not empty.
     #[inline]
-    fn first(&self) -> Option<u32> {
+    fn first_bucket(&self) -> Option<(usize, usize)> {
         if self.levels == 0 {
             return None;
         }
         let level = self.levels.trailing_zeros() as usize;
-        let digit = self.used[level].trailing_zeros() as usize;
-        let Bucket { first, last } = self.buckets[level][digit];
-        // Times in a bucket of the finest level are equal.
-        if first == last || level == 0 { Some(first) } else { Some(self.earliest_from(first)) }
+        Some((level, self.used[level].trailing_zeros() as usize))
     }
 
-    /// The earliest of a list; of equals the one armed first.
-    fn earliest_from(&self, first: u32) -> u32 {
+    /// The earliest slot of a bucket; of equals the one armed first.
+    fn earliest_of(&self, level: usize, digit: usize) -> u32 {
+        let first = self.buckets[level][digit].first;
+        // Times in a bucket of the finest level are equal.
+        if level == 0 {
+            return first;
+        }
         let mut earliest = (first, self.links[first as usize].time_ns);
         let mut slot = self.links[first as usize].next;
         while slot != NONE {

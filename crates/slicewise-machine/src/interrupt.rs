@@ -110,7 +110,31 @@ impl<S: Sink> Machine<'_, S> {
 
     /// Wakes a task from an interrupt on the CPU it ran on.
     pub(crate) fn interrupt_wake(&mut self, task: u32) -> Done {
-        self.interrupt_cost(self.tasks[task as usize].cpu, self.costs.wakeup_ns);
-        self.wake(task, None)
+        let (cpu, cost_ns) = (self.tasks[task as usize].cpu, self.costs.wakeup_ns);
+        if cost_ns == 0 {
+            return self.wake(task, None);
+        }
+        self.account(cpu);
+        let state = &mut self.cpus[cpu as usize];
+        state.overhead_left = state.overhead_left.saturating_add(cost_ns);
+        self.wake(task, None)?;
+        if !self.cpus[cpu as usize].ready {
+            self.work_ends_later(cpu, cost_ns);
+        }
+        Ok(())
+    }
+
+    /// An interrupt has put off the end of the work under way, and nothing else has changed.
+    #[inline]
+    fn work_ends_later(&mut self, cpu: u32, by_ns: u64) {
+        let current = self.cpus[cpu as usize].current;
+        let Some(task) = self.tasks.get(current as usize) else { return };
+        let slot = self.layout.cpu(cpu, 0);
+        match (task.span, self.events.time_ns(slot)) {
+            // Work that never ends does not end later.
+            (Span::Forever, _) => {}
+            (Span::Work, Some(at_ns)) => self.events.arm(slot, at_ns.saturating_add(by_ns)),
+            _ => self.make_ready(cpu),
+        }
     }
 }

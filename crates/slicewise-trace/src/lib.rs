@@ -8,9 +8,11 @@
 mod event;
 mod hash;
 mod perfetto;
+pub mod recording;
 mod rtapp_log;
 
 pub use event::{Event, Left, LoopRecord, Sink, Slot, TaskInfo};
 pub use hash::TraceHash;
 pub use perfetto::PerfettoWriter;
+pub use recording::{RecordingError, RecordingReader, RecordingWriter};
 pub use rtapp_log::RtAppLogs;

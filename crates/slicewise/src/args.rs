@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Show the scheduling decision in force at a moment, and why it was made
     Explain(ExplainArgs),
+    /// Convert a trace of Slicewise's own (.swtrace) to another format
+    Convert(ConvertArgs),
     /// List the kernels there are profiles for, with their features
     Kernels(KernelsArgs),
     /// Print the JSON Schema of scenario files, for editors
@@ -89,7 +91,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) one: OneRunArgs,
 
-    /// Write a trace for ui.perfetto.dev
+    /// Write a trace: for ui.perfetto.dev, or small and fast if the name ends in .swtrace
     #[arg(long, value_name = "OUT.pftrace")]
     pub(crate) trace: Option<PathBuf>,
 
@@ -135,6 +137,18 @@ pub(crate) struct ExplainArgs {
     /// The CPU whose decision to explain
     #[arg(long, value_name = "CPU", default_value_t = 0)]
     pub(crate) cpu: u32,
+}
+
+/// `slicewise convert`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct ConvertArgs {
+    /// A .swtrace file
+    #[arg(value_name = "IN.swtrace")]
+    pub(crate) input: PathBuf,
+
+    /// What to write: .swtrace for Slicewise's own format, any other ending for Perfetto
+    #[arg(value_name = "OUT.pftrace")]
+    pub(crate) output: PathBuf,
 }
 
 /// `slicewise kernels`.

@@ -5,14 +5,15 @@ use slicewise_report::{
     CompareReport, ExplainReport, RunReport, render_compare, render_explain, render_run,
 };
 use slicewise_sched::{CpuId, Profile, TaskId};
-use slicewise_trace::{PerfettoWriter, RtAppLogs};
+use slicewise_trace::RtAppLogs;
 use slicewise_workload::{Loaded, parse_duration_ns};
 
 use crate::args::{CompareArgs, ExplainArgs, KernelsArgs, OneRunArgs, OutputFormat, RunArgs};
 use crate::failure::{Failure, printable};
-use crate::output::{WholeFile, print, print_json, stdout_style};
+use crate::output::{print, print_json, stdout_style};
 use crate::prepare::{Prepared, override_settings, prepare, read};
 use crate::simulate::{self, Names};
+use crate::trace_file::TraceFile;
 
 /// Reads and prepares what a single run takes.
 fn prepare_one(args: &OneRunArgs) -> Result<Prepared, Failure> {
@@ -43,16 +44,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
 
 /// Runs, writing the trace and the logs asked for.
 fn run_with_files(args: &RunArgs, prepared: &Prepared) -> Result<RunReport, Failure> {
+    let devices = prepared.loaded.workload.devices.iter().map(|device| device.name.clone());
     let trace = match &args.trace {
-        Some(path) => Some(WholeFile::create(path, &args.one.simulation.file)?),
+        Some(path) => Some(TraceFile::create(path, &args.one.simulation.file, devices.collect())?),
         None => None,
     };
-    let (whole, writer) = match trace {
-        Some((whole, writer)) => (Some(whole), Some(writer)),
-        None => (None, None),
-    };
-    let devices = prepared.loaded.workload.devices.iter().map(|device| device.name.clone());
-    let writer = writer.map(|w| PerfettoWriter::new(w).device_names(devices.collect()));
     let logs = match &args.logs {
         Some(dir) => {
             let basename = prepared.loaded.settings.log_basename.as_deref().unwrap_or("rt-app");
@@ -63,16 +59,13 @@ fn run_with_files(args: &RunArgs, prepared: &Prepared) -> Result<RunReport, Fail
         }
         None => None,
     };
-    if writer.is_none() && logs.is_none() {
+    if trace.is_none() && logs.is_none() {
         // The common case without anything to write is also the fast one.
         return simulate::report(prepared, (), true).map(|(report, ())| report);
     }
-    let (report, (writer, logs)) = simulate::report(prepared, (writer, logs), true)?;
-    if let (Some(whole), Some(writer), Some(path)) = (whole, writer, &args.trace) {
-        let file = writer
-            .finish_writing()
-            .map_err(|error| Failure::Output(error, path.display().to_string()))?;
-        whole.commit(&file)?;
+    let (report, (trace, logs)) = simulate::report(prepared, (trace, logs), true)?;
+    if let Some(trace) = trace {
+        trace.finish_writing()?;
     }
     if let (Some(logs), Some(dir)) = (logs, &args.logs) {
         logs.finish_writing().map_err(|error| Failure::Output(error, dir.display().to_string()))?;

@@ -10,6 +10,7 @@ mod failure;
 mod output;
 mod prepare;
 mod simulate;
+mod trace_file;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         args::Command::Run(run) => commands::run(run),
         args::Command::Compare(compare) => commands::compare(compare),
         args::Command::Explain(explain) => commands::explain(explain),
+        args::Command::Convert(convert) => trace_file::convert(&convert.input, &convert.output),
         args::Command::Kernels(kernels) => commands::kernels(kernels),
         args::Command::Schema => output::print(&slicewise_workload::schema_json()),
     };
