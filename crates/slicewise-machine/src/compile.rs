@@ -90,8 +90,9 @@ pub(crate) struct Code {
 }
 
 impl Code {
-    /// Checks everything that could go wrong later, for a machine of this many CPUs.
-    pub(crate) fn new(workload: &Workload, cpus: u32) -> Result<Self, SetupError> {
+    /// Checks everything that could go wrong later, for a machine of this many CPUs. Without
+    /// `logs`, the steps that only write logs are left out.
+    pub(crate) fn new(workload: &Workload, cpus: u32, logs: bool) -> Result<Self, SetupError> {
         check_objects(workload)?;
         check_tasks(workload, cpus)?;
         let mut code = Self::default();
@@ -103,17 +104,26 @@ impl Code {
                 .map_err(|_| SetupError::TooMany("steps"))?;
             code.entries.push(entry);
             code.replies.push(ops.iter().any(|op| matches!(op, Op::Reply)));
+            let kept = |op: &Op| logs || !matches!(op, Op::LogBegin | Op::LogEnd { .. });
+            let mut places = Vec::with_capacity(ops.len());
+            let mut next = entry;
+            for op in ops {
+                places.push(next);
+                next += u32::from(kept(op));
+            }
             for (index, op) in ops.iter().enumerate() {
                 check_op(op, workload, cpus).map_err(|what| fault(index, what))?;
-                let step = code.step(op, ops, entry);
-                code.steps.push(step);
+                if kept(op) {
+                    let step = code.step(op, ops, &places);
+                    code.steps.push(step);
+                }
             }
             code.steps.push(Step::Exit);
         }
         Ok(code)
     }
 
-    fn step(&mut self, op: &Op, ops: &[Op], entry: u32) -> Step {
+    fn step(&mut self, op: &Op, ops: &[Op], places: &[u32]) -> Step {
         match op {
             Op::Run { work, mode } => {
                 Step::Run { work: self.draw(work), kernel: *mode == Mode::Kernel }
@@ -150,12 +160,14 @@ impl Code {
                 Step::SetAffinity(self.affinities.len() as u32 - 1)
             }
             Op::LoopBegin { count: Some(count), end } => {
-                Step::LoopBegin { count: *count, end: entry + end }
+                Step::LoopBegin { count: *count, end: places[*end as usize] }
             }
             Op::LoopBegin { count: None, .. } => Step::LoopForever,
             Op::LoopEnd { begin } => match ops.get(*begin as usize) {
-                Some(Op::LoopBegin { count: None, .. }) => Step::Again { to: entry + begin + 1 },
-                _ => Step::LoopEnd { begin: entry + begin },
+                Some(Op::LoopBegin { count: None, .. }) => {
+                    Step::Again { to: places[*begin as usize] + 1 }
+                }
+                _ => Step::LoopEnd { begin: places[*begin as usize] },
             },
             Op::LogBegin => Step::LogBegin,
             Op::LogEnd { cumulative_slack } => Step::LogEnd { cumulative_slack: *cumulative_slack },

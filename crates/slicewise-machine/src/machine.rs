@@ -155,7 +155,7 @@ impl<'w, S: Sink> Machine<'w, S> {
             return Err(SetupError::TickPhase(config.tick_phase_ns));
         }
         check_sizes(config.cpus, workload)?;
-        let code = Code::new(workload, config.cpus)?;
+        let code = Code::new(workload, config.cpus, sink.wants_loops())?;
         let layout = Layout::new(config.cpus, workload);
         let map = QueueMap::new(workload);
         let starts = starts(workload)?;
