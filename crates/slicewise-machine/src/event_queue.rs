@@ -1,16 +1,45 @@
 //! What happens next: a radix queue over slots that each have at most one pending time.
 //!
-//! Time only goes forward, so a pending time is filed by the highest digit (of six bits) in which
-//! it differs from the time of the last event: near events in fine buckets, far ones in coarse
-//! buckets. The first event is in the first bucket that is not empty; when it is taken, the rest of
-//! its bucket is filed again, finer. Arming and disarming are O(1), and an event is filed at most
-//! once for each digit of a time. Nothing is allocated after the start.
+//! Time only goes forward, so a pending time is filed by the highest digit in which it differs from
+//! the time of the last event: near events in fine buckets, far ones in coarse buckets. The first
+//! event is in the first bucket that is not empty; when it is taken, the rest of its bucket is filed
+//! again, finer. Arming and disarming are O(1), and an event is filed at most once for each digit of
+//! a time. Nothing is allocated after the start.
 
-/// Bits of a digit.
-const DIGIT_BITS: u32 = 6;
-const DIGITS: usize = 1 << DIGIT_BITS;
-/// Digits of a time.
-const LEVELS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
+/// Digits of a time, the finest first: where each begins, in bits. Any would do; with these, what is
+/// due within 16 ms goes to buckets of 16 us, where it is mostly alone.
+const SHIFTS: [u32; LEVELS] = [0, 6, 14, 24, 34, 44, 54];
+const LEVELS: usize = 7;
+/// The most values a digit has, and words of bits for them.
+const DIGITS: usize = 1 << 10;
+const WORDS: usize = DIGITS / 64;
+
+/// The digit each bit of a time belongs to.
+const LEVEL_OF_BIT: [u8; 64] = {
+    let mut levels = [0; 64];
+    let mut bit = 0;
+    while bit < 64 {
+        let mut level = LEVELS - 1;
+        while SHIFTS[level] as usize > bit {
+            level -= 1;
+        }
+        levels[bit] = level as u8;
+        bit += 1;
+    }
+    levels
+};
+
+/// By level: the greatest digit.
+const DIGIT_MASKS: [u64; LEVELS] = {
+    let mut masks = [0; LEVELS];
+    let mut level = 0;
+    while level < LEVELS {
+        let end = if level + 1 < LEVELS { SHIFTS[level + 1] } else { 64 };
+        masks[level] = (1 << (end - SHIFTS[level])) - 1;
+        level += 1;
+    }
+    masks
+};
 
 /// No slot; no bucket.
 const NONE: u32 = u32::MAX;
@@ -44,9 +73,11 @@ const EMPTY: Bucket = Bucket { first: NONE, last: NONE };
 #[derive(Clone, Debug)]
 pub(crate) struct EventQueue {
     links: Vec<Link>,
-    buckets: Box<[[Bucket; DIGITS]; LEVELS]>,
+    buckets: Vec<[Bucket; DIGITS]>,
     /// A bit for every bucket that is not empty.
-    used: [u64; LEVELS],
+    used: [[u64; WORDS]; LEVELS],
+    /// A bit for every word of those that is not 0.
+    words: [u32; LEVELS],
     /// A bit for every level that is not empty.
     levels: u32,
     armed: usize,
@@ -59,8 +90,9 @@ impl EventQueue {
     pub(crate) fn new(slots: usize) -> Self {
         Self {
             links: vec![UNARMED; slots],
-            buckets: Box::new([[EMPTY; DIGITS]; LEVELS]),
-            used: [0; LEVELS],
+            buckets: vec![[EMPTY; DIGITS]; LEVELS],
+            used: [[0; WORDS]; LEVELS],
+            words: [0; LEVELS],
             levels: 0,
             armed: 0,
             now_ns: 0,
@@ -164,7 +196,8 @@ impl EventQueue {
             return None;
         }
         let level = self.levels.trailing_zeros() as usize;
-        Some((level, self.used[level].trailing_zeros() as usize))
+        let word = self.words[level].trailing_zeros() as usize % WORDS;
+        Some((level, word * 64 + self.used[level][word].trailing_zeros() as usize))
     }
 
     /// The earliest slot of a bucket; of equals the one armed first.
@@ -191,13 +224,14 @@ impl EventQueue {
     fn file(&mut self, slot: usize, time_ns: u64) {
         // The lowest bit makes equal times differ in the finest digit.
         let highest = ((time_ns ^ self.now_ns) | 1).ilog2();
-        let level = (highest / DIGIT_BITS) as usize;
-        let digit = (time_ns >> (level as u32 * DIGIT_BITS)) as usize % DIGITS;
+        let level = usize::from(LEVEL_OF_BIT[highest as usize]);
+        let digit = (time_ns >> SHIFTS[level] & DIGIT_MASKS[level]) as usize % DIGITS;
         let bucket = &mut self.buckets[level][digit];
         let previous = core::mem::replace(&mut bucket.last, slot as u32);
         if previous == NONE {
             bucket.first = slot as u32;
-            self.used[level] |= 1 << digit;
+            self.used[level][digit / 64] |= 1 << (digit % 64);
+            self.words[level] |= 1 << (digit / 64);
             self.levels |= 1 << level;
         } else {
             self.links[previous as usize].next = slot as u32;
@@ -231,9 +265,13 @@ impl EventQueue {
     #[inline]
     fn empty(&mut self, level: usize, digit: usize) {
         self.buckets[level][digit] = EMPTY;
-        self.used[level] &= !(1 << digit);
-        if self.used[level] == 0 {
-            self.levels &= !(1 << level);
+        let word = &mut self.used[level][digit / 64];
+        *word &= !(1 << (digit % 64));
+        if *word == 0 {
+            self.words[level] &= !(1 << (digit / 64));
+            if self.words[level] == 0 {
+                self.levels &= !(1 << level);
+            }
         }
     }
 

@@ -375,7 +375,7 @@ fn scxsim_figures(scxsim: &str, load: &Path) -> Option<(f64, Used)> {
         command.arg(load).args(["-s", "simple", "-c", "8"]);
         command
     };
-    let best = (0..3).filter_map(|_| measure(&mut run()));
+    let best = (0..5).filter_map(|_| measure(&mut run()));
     let best = best.min_by(|a, b| a.cpu_seconds.total_cmp(&b.cpu_seconds))?;
     let dump = run().arg("--dump-trace").stdin(Stdio::null()).output().ok()?;
     let switches = String::from_utf8_lossy(&dump.stderr).matches(" SCHED ").count();
@@ -383,35 +383,39 @@ fn scxsim_figures(scxsim: &str, load: &Path) -> Option<(f64, Used)> {
 }
 
 fn ours_on_load64(dir: &Path, load: &Path, theirs: f64, their_kib: u64) {
-    let run = |format: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_slicewise"));
-        command.arg("run").arg(load).args(["--cpus", "8", "--kernel", "6.12", "--format", format]);
-        command.arg("--trace").arg(dir.join("ours.pftrace"));
-        command
-    };
-    let report = run("json").stdin(Stdio::null()).output().ok();
-    let report: Option<serde_json::Value> =
-        report.and_then(|output| serde_json::from_slice(&output.stdout).ok());
-    let switches: Option<u64> = report
-        .as_ref()
-        .and_then(|report| report["cpus"].as_array())
-        .map(|cpus| cpus.iter().filter_map(|cpu| cpu["switches"].as_u64()).sum());
-    let best = (0..3).filter_map(|_| measure(&mut run("json")));
-    let best = best.min_by(|a, b| a.cpu_seconds.total_cmp(&b.cpu_seconds));
-    let (Some(switches), Some(used)) = (switches, best) else {
-        println!("  slicewise failed on the load\n");
-        return;
-    };
-    let ours = switches as f64 / used.cpu_seconds;
-    println!(
-        "  slicewise, 6.12:  {switches:>9} switches in {:.2} CPU-s = {:.2} million/s, {} KiB",
-        used.cpu_seconds,
-        ours / 1e6,
-        used.peak_kib
-    );
-    println!(
-        "  {:.1} times the switches per CPU-second (target 5.0), {:.3} of the memory (target at most 0.100)\n",
-        ours / theirs,
-        used.peak_kib as f64 / their_kib as f64
-    );
+    // Their events stay in memory as they are; ours go to a file. The target is for our own format,
+    // which holds every event; what drawing it all for a viewer takes is printed beside it.
+    for (ending, format, target) in [("swtrace", "own trace", true), ("pftrace", "Perfetto", false)]
+    {
+        let run = |report: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_slicewise"));
+            command.arg("run").arg(load).args(["--cpus", "8", "--kernel", "6.12"]);
+            command.args(["--format", report, "--trace"]).arg(dir.join(format!("ours.{ending}")));
+            command
+        };
+        let report = run("json").stdin(Stdio::null()).output().ok();
+        let report: Option<serde_json::Value> =
+            report.and_then(|output| serde_json::from_slice(&output.stdout).ok());
+        let switches: Option<u64> = report
+            .as_ref()
+            .and_then(|report| report["cpus"].as_array())
+            .map(|cpus| cpus.iter().filter_map(|cpu| cpu["switches"].as_u64()).sum());
+        let best = (0..5).filter_map(|_| measure(&mut run("json")));
+        let best = best.min_by(|a, b| a.cpu_seconds.total_cmp(&b.cpu_seconds));
+        let (Some(switches), Some(used)) = (switches, best) else {
+            println!("  slicewise failed on the load\n");
+            return;
+        };
+        let ours = switches as f64 / used.cpu_seconds;
+        let (times, memory) = (ours / theirs, used.peak_kib as f64 / their_kib as f64);
+        println!(
+            "  slicewise, {format:<9} {switches:>7} switches in {:.2} CPU-s = {:.2} million/s, {} KiB: {times:.1} times the switches per CPU-second{}, {memory:.3} of the memory{}",
+            used.cpu_seconds,
+            ours / 1e6,
+            used.peak_kib,
+            if target { " (target 5.0)" } else { "" },
+            if target { " (target at most 0.100)" } else { "" },
+        );
+    }
+    println!();
 }
