@@ -1,6 +1,7 @@
 //! What each command does.
 
 use rayon::prelude::*;
+use slicewise_machine::Op;
 use slicewise_report::{
     CompareReport, ExplainReport, RunReport, render_compare, render_explain, render_run,
 };
@@ -51,6 +52,7 @@ fn run_with_files(args: &RunArgs, prepared: &Prepared) -> Result<RunReport, Fail
     };
     let logs = match &args.logs {
         Some(dir) => {
+            check_there_are_logs(prepared)?;
             let basename = prepared.loaded.settings.log_basename.as_deref().unwrap_or("rt-app");
             let logs = RtAppLogs::create(dir, basename)
                 .map_err(|error| Failure::Output(error, dir.display().to_string()))?;
@@ -71,6 +73,17 @@ fn run_with_files(args: &RunArgs, prepared: &Prepared) -> Result<RunReport, Fail
         logs.finish_writing().map_err(|error| Failure::Output(error, dir.display().to_string()))?;
     }
     Ok(report)
+}
+
+/// Only rt-app files say what a line of a log is.
+fn check_there_are_logs(prepared: &Prepared) -> Result<(), Failure> {
+    let mut ops = prepared.loaded.workload.programs.iter().flat_map(|program| &program.ops);
+    if ops.any(|op| matches!(op, Op::LogBegin)) {
+        return Ok(());
+    }
+    let message = format!("--logs: {} has no threads that write rt-app logs", prepared.name);
+    let help = "rt-app files (.json) have; for a scenario, --trace and --format json tell more";
+    Err(Failure::with_help(message, help))
 }
 
 /// The names of the thread objects in the file, by the number of each of their threads.

@@ -142,6 +142,37 @@ fn options_beat_the_file_and_the_file_beats_the_defaults() {
 }
 
 #[test]
+fn logs_are_refused_where_no_thread_writes_any() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let logs = dir.path().join("logs").display().to_string();
+    refuses(&["run", "examples/nice-levels.toml", "--logs", &logs], &["--logs", "rt-app"]);
+    assert!(!std::path::Path::new(&logs).exists(), "nothing is left behind");
+}
+
+#[test]
+fn a_trace_of_our_own_is_small_and_converts() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (own, again, perfetto) = (path("a.swtrace"), path("b.swtrace"), path("c.pftrace"));
+    let args = ["run", "examples/nice-levels.toml", "--duration", "1s", "--trace", &own];
+    assert!(slicewise(&args).status.success());
+    for to in [&again, &perfetto] {
+        assert!(slicewise(&["convert", &own, to]).status.success());
+    }
+    let read = |path: &str| std::fs::read(path).expect("it is there");
+    assert_eq!(read(&own), read(&again));
+    assert!(read(&own).len() * 5 < read(&perfetto).len());
+    assert_eq!(read(&perfetto)[0], 0x0a, "packets of field 1");
+    let cut = path("cut.swtrace");
+    std::fs::write(&cut, &read(&own)[..100]).expect("it can be written");
+    let other = path("other.pftrace");
+    refuses(&["convert", &cut, &other], &["cut.swtrace: byte 100", "ends before the trace does"]);
+    assert!(!std::path::Path::new(&other).exists(), "nothing is left behind");
+    refuses(&["convert", "README.md", &other], &["README.md: byte 0", "no Slicewise trace"]);
+    refuses(&["convert", &own, &own], &["is the input"]);
+}
+
+#[test]
 fn a_trace_appears_whole_or_not_at_all() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let trace = dir.path().join("out.pftrace").display().to_string();
