@@ -73,6 +73,8 @@ pub struct EevdfRules {
     pub delayed_lag_kept: bool,
     /// HRTICK ends the slice at the virtual deadline, not after a slice of running (C.15, 7.2).
     pub hrtick_by_deadline: bool,
+    /// A pick that needs no HRTICK leaves the one that is armed, unless the CPU goes idle (7.2).
+    pub hrtick_outlives_pick: bool,
 }
 
 /// What the weighted sums are relative to.
@@ -198,6 +200,7 @@ const EEVDF_6_6: EevdfRules = EevdfRules {
     wakeup: WakeupRule::Pick,
     delayed_lag_kept: false,
     hrtick_by_deadline: false,
+    hrtick_outlives_pick: false,
 };
 
 const EEVDF_6_12: EevdfRules = EevdfRules {
@@ -227,6 +230,7 @@ const EEVDF_7_2: EevdfRules = EevdfRules {
     reweight: Reweight::AverageKept,
     delayed_lag_kept: true,
     hrtick_by_deadline: true,
+    hrtick_outlives_pick: true,
     ..EEVDF_6_18
 };
 

@@ -642,6 +642,11 @@ impl FairQueue {
         }
     }
 
+    /// Whether an armed HRTICK stays armed when a pick needs none.
+    pub(crate) fn hrtick_outlives_pick(&self, params: &FairParams) -> bool {
+        matches!(&params.algorithm, Algorithm::Eevdf(eevdf) if eevdf.rules.hrtick_outlives_pick)
+    }
+
     /// Whether so much running, rounded as it is, leaves the entity before its deadline (C.15).
     pub(crate) fn hrtick_falls_short(
         &self,

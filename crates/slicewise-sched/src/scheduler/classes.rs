@@ -375,6 +375,8 @@ impl Scheduler {
                 rq.fair.resched = true;
                 self.take_fair_resched(cpu);
             }
+            // Seen on 7.2: armed for a task that has left since, it fires on the next one.
+            _ if rq.current.is_some() && rq.fair.hrtick_outlives_pick(&self.params) => {}
             _ if rq.hrtick_armed => {
                 rq.hrtick_armed = false;
                 let timer = Timer::HrTick;

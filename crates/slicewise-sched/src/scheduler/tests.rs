@@ -406,6 +406,28 @@ fn a_pick_that_keeps_the_running_task_leaves_the_slice_timer_alone() {
 }
 
 #[test]
+fn a_slice_timer_outlives_the_task_it_was_armed_for_but_not_the_last_one() {
+    let mut host = Host::new("7.2", 1, 250);
+    host.spawn(Policy::Normal, 0);
+    let short = host.spawn(Policy::Normal, 0);
+    while !host.runs(short) {
+        host.tick_after(4 * MS);
+    }
+    let armed = host.hrtick[0].expect("two tasks: armed for the one that runs");
+    host.now_ns += 1_000;
+    // It is eligible or not; in the end it is gone and the other is alone.
+    host.sched.exit(host.now_ns, short).unwrap();
+    host.schedule(CpuId(0));
+    host.settle();
+    assert_eq!(host.sched.nr_runnable(CpuId(0)), 1);
+    assert_eq!(host.hrtick[0], Some(armed), "as seen on a real 7.2");
+    host.sched.block(host.now_ns, CpuId(0)).unwrap();
+    host.schedule(CpuId(0));
+    host.settle();
+    assert_eq!(host.hrtick[0], None, "an idle CPU has none");
+}
+
+#[test]
 fn stale_ids_and_missing_cpus_are_refused() {
     let mut host = Host::new("6.12", 2, 250);
     let task = host.spawn(Policy::Normal, 0);
