@@ -11,7 +11,7 @@ mod tests;
 
 use crate::ordered::{Entry, Ordered, before};
 use crate::profile::{CfsRules, EevdfRules, FairRules};
-use crate::weight::{Load, scale_down, tunable_factor, virtual_delta};
+use crate::weight::{Load, NICE_0_LOAD, scale_down, tunable_factor, virtual_delta};
 use crate::{Feature, Features, Rule};
 
 /// Where every queue's virtual time starts: shortly before the wrap-around, as in the kernel.
@@ -618,6 +618,7 @@ impl FairQueue {
 
     /// When the running entity's slice ends, as a delay from now in real ns: `Ok(delay)`, or
     /// `Err(())` if it has ended already (C.15). `None` when no timer is wanted.
+    #[inline(always)]
     pub(crate) fn hrtick_delay(
         &self,
         params: &FairParams,
@@ -634,6 +635,9 @@ impl FairQueue {
                     return Some(Err(()));
                 }
                 let left = entity.deadline.wrapping_sub(entity.vruntime);
+                if entity.load.weight == NICE_0_LOAD {
+                    return Some(Ok(left.max(HRTICK_MIN_NS)));
+                }
                 let delay = (u128::from(entity.load.weight) * u128::from(left)) >> 20;
                 Some(Ok((delay as u64).max(HRTICK_MIN_NS)))
             }
@@ -648,6 +652,7 @@ impl FairQueue {
     }
 
     /// Whether so much running, rounded as it is, leaves the entity before its deadline (C.15).
+    #[inline(always)]
     pub(crate) fn hrtick_falls_short(
         &self,
         params: &FairParams,
@@ -656,6 +661,10 @@ impl FairQueue {
     ) -> bool {
         let Algorithm::Eevdf(eevdf) = &params.algorithm else { return false };
         self.queued_curr(entities).is_some_and(|(_, entity)| {
+            if entity.load.weight == NICE_0_LOAD {
+                // Real and virtual ns are the same: nothing was rounded.
+                return false;
+            }
             let reached = entity.vruntime.wrapping_add(params.virtual_delta(delay_ns, entity));
             eevdf.rules.hrtick_by_deadline && before(reached, entity.deadline)
         })
