@@ -507,6 +507,7 @@ impl FairQueue {
     }
 
     /// The pick (C.7). With `protect` false, slice protection is ignored.
+    #[inline(always)]
     pub(super) fn eevdf_pick(
         &self,
         params: &FairParams,
