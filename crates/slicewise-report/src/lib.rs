@@ -10,6 +10,7 @@ mod explain;
 mod histogram;
 mod metrics;
 mod report;
+mod rt;
 mod table;
 mod text;
 
@@ -20,6 +21,10 @@ pub use metrics::{Metrics, RunInfo};
 pub use report::{
     CpuReport, DelayReport, DeviceReport, QueueReport, RunReport, RunqlatRow, SwitchReport,
     TaskReport,
+};
+pub use rt::{
+    RtCore, RtKernel, RtPriority, RtReport, RtStretch, RtSuggestion, RtTask, RtTimeline, RtUnknown,
+    render_rt,
 };
 pub use table::{render_run, render_runqlat};
 pub use text::Style;

@@ -220,12 +220,29 @@ pub fn response_times(tasks: &[EdfTask], budget: &mut Budget) -> Vec<Option<u64>
     let Some(busy_ns) = busy_period(&loads, 0, None, budget) else {
         return vec![None; tasks.len()];
     };
-    (0..tasks.len()).map(|own| response(tasks, own, busy_ns, budget)).collect()
+    let of = |own| Some(response(tasks, own, busy_ns, budget)?.0);
+    (0..tasks.len()).map(of).collect()
 }
 
-fn response(tasks: &[EdfTask], own: usize, busy_ns: u64, budget: &mut Budget) -> Option<u64> {
+/// When the job of a task that takes longest is released, after everything else was at once.
+pub(crate) fn worst_release(tasks: &[EdfTask], own: usize, budget: &mut Budget) -> Option<u64> {
+    let loads: Vec<Load> = tasks.iter().map(|task| task.load).collect();
+    if fits(&loads, 1) != Some(true) {
+        return None;
+    }
+    let busy_ns = busy_period(&loads, 0, None, budget)?;
+    response(tasks, own, busy_ns, budget).map(|(_, release)| release)
+}
+
+/// The longest response of a task, and a release at which it comes.
+fn response(
+    tasks: &[EdfTask],
+    own: usize,
+    busy_ns: u64,
+    budget: &mut Budget,
+) -> Option<(u64, u64)> {
     let own_deadline = tasks[own].deadline_ns;
-    let mut longest = 0;
+    let mut longest = (0, 0);
     for other in tasks {
         // Releases of the own job at which its deadline is one of the other's.
         let (step, offset) = (other.load.period_ns, other.deadline_ns);
@@ -237,10 +254,14 @@ fn response(tasks: &[EdfTask], own: usize, busy_ns: u64, budget: &mut Budget) ->
                 break;
             }
             let end = end_of_job(tasks, own, release as u64, budget)?;
-            longest = longest.max(end.saturating_sub(release as u64));
+            let response = end.saturating_sub(release as u64);
+            if response > longest.0 {
+                longest = (response, release as u64);
+            }
         }
     }
-    Some(longest.max(tasks[own].load.wcet_ns))
+    let alone = (tasks[own].load.wcet_ns, 0);
+    Some(if longest.0 >= alone.0 { longest } else { alone })
 }
 
 /// When the job released at `release` ends, in the busy period of everything due no later.

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use crate::budget::Budget;
 use crate::check::{Analysis, Settled};
+use crate::edf::{EdfTask, worst_release};
 use crate::model::{Load, TaskSet};
 use crate::schedule::{Entry, Rank, Schedule, Stretch};
 
@@ -91,6 +92,13 @@ pub fn worst_case(set: &TaskSet, analysis: &Analysis, at: usize) -> Option<Timel
             once: false,
         })
         .collect();
+    if deadline {
+        // Its worst case may begin after that of the others.
+        let model: Vec<EdfTask> = rows.iter().map(|at| settled.edf(*at)).collect();
+        let own = rows.len() - 1;
+        let release = worst_release(&model, own, &mut Budget::new(WORK)).unwrap_or(0);
+        entries[own].first_ns = release % entries[own].load.period_ns;
+    }
     let blocking_ns = set.tasks[at].blocking_ns;
     if blocking_ns > 0 {
         let load = Load { wcet_ns: blocking_ns, period_ns: 1, jitter_ns: 0 };

@@ -118,12 +118,27 @@ fn case_89_the_kernel_documents_set_meets_and_is_admitted() {
     assert!(analysis.remarks.is_empty(), "{:?}", analysis.remarks);
 }
 
+fn analysis_of_two() -> TaskSet {
+    deadline(&[(9, 10, 1000), (9, 10, 1000)])
+}
+
+#[test]
+fn a_deadline_tasks_worst_case_may_begin_after_the_others() {
+    let set = deadline(&[(3, 5, 30), (6, 8, 30), (10, 30, 30)]);
+    let analysis = analyse(&set);
+    let timeline = worst_case(&set, &analysis, 0).unwrap();
+    assert_eq!((timeline.release_ns, timeline.response_ns()), (i128::from(3 * MS), 6 * MS));
+    assert_eq!(analysis.tasks[0].response_bound_ns, Some(6 * MS));
+}
+
 #[test]
 fn case_89_admitted_is_not_schedulable() {
-    let analysis = analyse(&deadline(&[(9, 10, 1000), (9, 10, 1000)]));
+    let analysis = analyse(&analysis_of_two());
     assert_eq!((analysis.schedulable, analysis.kernel.admitted), (Some(false), true));
     let witness = Demand::Exceeds { interval_ns: 10 * MS, demand_ns: 18 * u128::from(MS) };
     assert_eq!(analysis.cores[0].demand, Some(witness));
+    let timeline = worst_case(&analysis_of_two(), &analysis, 0).unwrap();
+    assert_eq!(timeline.response_ns(), 18 * MS);
     let remark = &analysis.remarks[0];
     assert!(remark.contains("18 ms") && remark.contains("admitted is not schedulable"), "{remark}");
 }

@@ -66,18 +66,23 @@ pub enum LoadFileError {
 /// # Errors
 /// If it cannot be read or is not a workload.
 pub fn load_file(path: &Path) -> Result<Loaded, LoadFileError> {
+    let text = read_file(path)?;
+    load(&text, Format::of_path(path))
+        .map_err(|diagnostics| LoadFileError::Invalid { source_text: text, diagnostics })
+}
+
+/// Reads a file that is not too large and text.
+pub(crate) fn read_file(path: &Path) -> Result<String, ReadError> {
     let shown = path.display().to_string();
     let io = |source| ReadError::Io { path: shown.clone(), source };
     let metadata = std::fs::metadata(path).map_err(io)?;
     if metadata.is_dir() {
-        return Err(ReadError::Directory { path: shown }.into());
+        return Err(ReadError::Directory { path: shown });
     }
     if metadata.len() > FILE_BYTES_MAX {
-        return Err(ReadError::TooLarge { path: shown }.into());
+        return Err(ReadError::TooLarge { path: shown });
     }
-    let text = read_text(std::fs::File::open(path).map_err(io)?, &shown)?;
-    load(&text, Format::of_path(path))
-        .map_err(|diagnostics| LoadFileError::Invalid { source_text: text, diagnostics })
+    read_text(std::fs::File::open(path).map_err(io)?, &shown)
 }
 
 /// Reads text from anywhere (a pipe, say), and stops at the limit.

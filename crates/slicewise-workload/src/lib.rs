@@ -20,6 +20,7 @@ mod diagnostic;
 mod draft;
 mod file;
 mod machine_check;
+mod rt;
 mod rtapp;
 mod scenario;
 mod set;
@@ -32,6 +33,7 @@ pub use diagnostic::{Diagnostic, LineCol, Severity, line_col};
 pub use draft::{Group, OPS_MAX, TASKS_MAX};
 pub use file::{FILE_BYTES_MAX, LoadFileError, ReadError, load_file, read_text};
 pub use machine_check::check_against_machine;
+pub use rt::{LoadedRt, load_rt, load_rt_file};
 pub use rtapp::{IO_NS_PER_KIB, MEM_NS_PER_KIB, NULL_WRITE_NS};
 pub use scenario::schema_json;
 pub use set::{apply_set, set_keys};
@@ -107,23 +109,10 @@ const TOKENS_MAX: usize = 4_000_000;
 pub fn load(text: &str, format: Format) -> Result<Loaded, Vec<Diagnostic>> {
     let format = if format == Format::Auto { Format::of_text(text) } else { format };
     let mut sink = diagnostic::Sink::default();
-    if text.len() as u64 > FILE_BYTES_MAX {
-        let message = format!("the text has {} bytes", text.len());
-        sink.error_help(0..0, message, format!("{FILE_BYTES_MAX} bytes are the most there can be"));
+    if !has_sane_size(text, &mut sink) {
         return Err(sink.finish(text));
     }
-    let is_punctuation =
-        |b: &u8| matches!(b, b'[' | b']' | b'{' | b'}' | b',' | b'=' | b':' | b'\n' | b'.' | b'#');
-    if text.as_bytes().iter().filter(|byte| is_punctuation(byte)).count() > TOKENS_MAX {
-        let help = format!("a workload has {TOKENS_MAX} keys, values and lines at most");
-        sink.error_help(0..0, "the text has too many parts", help);
-        return Err(sink.finish(text));
-    }
-    let parts = match format {
-        Format::RtApp => rtapp::read(text, &mut sink),
-        Format::Scenario | Format::Auto => scenario::read(text, &mut sink),
-    };
-    match parts {
+    match read_parts(text, format, &mut sink) {
         Some(parts) if !sink.has_errors() => Ok(finish(parts, format, text, sink)),
         _ => {
             if !sink.has_errors() {
@@ -132,6 +121,30 @@ pub fn load(text: &str, format: Format) -> Result<Loaded, Vec<Diagnostic>> {
             Err(sink.finish(text))
         }
     }
+}
+
+fn read_parts(text: &str, format: Format, sink: &mut diagnostic::Sink) -> Option<Parts> {
+    match format {
+        Format::RtApp => rtapp::read(text, sink),
+        Format::Scenario | Format::Auto => scenario::read(text, sink),
+    }
+}
+
+/// Whether a text can be parsed with bounded memory; reports it if not.
+fn has_sane_size(text: &str, sink: &mut diagnostic::Sink) -> bool {
+    if text.len() as u64 > FILE_BYTES_MAX {
+        let message = format!("the text has {} bytes", text.len());
+        sink.error_help(0..0, message, format!("{FILE_BYTES_MAX} bytes are the most there can be"));
+        return false;
+    }
+    let is_punctuation =
+        |b: &u8| matches!(b, b'[' | b']' | b'{' | b'}' | b',' | b'=' | b':' | b'\n' | b'.' | b'#');
+    if text.as_bytes().iter().filter(|byte| is_punctuation(byte)).count() > TOKENS_MAX {
+        let help = format!("a workload has {TOKENS_MAX} keys, values and lines at most");
+        sink.error_help(0..0, "the text has too many parts", help);
+        return false;
+    }
+    true
 }
 
 /// What a format's reader hands back.
@@ -192,4 +205,15 @@ fn requests(drafts: &[draft::Draft]) -> (Vec<Affinity>, Vec<std::ops::Range<usiz
 /// Says what is wrong and what to write.
 pub fn parse_duration_ns(text: &str) -> Result<u64, String> {
     units::parse_duration(text).map_err(|bad| format!("{}; {}", bad.message, bad.help))
+}
+
+/// Reads a range of priorities such as `51-60`: the lowest and the highest.
+///
+/// # Errors
+/// Says what to write.
+pub fn parse_priorities(text: &str) -> Result<(u8, u8), String> {
+    rt::parse_band(text).ok_or_else(|| {
+        let shown = diagnostic::shorten(text);
+        format!("`{shown}` is no range of priorities; write `51-60`, within 1 to 99")
+    })
 }

@@ -9,7 +9,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 #[command(
     version,
     about,
-    after_help = "Exit status: 0 if all went well, 2 if the input or the command line is bad."
+    after_help = "Exit status: 0 if all went well, 1 if `rt check` proves no guarantee, 2 if the \
+                  input or the command line is bad."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -27,6 +28,9 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Convert a trace of Slicewise's own (.swtrace) to another format
     Convert(ConvertArgs),
+    /// Real-time guarantees
+    #[command(subcommand)]
+    Rt(RtCommand),
     /// List the kernels there are profiles for, with their features
     Kernels(KernelsArgs),
     /// Print the JSON Schema of scenario files, for editors
@@ -155,6 +159,53 @@ pub(crate) struct ConvertArgs {
 #[derive(ClapArgs, Debug)]
 pub(crate) struct KernelsArgs {
     /// How to print the list
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: OutputFormat,
+}
+
+/// `slicewise rt`.
+#[derive(Subcommand, Debug)]
+pub(crate) enum RtCommand {
+    /// Check whether real-time tasks meet all deadlines, and what the kernel would say
+    #[command(after_help = "Exit status: 0 if every deadline is proven to be met, 1 if not, 2 if \
+                            the input or the command line is bad.")]
+    Check(RtCheckArgs),
+}
+
+/// `slicewise rt check`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct RtCheckArgs {
+    /// A task table or a scenario (.toml), or an rt-app file (.json); `-` reads standard input
+    pub(crate) file: PathBuf,
+
+    /// Whose admission: one of `slicewise kernels` [default: what the file says, or 6.12]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) kernel: Option<String>,
+
+    /// How many CPUs [default: what the file says, or as few as it needs]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8192))]
+    pub(crate) cpus: Option<u32>,
+
+    /// The priorities that may be given to tasks, such as 51-60 [default: what the file says, or
+    /// 1-99]
+    #[arg(long, value_name = "LOW-HIGH")]
+    pub(crate) priorities: Option<String>,
+
+    /// What a context switch costs, with a unit; every job is charged two [default: what the file
+    /// says, or 0]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) context_switch: Option<String>,
+
+    /// Draw the worst case of this task [default: the most critical one]
+    #[arg(long, value_name = "TASK")]
+    pub(crate) timeline: Option<String>,
+
+    /// Run the tasks on the simulated machine, all released together, and show the longest
+    /// responses beside the bounds
+    #[arg(long)]
+    pub(crate) simulate: bool,
+
+    /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: OutputFormat,
 }

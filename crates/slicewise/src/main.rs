@@ -9,6 +9,7 @@ mod commands;
 mod failure;
 mod output;
 mod prepare;
+mod rt;
 mod simulate;
 mod trace_file;
 
@@ -25,16 +26,21 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    // True if there are no findings.
     let outcome = match &args.command {
-        args::Command::Run(run) => commands::run(run),
-        args::Command::Compare(compare) => commands::compare(compare),
-        args::Command::Explain(explain) => commands::explain(explain),
-        args::Command::Convert(convert) => trace_file::convert(&convert.input, &convert.output),
-        args::Command::Kernels(kernels) => commands::kernels(kernels),
-        args::Command::Schema => output::print(&slicewise_workload::schema_json()),
+        args::Command::Run(run) => commands::run(run).map(|()| true),
+        args::Command::Compare(compare) => commands::compare(compare).map(|()| true),
+        args::Command::Explain(explain) => commands::explain(explain).map(|()| true),
+        args::Command::Convert(convert) => {
+            trace_file::convert(&convert.input, &convert.output).map(|()| true)
+        }
+        args::Command::Rt(args::RtCommand::Check(check)) => rt::check(check),
+        args::Command::Kernels(kernels) => commands::kernels(kernels).map(|()| true),
+        args::Command::Schema => output::print(&slicewise_workload::schema_json()).map(|()| true),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
         Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             failure.report();

@@ -14,7 +14,7 @@ use crate::args::SimulationArgs;
 use crate::failure::Failure;
 
 /// The kernel when nobody names one.
-const KERNEL_DEFAULT: &str = "6.12";
+pub(crate) const KERNEL_DEFAULT: &str = "6.12";
 const HZ_DEFAULT: u32 = 250;
 const DURATION_NS_DEFAULT: u64 = 10_000_000_000;
 const SEED_DEFAULT: u64 = 1;

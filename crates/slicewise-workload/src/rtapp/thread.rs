@@ -132,7 +132,10 @@ impl<'t> Reader<'_, 't> {
         let span = self.key_span(property);
         let phases = thread.properties.iter().rfind(|p| p.name.as_str() == "phases");
         self.check_keys(&name, thread, phases.is_some());
-        let attr = self.attr(thread, None).unwrap_or_default();
+        let attr = match self.reservation(group, thread) {
+            true => Attr::default(),
+            false => self.attr(thread, None).unwrap_or_default(),
+        };
         let cpus = self.cpus(thread);
         let delay = find(thread, "delay");
         let delay_us = delay.and_then(|p| self.integer(p, -INT_MAX, INT_MAX)).unwrap_or(0);
@@ -340,6 +343,31 @@ impl<'t> Reader<'_, 't> {
             }
         }
         Some(attr)
+    }
+
+    /// Whether a thread is a SCHED_DEADLINE one and somebody wants to know what it reserves.
+    fn reservation(&mut self, group: usize, thread: &Object<'t>) -> bool {
+        let policy = find(thread, "policy").and_then(|policy| policy.value.as_string_lit());
+        let word = policy.map_or(self.default_policy.as_str(), |word| &word.value);
+        if word != "SCHED_DEADLINE" || self.reservations.is_none() {
+            return false;
+        }
+        let mut time = |key: &str| -> Option<u64> {
+            let us = self.integer(find(thread, key)?, 1, INT_MAX)?;
+            Some(us as u64 * 1000)
+        };
+        let (runtime, period) = (time("dl-runtime"), time("dl-period"));
+        let deadline_ns = time("dl-deadline");
+        let (Some(runtime_ns), Some(period_ns)) = (runtime, period) else {
+            let message = "a SCHED_DEADLINE thread needs `dl-runtime` and `dl-period`";
+            let help = "in microseconds: `\"dl-runtime\": 5000, \"dl-period\": 10000`";
+            self.sink.error_help(self.span(thread), message, help);
+            return true;
+        };
+        let deadline_ns = deadline_ns.unwrap_or(period_ns);
+        let reserved = super::Reserved { group, runtime_ns, deadline_ns, period_ns };
+        self.reservations.get_or_insert_default().push(reserved);
+        true
     }
 
     fn no_policy(&mut self, word: &str, object: &Object<'t>, policy: Option<&ObjectProp<'t>>) {

@@ -10,13 +10,13 @@ use toml::de::{DeTable, DeValue};
 use crate::diagnostic::{Sink, did_you_mean, shorten};
 use crate::units::{BadUnit, parse_duration, show_ns};
 
-pub(super) type Value<'t> = Spanned<DeValue<'t>>;
+pub(crate) type Value<'t> = Spanned<DeValue<'t>>;
 
 /// A table whose keys are all known, or reported.
-pub(super) struct Fields<'t> {
+pub(crate) struct Fields<'t> {
     table: &'t DeTable<'t>,
     /// Where the table is.
-    pub(super) span: Range<usize>,
+    pub(crate) span: Range<usize>,
 }
 
 /// What a value is, with an article.
@@ -32,14 +32,14 @@ fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-pub(super) fn wrong_kind(sink: &mut Sink, key: &str, value: &Value<'_>, wanted: &str) {
+pub(crate) fn wrong_kind(sink: &mut Sink, key: &str, value: &Value<'_>, wanted: &str) {
     let found = kind(value.get_ref());
     sink.error(value.span(), format!("`{key}` must be {wanted}, not {found}"));
 }
 
 impl<'t> Fields<'t> {
     /// The table in `value`; `what` and `keys` say what it is and may hold.
-    pub(super) fn of(
+    pub(crate) fn of(
         sink: &mut Sink,
         value: &'t Value<'t>,
         what: &str,
@@ -53,7 +53,7 @@ impl<'t> Fields<'t> {
         Some(Self::new(sink, table, value.span(), what, keys))
     }
 
-    pub(super) fn new(
+    pub(crate) fn new(
         sink: &mut Sink,
         table: &'t DeTable<'t>,
         span: Range<usize>,
@@ -70,18 +70,18 @@ impl<'t> Fields<'t> {
         Self { table, span }
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&'t Value<'t>> {
+    pub(crate) fn get(&self, key: &str) -> Option<&'t Value<'t>> {
         self.table.get(key)
     }
 
     /// The keys there are, in the order of the text.
-    pub(super) fn present(&self) -> Vec<&'t str> {
+    pub(crate) fn present(&self) -> Vec<&'t str> {
         let mut keys: Vec<_> = self.table.keys().collect();
         keys.sort_by_key(|key| key.span().start);
         keys.into_iter().map(|key| key.get_ref().as_ref()).collect()
     }
 
-    pub(super) fn string(&self, sink: &mut Sink, key: &str) -> Option<(&'t str, Range<usize>)> {
+    pub(crate) fn string(&self, sink: &mut Sink, key: &str) -> Option<(&'t str, Range<usize>)> {
         let value = self.get(key)?;
         let text = value.get_ref().as_str();
         if text.is_none() {
@@ -91,7 +91,7 @@ impl<'t> Fields<'t> {
     }
 
     /// A name of something: not empty, not too long.
-    pub(super) fn name(&self, sink: &mut Sink, key: &str) -> Option<(&'t str, Range<usize>)> {
+    pub(crate) fn name(&self, sink: &mut Sink, key: &str) -> Option<(&'t str, Range<usize>)> {
         let (name, span) = self.string(sink, key)?;
         if let Err(problem) = crate::draft::check_name(name) {
             let message = format!("the name `{}` {problem}", shorten(name));
@@ -101,7 +101,7 @@ impl<'t> Fields<'t> {
         Some((name, span))
     }
 
-    pub(super) fn boolean(&self, sink: &mut Sink, key: &str) -> Option<bool> {
+    pub(crate) fn boolean(&self, sink: &mut Sink, key: &str) -> Option<bool> {
         let value = self.get(key)?;
         if value.get_ref().as_bool().is_none() {
             wrong_kind(sink, key, value, "true or false");
@@ -110,14 +110,14 @@ impl<'t> Fields<'t> {
     }
 
     /// `key = true`, the only thing that may be said of some steps.
-    pub(super) fn truth(&self, sink: &mut Sink, key: &str) {
+    pub(crate) fn truth(&self, sink: &mut Sink, key: &str) {
         if let Some(false) = self.boolean(sink, key) {
             let span = self.get(key).map_or(0..0, Spanned::span);
             sink.error_help(span, format!("`{key}` can only be true"), "leave it out instead");
         }
     }
 
-    pub(super) fn integer(
+    pub(crate) fn integer(
         &self,
         sink: &mut Sink,
         key: &str,
@@ -139,7 +139,7 @@ impl<'t> Fields<'t> {
         Some((number, value.span()))
     }
 
-    pub(super) fn float(
+    pub(crate) fn float(
         &self,
         sink: &mut Sink,
         key: &str,
@@ -165,12 +165,12 @@ impl<'t> Fields<'t> {
         }
     }
 
-    pub(super) fn duration(&self, sink: &mut Sink, key: &str) -> Option<(u64, Range<usize>)> {
+    pub(crate) fn duration(&self, sink: &mut Sink, key: &str) -> Option<(u64, Range<usize>)> {
         let value = self.get(key)?;
         Some((duration(sink, key, value)?, value.span()))
     }
 
-    pub(super) fn positive_duration(&self, sink: &mut Sink, key: &str) -> Option<u64> {
+    pub(crate) fn positive_duration(&self, sink: &mut Sink, key: &str) -> Option<u64> {
         let (ns, span) = self.duration(sink, key)?;
         if ns == 0 {
             sink.error_help(
@@ -184,7 +184,7 @@ impl<'t> Fields<'t> {
     }
 
     /// A mandatory key that is missing is reported.
-    pub(super) fn need(&self, sink: &mut Sink, key: &str, what: &str, help: &str) {
+    pub(crate) fn need(&self, sink: &mut Sink, key: &str, what: &str, help: &str) {
         if self.get(key).is_none() {
             sink.error_help(self.span.clone(), format!("{what} has no `{key}`"), help);
         }
@@ -195,7 +195,7 @@ fn report(sink: &mut Sink, key: &str, span: Range<usize>, bad: BadUnit) {
     sink.error_help(span, format!("`{key}`: {}", bad.message), bad.help);
 }
 
-pub(super) fn duration(sink: &mut Sink, key: &str, value: &Value<'_>) -> Option<u64> {
+pub(crate) fn duration(sink: &mut Sink, key: &str, value: &Value<'_>) -> Option<u64> {
     match value.get_ref() {
         DeValue::String(text) => match parse_duration(text) {
             Ok(ns) => Some(ns),
@@ -224,7 +224,7 @@ pub(super) fn duration(sink: &mut Sink, key: &str, value: &Value<'_>) -> Option<
 }
 
 /// A list string (`"0,2-3"`) or an array of CPU numbers.
-pub(super) fn cpus(sink: &mut Sink, key: &str, value: &Value<'_>) -> Option<CpuSet> {
+pub(crate) fn cpus(sink: &mut Sink, key: &str, value: &Value<'_>) -> Option<CpuSet> {
     match value.get_ref() {
         DeValue::String(list) => match parse_cpu_list(list) {
             Ok(set) => Some(set),
@@ -283,12 +283,12 @@ const DIST_KEYS: &[(&str, &[&str])] = &[
 
 /// All keys a distribution may have, for the schema's test.
 #[cfg(test)]
-pub(super) fn dist_keys() -> Vec<&'static str> {
+pub(crate) fn dist_keys() -> Vec<&'static str> {
     DIST_KEYS.iter().flat_map(|(_, keys)| keys.iter().copied()).collect()
 }
 
 /// A duration, or a table that says how to draw one.
-pub(super) fn dist(sink: &mut Sink, key: &str, value: &Value<'_>) -> Option<Dist> {
+pub(crate) fn dist(sink: &mut Sink, key: &str, value: &Value<'_>) -> Option<Dist> {
     let Some(table) = value.get_ref().as_table() else {
         return Some(Dist::Constant(duration(sink, key, value)?));
     };

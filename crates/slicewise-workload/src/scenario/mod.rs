@@ -1,6 +1,6 @@
 //! Slicewise scenarios: TOML.
 
-mod fields;
+pub(crate) mod fields;
 mod machine;
 mod program;
 mod schema;

@@ -1,0 +1,309 @@
+//! `slicewise rt check`.
+
+use std::io::IsTerminal;
+
+use slicewise_machine::{
+    Costs, Dist, Machine, MachineConfig, Mode, Op, Origin, Preemption, Program, TaskSpec,
+    TimerMode, TimerSpec, Workload,
+};
+use slicewise_report::{Metrics, RtReport, RunInfo, render_rt};
+use slicewise_rtcheck::{Analysis, KernelRules, Policy, TaskSet, check as analyse, show_ns};
+use slicewise_rtcheck::{most_critical, worst_case};
+use slicewise_sched::{Attr, CpuId, CpuSet, Policy as Scheduled, Profile, RtPriority};
+use slicewise_workload::{
+    Format, LoadFileError, LoadedRt, load_rt, load_rt_file, parse_duration_ns, parse_priorities,
+    read_text,
+};
+
+use crate::args::{OutputFormat, RtCheckArgs};
+use crate::failure::{Failure, printable, render};
+use crate::output::{print, print_json, stdout_style};
+use crate::prepare::KERNEL_DEFAULT;
+
+/// Checks a task set. True if every deadline is proven to be met.
+pub(crate) fn check(args: &RtCheckArgs) -> Result<bool, Failure> {
+    let (name, mut loaded) = read(args)?;
+    let rules = override_settings(args, &mut loaded)?;
+    let set = &loaded.set;
+    let analysis =
+        analyse(set, &rules).map_err(|fault| Failure::plain(format!("{name}: {fault}")))?;
+    let drawn = match &args.timeline {
+        None => most_critical(set, &analysis),
+        Some(task) => Some(named(set, task)?),
+    };
+    let timeline = drawn.and_then(|at| worst_case(set, &analysis, at));
+    let run = match args.simulate {
+        true => Some(simulate(set, &analysis, &rules)?),
+        false => None,
+    };
+    let observed = run.as_ref().map(|run| run.observed_ns.as_slice());
+    let mut report = RtReport::new(set, &analysis, timeline.as_ref(), observed);
+    report.remarks.extend(run.into_iter().flat_map(|run| run.remarks));
+    report.remarks.extend(left_out(&loaded));
+    match args.format {
+        OutputFormat::Json => {
+            let warnings: Vec<&str> = loaded.warnings.iter().map(|w| w.message.as_str()).collect();
+            report.remarks.extend(warnings.into_iter().map(str::to_owned));
+            print_json(&report)?;
+        }
+        OutputFormat::Table => {
+            let warnings = render(&name, &loaded.source, &loaded.warnings);
+            let title = loaded.title.iter().map(|title| printable(title.trim()).replace('\n', " "));
+            let title: String = title.map(|title| format!("{title}\n")).collect();
+            print(&format!("{warnings}{title}{}", render_rt(&report, stdout_style())))?;
+        }
+    }
+    Ok(report.schedulable)
+}
+
+fn read(args: &RtCheckArgs) -> Result<(String, LoadedRt), Failure> {
+    if args.file.as_os_str() == "-" {
+        let name = "<standard input>".to_owned();
+        if std::io::stdin().is_terminal() {
+            return Err(Failure::plain("standard input is a terminal: pipe a task table into it"));
+        }
+        let source = read_text(std::io::stdin().lock(), &name)
+            .map_err(|error| Failure::plain(error.to_string()))?;
+        return match load_rt(&source, Format::Auto) {
+            Ok(loaded) => Ok((name, loaded)),
+            Err(diagnostics) => Err(Failure::Input { name, source, diagnostics }),
+        };
+    }
+    let name = args.file.display().to_string();
+    match load_rt_file(&args.file) {
+        Ok(loaded) => Ok((name, loaded)),
+        Err(LoadFileError::Invalid { source_text: source, diagnostics }) => {
+            Err(Failure::Input { name, source, diagnostics })
+        }
+        Err(error) => Err(Failure::plain(error.to_string())),
+    }
+}
+
+/// Applies the command line on top of the file.
+fn override_settings(args: &RtCheckArgs, loaded: &mut LoadedRt) -> Result<KernelRules, Failure> {
+    let kernel = args.kernel.as_deref().or(loaded.kernel.as_deref()).unwrap_or(KERNEL_DEFAULT);
+    // Point releases are names of their version here as elsewhere.
+    let profile = Profile::named(kernel).map_or(kernel, |profile| profile.name);
+    let rules = KernelRules::named(profile).ok_or_else(|| {
+        let known = KernelRules::ALL.map(|rules| rules.name);
+        Failure::with_help(
+            format!("there is no profile for kernel `{kernel}`"),
+            format!("the kernels are {}", known.join(", ")),
+        )
+    })?;
+    let set = &mut loaded.set;
+    if let Some(cpus) = args.cpus {
+        if let Some(task) = set.tasks.iter().find(|task| task.core.is_some_and(|c| c >= cpus)) {
+            return Err(Failure::with_help(
+                format!("--cpus {cpus}: {} is kept to a CPU that does not exist", task.name),
+                format!("cores are 0 to {}", cpus - 1),
+            ));
+        }
+        set.cpus = cpus;
+    }
+    if let Some(text) = &args.priorities {
+        set.band = parse_priorities(text)
+            .map_err(|message| Failure::plain(format!("--priorities {text}: {message}")))?;
+    }
+    if let Some(text) = &args.context_switch {
+        set.context_switch_ns = parse_duration_ns(text)
+            .map_err(|message| Failure::plain(format!("--context-switch {text}: {message}")))?;
+    }
+    Ok(rules)
+}
+
+fn named(set: &TaskSet, task: &str) -> Result<usize, Failure> {
+    let Some(at) = set.tasks.iter().position(|known| known.name == task) else {
+        let known: Vec<&str> = set.tasks.iter().take(20).map(|task| task.name.as_str()).collect();
+        return Err(Failure::with_help(
+            format!("--timeline {task}: there is no such task in the analysis"),
+            printable(&format!("the tasks are {}", known.join(", "))),
+        ));
+    };
+    if set.cpus > 1 && set.tasks[at].core.is_none() {
+        return Err(Failure::with_help(
+            format!("--timeline {task}: it may use any CPU, where no single worst case is known"),
+            "give it a `core`",
+        ));
+    }
+    Ok(at)
+}
+
+fn left_out(loaded: &LoadedRt) -> Option<String> {
+    const NAMED: usize = 8;
+    let names = &loaded.ordinary;
+    let more = names.len().saturating_sub(NAMED);
+    let shown = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!names.is_empty()).then(|| {
+        format!("Ordinary tasks are left out, they cannot delay real-time ones: {shown}{more}.")
+    })
+}
+
+/// What a run has shown.
+struct Run {
+    /// The longest response of each task, ns; 0 for deadline tasks.
+    observed_ns: Vec<u64>,
+    remarks: Vec<String>,
+}
+
+/// When all tasks are released for the first time: by then each has begun its program.
+const FIRST_RELEASE_NS: u64 = 1_000_000;
+/// No run is longer, …
+const DURATION_MAX_NS: u64 = 60_000_000_000;
+/// … or has more jobs.
+const JOBS_MAX: u64 = 2_000_000;
+
+/// Runs the FIFO and RR tasks on the simulated machine, all released together.
+fn simulate(set: &TaskSet, analysis: &Analysis, rules: &KernelRules) -> Result<Run, Failure> {
+    let members: Vec<usize> =
+        (0..set.tasks.len()).filter(|at| set.tasks[*at].policy != Policy::Deadline).collect();
+    if members.is_empty() {
+        return Err(Failure::with_help(
+            "--simulate: SCHED_DEADLINE is not simulated yet, and there are no other tasks",
+            "leave --simulate out: the analysis needs no run",
+        ));
+    }
+    let (duration_ns, whole) = run_length(set, &members);
+    let workload = workload(set, analysis, &members);
+    let profile = Profile::named(rules.name).ok_or_else(|| Failure::plain("unknown kernel"))?;
+    let config = MachineConfig {
+        profile,
+        features: profile.features,
+        base_slice_ns: None,
+        cpus: set.cpus,
+        hz: 250,
+        tick_phase_ns: 0,
+        tick_skew_ns: 0,
+        preemption: Preemption::Full,
+        // Nothing but the tasks: what the machine costs would move their releases apart.
+        costs: Costs { context_switch_ns: 0, wakeup_ns: 0, tick_ns: 0 },
+        seed: 1,
+        duration_ns,
+    };
+    let mut machine = Machine::new(&config, &workload, Metrics::new())
+        .map_err(|error| Failure::plain(error.to_string()))?;
+    machine.run().map_err(|error| Failure::plain(error.to_string()))?;
+    let info = RunInfo {
+        kernel: profile.name.to_owned(),
+        release: profile.release.to_owned(),
+        seed: 1,
+        trace_hash: String::new(),
+        hz: config.hz,
+        cpus: config.cpus,
+        devices: Vec::new(),
+        queues: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let report = machine.into_sink().report(info);
+    let mut observed_ns = vec![0; set.tasks.len()];
+    for (at, task) in members.iter().zip(&report.tasks) {
+        observed_ns[*at] = task.response_ns.max;
+    }
+    let remarks = run_remarks(set, analysis, &observed_ns, duration_ns, whole);
+    Ok(Run { observed_ns, remarks })
+}
+
+/// A hyperperiod if that is not too long, and whether it is.
+fn run_length(set: &TaskSet, members: &[usize]) -> (u64, bool) {
+    let mut hyperperiod_ns = 1_u64;
+    let mut jobs_in_second = 0.0_f64;
+    for at in members {
+        let period_ns = set.tasks[*at].period_ns;
+        jobs_in_second += 1e9 / period_ns as f64;
+        let (mut a, mut b) = (hyperperiod_ns, period_ns);
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        hyperperiod_ns = (hyperperiod_ns / a).saturating_mul(period_ns);
+    }
+    let room_ns = (JOBS_MAX as f64 / jobs_in_second * 1e9).min(DURATION_MAX_NS as f64) as u64;
+    // The last job of the hyperperiod has to end as well.
+    let longest_ns = members.iter().map(|at| set.tasks[*at].period_ns).max().unwrap_or(0);
+    let whole_ns = hyperperiod_ns.saturating_add(longest_ns).saturating_add(FIRST_RELEASE_NS);
+    match whole_ns <= room_ns {
+        true => (whole_ns, true),
+        false => (room_ns.saturating_add(FIRST_RELEASE_NS), false),
+    }
+}
+
+fn workload(set: &TaskSet, analysis: &Analysis, members: &[usize]) -> Workload {
+    let mut workload = Workload::default();
+    for (index, at) in members.iter().enumerate() {
+        let task = &set.tasks[*at];
+        let timer = index as u32;
+        let wait = |period_ns| Op::Timer { timer, period_ns, mode: TimerMode::Absolute };
+        let ops = vec![
+            wait(FIRST_RELEASE_NS),
+            Op::LoopBegin { count: None, end: 4 },
+            Op::Run { work: Dist::Constant(task.wcet_ns), mode: Mode::User },
+            wait(task.period_ns),
+            Op::LoopEnd { begin: 1 },
+        ];
+        let priority = analysis.tasks[*at].priority.unwrap_or(1);
+        let priority = RtPriority::new(i64::from(priority));
+        let policy = priority.map(|priority| match task.policy {
+            Policy::Rr => Scheduled::Rr(priority),
+            _ => Scheduled::Fifo(priority),
+        });
+        workload.timers.push(TimerSpec { name: task.name.clone(), shared: false });
+        workload.programs.push(Program { ops });
+        workload.tasks.push(TaskSpec {
+            name: task.name.clone(),
+            program: index as u32,
+            attr: Attr { policy: policy.unwrap_or_default(), ..Attr::default() },
+            affinity: task.core.map_or(CpuSet::All, |core| CpuSet::one(CpuId(core))),
+            start_ns: 0,
+            template: false,
+            index: 0,
+            origin: Origin::default(),
+        });
+    }
+    workload
+}
+
+fn run_remarks(
+    set: &TaskSet,
+    analysis: &Analysis,
+    observed_ns: &[u64],
+    duration_ns: u64,
+    whole: bool,
+) -> Vec<String> {
+    let length = if whole {
+        "a whole hyperperiod".to_owned()
+    } else {
+        format!("the first {}", show_ns(duration_ns / 1_000_000 * 1_000_000))
+    };
+    let mut left_out = Vec::new();
+    if set.tasks.iter().any(|task| task.policy == Policy::Deadline) {
+        left_out.push("deadline tasks");
+    }
+    if set.tasks.iter().any(|task| task.blocking_ns > 0) {
+        left_out.push("blocking");
+    }
+    if set.tasks.iter().any(|task| task.jitter_ns > 0) {
+        left_out.push("jitter");
+    }
+    if set.context_switch_ns > 0 {
+        left_out.push("context switches");
+    }
+    if !set.unknown.is_empty() {
+        left_out.push("tasks of unknown demand");
+    }
+    let without = match left_out[..] {
+        [] => String::new(),
+        _ => format!(", without {}", left_out.join(", ")),
+    };
+    let mut remarks = vec![format!(
+        "Observed: {length} on the simulated machine, all released together{without}."
+    )];
+    for ((task, verdict), observed_ns) in set.tasks.iter().zip(&analysis.tasks).zip(observed_ns) {
+        if verdict.response_bound_ns.is_some_and(|bound_ns| *observed_ns > bound_ns) {
+            remarks.push(format!(
+                "{} took longer than its bound: this is a defect of slicewise, please report it.",
+                task.name
+            ));
+        }
+    }
+    remarks
+}

@@ -1,0 +1,233 @@
+//! `slicewise rt check` as its users meet it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn check(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_slicewise"))
+        .args(["rt", "check"])
+        .args(args)
+        .current_dir(root())
+        .env_remove("COLUMNS")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the command starts")
+}
+
+fn file(name: &str, content: &str) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join(name);
+    std::fs::write(&path, content).expect("it can be written");
+    let path = path.display().to_string();
+    (dir, path)
+}
+
+/// The JSON report, and the exit status.
+fn report(name: &str, content: &str, args: &[&str]) -> (Value, Option<i32>) {
+    let (_dir, path) = file(name, content);
+    let output = check(&[&[path.as_str(), "--format", "json"], args].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let value = serde_json::from_slice(&output.stdout);
+    (value.unwrap_or_else(|_| panic!("no JSON: {stderr}")), output.status.code())
+}
+
+fn refuses(name: &str, content: &str, args: &[&str], words: &[&str]) {
+    let (_dir, path) = file(name, content);
+    let output = check(&[&[path.as_str()], args].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{content}: {stderr}");
+    assert!(output.stdout.is_empty());
+    for word in words {
+        assert!(stderr.contains(word), "{content} should say `{word}`:\n{stderr}");
+    }
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+fn fifo(name: &str, wcet: u32, period: u32, priority: u32) -> String {
+    format!(
+        "[[task]]\nname = \"{name}\"\nwcet = \"{wcet}ms\"\nperiod = \"{period}ms\"\npriority = {priority}\n"
+    )
+}
+
+fn deadline(name: &str, wcet: u32, deadline: u32, period: u32) -> String {
+    format!(
+        "[[task]]\nname = \"{name}\"\npolicy = \"deadline\"\nwcet = \"{wcet}ms\"\ndeadline = \"{deadline}ms\"\nperiod = \"{period}ms\"\n"
+    )
+}
+
+#[test]
+fn case_87_the_json_contract_on_a_set_that_misses() {
+    let table = fifo("a", 12, 50, 1) + &fifo("b", 10, 40, 2) + &fifo("c", 10, 30, 3);
+    let (report, status) = report("t.toml", &table, &[]);
+    assert_eq!((status, &report["schedulable"]), (Some(1), &false.into()));
+    let bounds: Vec<_> = (0..3).map(|at| &report["tasks"][at]["response_bound_ns"]).collect();
+    assert_eq!(bounds, [52_000_000, 20_000_000, 10_000_000]);
+    let task = &report["tasks"][0];
+    assert_eq!((&task["name"], &task["meets"]), (&"a".into(), &false.into()));
+    assert_eq!(task["deadline_ns"], 50_000_000);
+    let near =
+        |value: &Value, wanted: f64| (value.as_f64().expect("a number") - wanted).abs() < 1e-6;
+    assert!(near(&report["utilisation"], 0.24 + 0.25 + 1.0 / 3.0));
+    assert!(near(&report["liu_layland"], 0.779_763));
+    assert!(near(&report["hyperbolic"], 1.24 * 1.25 * 4.0 / 3.0));
+    let kernel = &report["kernel"];
+    assert_eq!((&kernel["profile"], &kernel["admitted"]), (&"6.12".into(), &true.into()));
+    assert!(kernel["first_refused"].is_null() && kernel["errno"].is_null());
+    assert_eq!(report["timeline"]["response_ns"], 52_000_000);
+}
+
+#[test]
+fn case_91_the_kernels_verdict_depends_on_its_version() {
+    let table = deadline("a", 46, 100, 100) + &deadline("b", 46, 100, 100);
+    for (kernel, refused) in [("6.1", false), ("6.12", true), ("6.18.35", true), ("7.2", false)] {
+        let (report, status) = report("t.toml", &table, &["--kernel", kernel]);
+        assert_eq!(status, Some(0), "EDF meets every deadline");
+        assert_eq!(report["kernel"]["admitted"], !refused, "{kernel}");
+        if refused {
+            assert_eq!(report["kernel"]["first_refused"], "b");
+            assert_eq!(report["kernel"]["errno"], "EBUSY");
+        }
+    }
+}
+
+#[test]
+fn case_89_admitted_is_not_schedulable_and_says_why() {
+    let table = deadline("a", 9, 10, 1000) + &deadline("b", 9, 10, 1000);
+    let (report, status) = report("t.toml", &table, &[]);
+    assert_eq!((status, &report["kernel"]["admitted"]), (Some(1), &true.into()));
+    let remark = report["remarks"][0].as_str().expect("a remark");
+    assert!(remark.contains("admitted is not schedulable"), "{remark}");
+}
+
+#[test]
+fn the_table_for_people_shows_verdict_worst_case_and_commands() {
+    let table = fifo("a", 12, 50, 1) + &fifo("b", 10, 40, 2) + &fifo("c", 10, 30, 3);
+    let (_dir, path) = file("t.toml", &table);
+    let output = check(&[&path]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    for word in
+        ["not schedulable", "52.0 ms", "2 ms late", "█", "chrt -f 3 c", "CPUSchedulingPriority=3"]
+    {
+        assert!(text.contains(word), "{word}:\n{text}");
+    }
+    assert!(!text.contains('\u{1b}'));
+}
+
+#[test]
+fn a_simulated_run_reaches_the_bound_and_never_exceeds_it() {
+    let table = fifo("a", 32, 80, 1) + &fifo("b", 5, 40, 2) + &fifo("c", 4, 16, 3);
+    let (report, status) = report("t.toml", &table, &["--simulate"]);
+    assert_eq!(status, Some(0));
+    for at in 0..3 {
+        let task = &report["tasks"][at];
+        assert_eq!(task["observed_ns"], task["response_bound_ns"], "{task}");
+    }
+    let table = deadline("a", 9, 10, 1000);
+    refuses("t.toml", &table, &["--simulate"], &["SCHED_DEADLINE is not simulated yet"]);
+}
+
+#[test]
+fn worst_cases_are_derived_from_scenarios() {
+    let scenario = r#"
+[[task]]
+name = "loop"
+policy = "fifo"
+priority = 50
+periodic = { run = { dist = "uniform", min = "1ms", max = "3ms" }, period = "10ms" }
+[[task]]
+name = "steps"
+policy = "rr"
+priority = 40
+program = [{ loop = { count = 3, body = [{ run = "1ms" }] } }, { run = "2ms" }, { timer = { period = "20ms" } }]
+[[task]]
+name = "batch"
+hog = true
+"#;
+    let (first, status) = report("s.toml", scenario, &[]);
+    assert_eq!(status, Some(0), "{first}");
+    let tasks = first["tasks"].as_array().expect("tasks");
+    let wcets: Vec<_> = tasks.iter().map(|task| &task["wcet_ns"]).collect();
+    assert_eq!(wcets, [3_000_000, 5_000_000]);
+    assert_eq!(tasks[1]["response_bound_ns"], 8_000_000);
+    assert!(first["remarks"].to_string().contains("batch"));
+    let sleeper = "[[task]]\nname = \"s\"\npolicy = \"fifo\"\npriority = 60\nprogram = [{ run = \"1ms\" }, { sleep = \"5ms\" }]\n";
+    let (second, status) = report("s.toml", &format!("{scenario}{sleeper}"), &[]);
+    assert_eq!((status, &second["decided"]), (Some(1), &false.into()));
+    assert!(second["unknown"][0]["reason"].as_str().is_some_and(|why| why.contains("sleeps")));
+    assert!(second["tasks"][0]["meets"].is_null());
+}
+
+#[test]
+fn rt_app_reservations_and_loops_are_read() {
+    let json = r#"{ "tasks": {
+        "dl": { "policy": "SCHED_DEADLINE", "dl-runtime": 2000, "dl-deadline": 5000, "dl-period": 10000,
+                "run": 1000, "timer": { "ref": "unique", "period": 10000 } },
+        "ff": { "policy": "SCHED_FIFO", "priority": 20, "run": 3000, "timer": { "ref": "unique", "period": 20000 } },
+        "other": { "run": 1000, "sleep": 1000 } } }"#;
+    let (report, status) = report("w.json", json, &[]);
+    assert_eq!(status, Some(0), "{report}");
+    let tasks = &report["tasks"];
+    assert_eq!(
+        (&tasks[0]["wcet_ns"], &tasks[0]["deadline_ns"]),
+        (&2_000_000.into(), &5_000_000.into())
+    );
+    assert_eq!(tasks[1]["response_bound_ns"], 5_000_000);
+    assert_eq!(tasks[0]["chrt"], "chrt -d -T 2000000 -D 5000000 -P 10000000 0 dl");
+    refuses("w.json", &json.replace("\"dl-period\": 10000,", ""), &[], &["dl-period", "w.json:2:"]);
+}
+
+#[test]
+fn bad_tables_are_refused_with_the_place_and_a_hint() {
+    let good = fifo("a", 1, 10, 50);
+    let cases: &[(String, &[&str])] = &[
+        (String::new(), &["no tasks", "[[task]]"]),
+        (good.replace("wcet", "wect"), &["wect", "t.toml:3:1", "did you mean `wcet`"]),
+        (good.replace("\"1ms\"", "1"), &["no unit", "t.toml:3:8"]),
+        (good.replace("\"1ms\"", "\"0ms\""), &["zero", "t.toml:3:"]),
+        (good.replace("\"1ms\"", "\"1 year\""), &["year", "t.toml:3:"]),
+        (good.replace("50", "100"), &["100", "1 to 99", "t.toml:5:"]),
+        (format!("{good}policy = \"other\"\n"), &["no guarantee", "t.toml:6:"]),
+        (format!("{good}policy = \"fito\"\n"), &["did you mean `fifo`"]),
+        (format!("{good}policy = \"deadline\"\n"), &["priority", "earliest deadline"]),
+        (format!("{good}runtime = \"1ms\"\n"), &["runtime", "SCHED_DEADLINE"]),
+        (format!("{good}core = 2\n[machine]\ncpus = 2\n"), &["CPU 2", "t.toml:6:8", "0 to 1"]),
+        (format!("{good}{good}"), &["already a task named `a`", "t.toml:7:"]),
+        (
+            format!("{good}[[task]]\nname = \"b\"\nwcet = \"1ms\"\nperiod = \"2ms\"\n"),
+            &["`b` has no `priority`"],
+        ),
+        (format!("priorities = \"60-51\"\n{good}"), &["60-51", "51-60"]),
+        (format!("{good}[machine]\nkernel = \"5.4\"\n"), &["5.4", "6.12"]),
+        ("[[task]\n".to_owned(), &["t.toml:1:"]),
+        ("[[task]]\nname = \"x\"\nhog = true\n".to_owned(), &["no real-time task"]),
+    ];
+    for (table, words) in cases {
+        refuses("t.toml", table, &[], words);
+    }
+    refuses("t.toml", &good, &["--kernel", "5.4"], &["5.4", "6.12"]);
+    refuses("t.toml", &good, &["--timeline", "z"], &["--timeline z", "the tasks are a"]);
+    refuses("t.toml", &good, &["--priorities", "0-9"], &["--priorities 0-9", "51-60"]);
+    refuses("t.toml", &good, &["--context-switch", "5"], &["--context-switch 5", "unit"]);
+    refuses("t.toml", &good, &["--cpus", "0"], &["0"]);
+}
+
+#[test]
+fn hostile_numbers_get_an_answer() {
+    let task = |name: &str, wcet: u64, period: u64| {
+        format!(
+            "[[task]]\nname = \"{name}\"\nwcet = \"{wcet}ns\"\nperiod = \"{period}ns\"\npriority = 5\njitter = \"1s\"\n"
+        )
+    };
+    let full = task("a", 500_000_003, 1_000_000_007) + &task("b", 500_000_005, 1_000_000_009);
+    let (report, status) = report("t.toml", &full, &[]);
+    assert_eq!((status, &report["schedulable"]), (Some(1), &false.into()));
+    let over = task("a", 9, 10) + &task("b", 31_535_999_999_999_999, 31_536_000_000_000_000);
+    let (_dir, path) = file("t.toml", &over);
+    assert_eq!(check(&[&path, "--simulate"]).status.code(), Some(1));
+}
