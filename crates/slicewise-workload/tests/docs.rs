@@ -30,3 +30,15 @@ fn every_scenario_in_the_reference_loads() {
 fn every_rt_app_example_in_the_documentation_loads() {
     check("rt-app.md", "json", Format::RtApp, 2);
 }
+
+#[test]
+fn every_task_table_in_the_documentation_loads() {
+    let path = format!("{}/../../docs/realtime.md", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let tables = snippets(&text, "toml");
+    assert!(!tables.is_empty());
+    for table in tables {
+        let loaded = slicewise_workload::load_rt(table, Format::Auto);
+        assert!(loaded.is_ok_and(|loaded| loaded.set.tasks.len() == 3), "{table}");
+    }
+}

@@ -48,16 +48,25 @@ fn refreshed(text: &str) -> String {
 
 #[test]
 fn the_readme_shows_what_the_commands_print() {
-    let path = root().join("README.md");
-    let text = std::fs::read_to_string(&path).expect("there is a README");
+    shows_what_is_printed("README.md");
+}
+
+#[test]
+fn the_real_time_page_shows_what_the_commands_print() {
+    shows_what_is_printed("docs/realtime.md");
+}
+
+fn shows_what_is_printed(name: &str) {
+    let path = root().join(name);
+    let text = std::fs::read_to_string(&path).expect("it is there");
     let fresh = refreshed(&text);
     if std::env::var_os("UPDATE_README").is_some() {
-        std::fs::write(&path, &fresh).expect("the README can be written");
+        std::fs::write(&path, &fresh).expect("it can be written");
         return;
     }
     assert!(
         text == fresh,
-        "README.md is out of date; UPDATE_README=1 cargo test -p slicewise rewrites it"
+        "{name} is out of date; UPDATE_README=1 cargo test -p slicewise rewrites it"
     );
 }
 
