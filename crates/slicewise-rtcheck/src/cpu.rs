@@ -37,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) visitors: Vec<Vec<Load>>,
     /// Responses of levels that several tasks share, by priority and blocking.
     pub(crate) levels: RefCell<BTreeMap<(u8, u64), Response>>,
+    /// Whether the tasks of such a level go strictly in order of arrival.
+    pub(crate) orderly: RefCell<BTreeMap<u8, bool>>,
 }
 
 impl Core {
@@ -56,12 +58,13 @@ impl Core {
         (higher, equal)
     }
 
-    /// Whether its bound is reached in the worst case, as far as the parameters are.
+    /// Whether the bound that was found is reached in the worst case, as far as the parameters are.
     pub(crate) fn is_exact(&self, at: usize) -> bool {
         let own = &self.fixed[at];
         let visited = self.visitors.get(at).is_some_and(|visitors| !visitors.is_empty());
         let equals = self.fixed.iter().filter(|task| task.priority == own.priority).count() > 1;
-        let by_arrival = own.load.jitter_ns == 0 && self.equals_are_fifo(own.priority);
+        let orderly = self.orderly.borrow().get(&own.priority) == Some(&true);
+        let by_arrival = own.load.jitter_ns == 0 && orderly;
         !visited && (!equals || by_arrival)
     }
 
@@ -76,21 +79,46 @@ impl Core {
         if equal.is_empty() {
             return response_time(own.load, own.blocking_ns, &higher, budget);
         }
-        if own.fifo && equal.iter().all(|task| task.fifo) {
-            let mut level: Vec<Load> = equal.iter().map(|task| task.load).collect();
-            level.push(own.load);
-            let key = (own.priority, own.blocking_ns);
+        if self.equals_are_fifo(own.priority) {
+            let response = self.among_equals(own, &higher, budget);
+            self.orderly.borrow_mut().insert(own.priority, response.is_some());
+            if let Some(response) = response {
+                return response.later_by(own.load.jitter_ns);
+            }
+        }
+        // RR may rotate an equal before the task at any time, and so may one that is late go on
+        // with its next job: as if it were more important.
+        higher.extend(equal.iter().map(|task| task.load));
+        response_time(own.load, own.blocking_ns, &higher, budget)
+    }
+
+    /// The response in order of arrival, without own jitter. A task whose next job is due before
+    /// the last one is done goes on with it at the head of the list, whoever came before: `None`
+    /// unless all equals answer within their periods.
+    fn among_equals(
+        &self,
+        own: &FixedTask,
+        higher: &[Load],
+        budget: &mut Budget,
+    ) -> Option<Response> {
+        let equals = || self.fixed.iter().filter(|task| task.priority == own.priority);
+        let level: Vec<Load> = equals().map(|task| task.load).collect();
+        let mut of = |blocking_ns: u64| {
+            let key = (own.priority, blocking_ns);
             let known = self.levels.borrow().get(&key).copied();
             let response =
-                known.unwrap_or_else(|| in_arrival_order(own.blocking_ns, &higher, &level, budget));
+                known.unwrap_or_else(|| in_arrival_order(blocking_ns, higher, &level, budget));
             if self.visitors.is_empty() {
                 self.levels.borrow_mut().insert(key, response);
             }
-            return response.later_by(own.load.jitter_ns);
-        }
-        // RR may rotate an equal before the task at any time: as if it were more important.
-        higher.extend(equal.iter().map(|task| task.load));
-        response_time(own.load, own.blocking_ns, &higher, budget)
+            response
+        };
+        let longest = of(equals().map(|task| task.blocking_ns).max().unwrap_or(0));
+        let in_period = |load: &Load| {
+            let response = longest.later_by(load.jitter_ns).bound_ns();
+            response.is_some_and(|response_ns| response_ns <= load.period_ns)
+        };
+        level.iter().all(in_period).then(|| of(own.blocking_ns))
     }
 
     pub(crate) fn meets(&self, at: usize, budget: &mut Budget) -> Option<bool> {
@@ -201,9 +229,19 @@ mod tests {
 
     #[test]
     fn equals_in_arrival_order_wait_for_one_job_of_each_other() {
-        assert_eq!(bounds(vec![task(50, 1, 4), task(50, 5, 20)]), [Some(6), Some(6)]);
-        // As if the other were more important, the second one would have 5 + 2 = 7.
-        assert_eq!(bounds(vec![task(51, 1, 4), task(50, 5, 20)]), [Some(1), Some(7)]);
+        assert_eq!(bounds(vec![task(50, 1, 6), task(50, 7, 20)]), [Some(8), Some(9)]);
+        assert_eq!(bounds(vec![task(50, 1, 8), task(50, 7, 20)]), [Some(8), Some(8)]);
+        // In order of arrival 9 + 2; below a more important one, 9 + 2 · 2.
+        assert_eq!(bounds(vec![task(50, 2, 11), task(50, 9, 30)]), [Some(11), Some(11)]);
+        assert_eq!(bounds(vec![task(51, 2, 10), task(50, 9, 30)]), [Some(2), Some(13)]);
+    }
+
+    #[test]
+    fn a_late_equal_goes_on_with_its_next_job_at_the_head() {
+        // The one of period 6 answers after 8: its second job may go before the other's first.
+        let core = Core { fixed: vec![task(50, 1, 6), task(50, 7, 20)], ..Core::default() };
+        assert_eq!(core.response(1, &mut Budget::new(1000)).bound_ns(), Some(9));
+        assert!(!core.is_exact(1));
     }
 
     #[test]
