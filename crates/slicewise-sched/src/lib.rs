@@ -10,6 +10,7 @@ mod feature;
 pub mod host;
 mod id;
 mod ordered;
+pub mod pelt;
 mod profile;
 mod rt;
 mod scheduler;
