@@ -57,6 +57,36 @@ impl Shares {
     }
 }
 
+/// The load of a group, as the weight of its entity on one CPU depends on it (fair.md D.2). All
+/// weights are unscaled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct GroupLoad {
+    /// Σ of the weights queued in the group on this CPU.
+    pub queued_weight: u64,
+    /// The load average of the group's queue on this CPU.
+    pub load_avg: u64,
+    /// What this CPU has published of that into `total`.
+    pub published: u64,
+    /// Σ of what all CPUs have published.
+    pub total: u64,
+}
+
+impl GroupLoad {
+    /// The weight of the group's entity on this CPU, on the 20-bit scale: its part of the group's
+    /// shares, by load. With nothing queued the weight stays what it was: `None`.
+    pub fn entity_weight(&self, shares: Shares) -> Option<u64> {
+        if self.queued_weight == 0 {
+            return None;
+        }
+        let scaled = shares.shares() << 10;
+        let load = self.queued_weight.max(self.load_avg);
+        let all = self.total.saturating_sub(self.published).saturating_add(load);
+        let part = u128::from(scaled) * u128::from(load) / u128::from(all.max(1));
+        // The least weight is 2 of the fine scale: next to nothing.
+        Some(u64::try_from(part).unwrap_or(u64::MAX).clamp(2, scaled))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +102,21 @@ mod tests {
         let best = Shares::from_nice(Nice::MIN);
         assert_eq!((best.shares(), best.weight()), (88_761, 8_668));
         assert_eq!([5, 19, -5].map(|n| Shares::from_nice(nice(n)).weight()), [33, 1, 305]);
+    }
+
+    #[test]
+    fn wx25_a_group_weighs_on_each_cpu_by_its_load_there() {
+        let weight = |queued_weight, load_avg, published, total| {
+            let load = GroupLoad { queued_weight, load_avg, published, total };
+            load.entity_weight(Shares::default())
+        };
+        assert_eq!(weight(1024, 1024, 1024, 2048), Some(524_288), "a hog on each of two CPUs");
+        assert_eq!(weight(1024, 0, 0, 1024), Some(524_288), "a CPU that has just begun");
+        assert_eq!(weight(2048, 2048, 2048, 2048), Some(1_048_576), "all on one CPU");
+        assert_eq!(weight(3072, 3072, 3072, 4096), Some(786_432));
+        assert_eq!(weight(1024, 1024, 1024, 4096), Some(262_144));
+        assert_eq!(weight(0, 500, 500, 1000), None, "nobody queued: unchanged");
+        assert_eq!(weight(u64::MAX, u64::MAX, 0, u64::MAX), Some(1_048_576));
     }
 
     #[test]

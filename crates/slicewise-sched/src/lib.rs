@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod attr;
+pub mod bandwidth;
 mod cgroup_weight;
 mod cpuset;
 mod fair;
@@ -19,7 +20,7 @@ mod view;
 mod weight;
 
 pub use attr::{Attr, Class, Nice, Policy, RtPriority};
-pub use cgroup_weight::Shares;
+pub use cgroup_weight::{GroupLoad, Shares};
 pub use cpuset::{CPUS_MAX, CpuSet};
 pub use feature::{Feature, Features};
 pub use host::{Error, Input, Output, Rule, Spawn, Switch, Timer, Wake};
