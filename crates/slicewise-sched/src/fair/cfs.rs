@@ -150,7 +150,9 @@ impl FairQueue {
             let entity = &mut entities[id as usize];
             entity.vruntime = entity.vruntime.wrapping_sub(self.zero);
         }
-        self.cfs_update_min_vruntime(entities);
+        if how != Dequeue::Save {
+            self.cfs_update_min_vruntime(entities);
+        }
     }
 
     /// Tick preemption (B.5).

@@ -371,7 +371,7 @@ impl FairQueue {
         how: Dequeue,
     ) {
         let entity = &mut entities[id as usize];
-        if how == Dequeue::Move && params.has(Feature::PLACE_REL_DEADLINE) {
+        if matches!(how, Dequeue::Move | Dequeue::Save) && params.has(Feature::PLACE_REL_DEADLINE) {
             entity.deadline = entity.deadline.wrapping_sub(entity.vruntime);
             entity.rel_deadline = true;
         }
@@ -381,7 +381,7 @@ impl FairQueue {
                 entity.vlag = entity.vlag.min(0);
             }
         }
-        if eevdf.rules.zero_point == ZeroPoint::MinVruntime {
+        if eevdf.rules.zero_point == ZeroPoint::MinVruntime && how != Dequeue::Save {
             self.eevdf_update_min_vruntime(entities);
         }
     }

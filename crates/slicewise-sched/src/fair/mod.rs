@@ -203,6 +203,9 @@ pub(crate) enum Dequeue {
     Leave,
     /// Stays runnable: moves, or changes attributes.
     Move,
+    /// Stays runnable and is put back at once under another nice value: the queue's minimum waits
+    /// for it (CFS, 6.6).
+    Save,
     /// The end of a delayed dequeue.
     Delayed,
 }

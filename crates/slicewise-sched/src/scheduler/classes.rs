@@ -398,7 +398,13 @@ impl Scheduler {
         let running = self.cpus[cpu as usize].current == Some(slot);
         let (old_class, class) = (old.policy.class(), attr.policy.class());
         if queued {
-            let how = if class == old_class { Dequeue::Move } else { Dequeue::Leave };
+            // `setpriority` saves, `sched_setattr` moves (B.2).
+            let only_nice = Attr { nice: attr.nice, ..old } == attr;
+            let how = match class == old_class {
+                true if only_nice => Dequeue::Save,
+                true => Dequeue::Move,
+                false => Dequeue::Leave,
+            };
             self.deactivate(now_ns, cpu, slot, how);
             if running && old_class == Class::Fair {
                 self.cpus[cpu as usize].fair.put_prev(&self.params, &mut self.entities, now_ns);

@@ -405,6 +405,29 @@ fn a_pick_that_keeps_the_running_task_leaves_the_slice_timer_alone() {
     assert!(host.hrtick[0].is_some(), "an enqueue arms it");
 }
 
+/// Seen on 6.1: the minimum waits for a task that renices itself, and does not run ahead of it.
+#[test]
+fn a_change_of_nice_keeps_virtual_runtimes_on_6_1() {
+    let mut host = Host::new("6.1", 1, 250);
+    let tasks = [host.spawn(Policy::Normal, 0), host.spawn(Policy::Normal, 0)];
+    let values = |host: &Host| tasks.map(|task| host.sched.fair_values(task).unwrap().0);
+    let mut behind = None;
+    for _ in 0..10 {
+        host.tick_after(4 * MS);
+        let [first, second] = values(&host);
+        let least = tasks[usize::from(second < first)];
+        behind = behind.or(host.runs(least).then_some((host.now_ns, least)));
+        if behind.is_some() {
+            break;
+        }
+    }
+    let (now_ns, running) = behind.expect("whoever comes to the CPU is behind");
+    let before = values(&host);
+    let attr = Attr { nice: Nice::new(5).unwrap(), ..Attr::default() };
+    host.sched.set_attr(now_ns, running, attr).unwrap();
+    assert_eq!(values(&host), before);
+}
+
 #[test]
 fn a_slice_timer_outlives_the_task_it_was_armed_for_but_not_the_last_one() {
     let mut host = Host::new("7.2", 1, 250);
