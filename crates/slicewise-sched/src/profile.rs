@@ -71,6 +71,9 @@ pub struct EevdfRules {
     pub wakeup: WakeupRule,
     /// A delayed task's lag never falls below what it had when it was delayed (C.4, 7.2).
     pub delayed_lag_kept: bool,
+    /// The running task is charged before a delayed one is woken and perhaps placed anew (7.2);
+    /// otherwise the average is that of the last charge.
+    pub delayed_wakeup_charges: bool,
     /// HRTICK ends the slice at the virtual deadline, not after a slice of running (C.15, 7.2).
     pub hrtick_by_deadline: bool,
     /// A pick that needs no HRTICK leaves the one that is armed, unless the CPU goes idle (7.2).
@@ -199,6 +202,7 @@ const EEVDF_6_6: EevdfRules = EevdfRules {
     yields: YieldRule::Deadline,
     wakeup: WakeupRule::Pick,
     delayed_lag_kept: false,
+    delayed_wakeup_charges: false,
     hrtick_by_deadline: false,
     hrtick_outlives_pick: false,
 };
@@ -229,6 +233,7 @@ const EEVDF_7_2: EevdfRules = EevdfRules {
     inflation: Inflation::Sum,
     reweight: Reweight::AverageKept,
     delayed_lag_kept: true,
+    delayed_wakeup_charges: true,
     hrtick_by_deadline: true,
     hrtick_outlives_pick: true,
     ..EEVDF_6_18

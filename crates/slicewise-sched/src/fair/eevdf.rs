@@ -395,7 +395,9 @@ impl FairQueue {
         id: u32,
         now_ns: u64,
     ) {
-        self.account(params, entities, now_ns);
+        if eevdf.rules.delayed_wakeup_charges {
+            self.account(params, entities, now_ns);
+        }
         self.preemptor = None;
         let was = entities[id as usize].vruntime;
         let sums = self.eevdf_sums(entities);

@@ -561,7 +561,11 @@ fn wx21_a_yield_gives_up_the_slice() {
 
 /// A has blocked owing 0.5 ms; B runs.
 fn wx22_scene() -> Bench {
-    let mut bench = Bench::with_base("6.12", 250, 1_400_000);
+    wx22_scene_of("6.12")
+}
+
+fn wx22_scene_of(kernel: &str) -> Bench {
+    let mut bench = Bench::with_base(kernel, 250, 1_400_000);
     bench.waiting(nice(0), 10 * MS, 11_400_000);
     bench.waiting(nice(0), 10 * MS, 11_400_000);
     bench.set_next(0);
@@ -607,6 +611,25 @@ fn wx22_a_delayed_sleeper_wakes_where_it_is_unless_owed() {
     };
     assert_eq!(woken_after(600_000), (11_000_000, 11_400_000));
     assert_eq!(woken_after(1_300_000), (11_300_000, 12_700_000));
+}
+
+/// Seen on 6.12 and 6.18: the running task's time since its last charge is not in the average yet.
+#[test]
+fn a_delayed_sleeper_that_wakes_is_placed_by_the_last_charge_before_7_2() {
+    let placed = |kernel| {
+        let mut bench = wx22_scene_of(kernel);
+        bench.run_for(1_300_000);
+        let (eevdf, now_ns) = (bench.eevdf(), bench.now_ns + 1_000_000);
+        let average = bench.average();
+        bench.queue.eevdf_wake_delayed(&bench.params, &eevdf, &mut bench.entities, 0, now_ns);
+        (average, bench.entity(0).vruntime)
+    };
+    for kernel in ["6.12", "6.18"] {
+        let (_, vruntime) = placed(kernel);
+        assert_eq!(vruntime, 11_300_000, "{kernel}: where the others were 1 ms ago");
+    }
+    let (average, vruntime) = placed("7.2");
+    assert!(vruntime > average + 200_000, "7.2 charges first: {vruntime}");
 }
 
 #[test]
