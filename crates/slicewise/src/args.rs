@@ -31,6 +31,8 @@ pub(crate) enum Command {
     /// Real-time guarantees
     #[command(subcommand)]
     Rt(RtCommand),
+    /// Replay a recorded kernel trace and count how often the core decides the same
+    Shadow(ShadowArgs),
     /// List the kernels there are profiles for, with their features
     Kernels(KernelsArgs),
     /// Print the JSON Schema of scenario files, for editors
@@ -153,6 +155,55 @@ pub(crate) struct ConvertArgs {
     /// What to write: .swtrace for Slicewise's own format, any other ending for Perfetto
     #[arg(value_name = "OUT.pftrace")]
     pub(crate) output: PathBuf,
+}
+
+/// `slicewise shadow`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct ShadowArgs {
+    /// A trace.dat of trace-cmd, or the text of tracefs' `trace`
+    pub(crate) trace: PathBuf,
+
+    /// The kernel that was recorded: one of `slicewise kernels`
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) kernel: String,
+
+    /// Judge this CPU alone [default: all]
+    #[arg(long, value_name = "CPU")]
+    pub(crate) cpu: Option<u32>,
+
+    /// How many CPUs the recorded machine has [default: those of the trace]
+    #[arg(long, value_name = "N")]
+    pub(crate) cpus: Option<u32>,
+
+    /// Scheduler ticks a second [default: what the trace shows]
+    #[arg(long, value_name = "HZ")]
+    pub(crate) hz: Option<u32>,
+
+    /// The recorded machine's base slice (6.6 and later) or minimum granularity, with a unit
+    /// [default: the kernel's, scaled by the number of CPUs]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) base_slice: Option<String>,
+
+    /// Do not judge so long after the first event
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    pub(crate) warm_up: String,
+
+    /// What the trace does not say of tasks, by name or pid: `worker=policy=rr`,
+    /// `42=slice=3ms`, `batch=policy=batch,slice=10ms`
+    #[arg(long = "task", value_name = "NAME=KEY=VALUE,…")]
+    pub(crate) tasks: Vec<String>,
+
+    /// Scheduler features that were switched: `NO_RUN_TO_PARITY`
+    #[arg(long = "feature", value_name = "FEATURE")]
+    pub(crate) features: Vec<String>,
+
+    /// Show so many divergences with the core's view
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) divergences: usize,
+
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: OutputFormat,
 }
 
 /// `slicewise kernels`.

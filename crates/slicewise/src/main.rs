@@ -10,6 +10,7 @@ mod failure;
 mod output;
 mod prepare;
 mod rt;
+mod shadow;
 mod simulate;
 mod trace_file;
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
             trace_file::convert(&convert.input, &convert.output).map(|()| true)
         }
         args::Command::Rt(args::RtCommand::Check(check)) => rt::check(check),
+        args::Command::Shadow(shadow) => shadow::shadow(shadow).map(|()| true),
         args::Command::Kernels(kernels) => commands::kernels(kernels).map(|()| true),
         args::Command::Schema => output::print(&slicewise_workload::schema_json()).map(|()| true),
     };

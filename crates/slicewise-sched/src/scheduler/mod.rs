@@ -3,6 +3,7 @@
 //! This file holds the state and the inputs; [`classes`] puts tasks on and off the queues of their
 //! class and picks; [`placement`] chooses CPUs; [`inspect`] shows what is inside.
 
+mod adopt;
 mod classes;
 mod inspect;
 mod placement;

@@ -1,0 +1,35 @@
+//! Why a trace cannot be read.
+
+use std::io;
+
+/// Why a trace cannot be read, or not further.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file could not be read.
+    #[error("cannot read the trace: {0}")]
+    Io(#[from] io::Error),
+    /// The file is not what it says it is. Offsets are bytes from its beginning.
+    #[error("byte {offset}: {what}")]
+    Malformed {
+        /// Where.
+        offset: u64,
+        /// What is wrong, with the value and what is allowed.
+        what: String,
+    },
+    /// The file is sound, but of a kind that is not read.
+    #[error("{what}")]
+    Unsupported {
+        /// What it is, and what is read instead.
+        what: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn malformed(offset: u64, what: impl Into<String>) -> Self {
+        Self::Malformed { offset, what: what.into() }
+    }
+
+    pub(crate) fn unsupported(what: impl Into<String>) -> Self {
+        Self::Unsupported { what: what.into() }
+    }
+}

@@ -1,0 +1,38 @@
+//! Reads recorded kernel traces as a stream of typed scheduler events, in the order of time.
+//!
+//! Two formats: `trace.dat` of trace-cmd (versions 6 and 7; nanoseconds), and the text of tracefs'
+//! `trace` and `trace_pipe` files (microseconds). [`Reader::open`] finds out which it is.
+//!
+//! The layout of events is read from the file, never assumed: it moves between kernels. Memory is
+//! bounded by the number of CPUs and the size of the format descriptions, not by the length of the
+//! trace. Whatever is lost, cut off, out of order or not understood is counted in [`Findings`] and,
+//! where it has a place, reported there as an event: nothing is skipped in silence.
+//!
+//! ```
+//! use slicewise_ftrace::{Kind, Reader};
+//!
+//! let text = b"  a-1 [000] d..2. 3.25: sched_wakeup: comm=b pid=2 prio=120 target_cpu=000\n";
+//! let mut reader = Reader::new(std::io::Cursor::new(&text[..])).unwrap();
+//! let event = reader.next_event().unwrap().unwrap();
+//! assert_eq!(event.time_ns, 3_250_000_000);
+//! assert!(matches!(event.kind, Kind::Wakeup(wakeup) if wakeup.task.pid == 2));
+//! assert!(reader.next_event().unwrap().is_none());
+//! assert!(reader.findings().is_clean());
+//! ```
+
+mod bytes;
+mod dat;
+mod error;
+mod event;
+mod findings;
+mod format;
+mod reader;
+mod text;
+
+pub use error::Error;
+pub use event::{
+    Comm, Event, Exec, Exit, Fork, HrtimerExpire, Kind, Migrate, Other, PiSetprio, SleepState,
+    StatRuntime, Switch, SwitchState, TaskRef, TimerFunction, Value, Wakeup,
+};
+pub use findings::Findings;
+pub use reader::{Reader, TraceFormat, TraceInfo};
