@@ -496,6 +496,7 @@ impl<'w, S: Sink> Machine<'w, S> {
                     self.list(cpu.0);
                 }
                 Output::ArmTimer { cpu, timer: Timer::HrTick, at_ns } => {
+                    let at_ns = at_ns.saturating_add(self.costs.slice_timer_ns);
                     self.arm_cpu_timer(cpu.0, HRTICK, at_ns.max(self.now));
                 }
                 Output::DisarmTimer { cpu, timer: Timer::HrTick } => {

@@ -82,6 +82,18 @@ fn the_grid_survives_idleness() {
 }
 
 #[test]
+fn a_late_slice_timer_lengthens_the_stint() {
+    let hogs = common::workload(vec![vec![Op::RunForever], vec![Op::RunForever]]);
+    let first_stint_ns = |slice_timer_ns| {
+        let mut config = kernel(config(1, 40 * MS), "7.2");
+        config.costs.slice_timer_ns = slice_timer_ns;
+        let (_, got) = go(&config, &hogs);
+        got.leaves(0)[0].0
+    };
+    assert_eq!(first_stint_ns(10 * US), first_stint_ns(0) + 10 * US);
+}
+
+#[test]
 fn a_switch_costs_the_next_task_exactly() {
     let mut config = config(1, S);
     config.costs.context_switch_ns = 5 * US;
@@ -96,7 +108,7 @@ fn a_switch_costs_the_next_task_exactly() {
 #[test]
 fn ticks_and_timer_wakeups_delay_the_running_task() {
     let mut config = config(1, S);
-    config.costs = Costs { context_switch_ns: 0, wakeup_ns: 3 * US, tick_ns: US };
+    config.costs = Costs { wakeup_ns: 3 * US, tick_ns: US, ..Costs::NONE };
     // Ticks at 4 and 8 ms; the sleeper wakes at 2 ms, does nothing, and exits.
     let mut tasks = common::workload(vec![vec![run(9 * MS)], vec![sleep(2 * MS)]]);
     tasks.tasks[1].attr = fifo(1);

@@ -110,7 +110,7 @@ fn machine() -> impl Strategy<Value = MachineConfig> {
     (kernels, models, costs, 2..4_u32, any::<u64>()).prop_map(
         |(name, preemption, (context_switch_ns, wakeup_ns, tick_ns), cpus, seed)| MachineConfig {
             preemption,
-            costs: Costs { context_switch_ns, wakeup_ns, tick_ns },
+            costs: Costs { context_switch_ns, wakeup_ns, tick_ns, ..Costs::NONE },
             seed,
             tick_skew_ns: 123_456,
             ..kernel(config(cpus, 60 * MS), name)

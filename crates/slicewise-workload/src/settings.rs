@@ -56,6 +56,7 @@ impl CostOverrides {
             context_switch_ns: self.context_switch_ns.unwrap_or(costs.context_switch_ns),
             wakeup_ns: self.wakeup_ns.unwrap_or(costs.wakeup_ns),
             tick_ns: self.tick_ns.unwrap_or(costs.tick_ns),
+            ..costs
         }
     }
 }

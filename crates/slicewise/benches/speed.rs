@@ -278,7 +278,7 @@ fn against_simso() {
     };
     let workload = rate_monotonic();
     let mut config = config("6.12", 1, 10 * SECOND);
-    config.costs = Costs { context_switch_ns: 0, wakeup_ns: 0, tick_ns: 0 };
+    config.costs = Costs::NONE;
     let mut best = Duration::MAX;
     let mut answered = 0;
     for _ in 0..5 {

@@ -156,7 +156,7 @@ pub(crate) fn config(cpus: u32, duration_ns: u64) -> MachineConfig {
         tick_phase_ns: 0,
         tick_skew_ns: 0,
         preemption: Preemption::Full,
-        costs: Costs { context_switch_ns: 0, wakeup_ns: 0, tick_ns: 0 },
+        costs: Costs::NONE,
         seed: 1,
         duration_ns,
     }
