@@ -4,14 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
+use slicewise_machine::Op;
+use slicewise_workload::{Format, Group, Loaded, apply_set, load};
 
 use crate::failure::{Failure, Result};
+use crate::initramfs::LOAD_PROGRAM;
 
 /// What rt-app is told that one turn of its loop takes: right for `-icount shift=1` on one CPU.
 const CALIBRATION_NS: u64 = 376;
-/// Where rt-app writes its logs in the guest.
-const LOG_DIRECTORY: &str = "/out";
+/// Where rt-app writes its logs: the round's directory.
+const LOG_DIRECTORY: &str = ".";
 const LOG_BASENAME: &str = "rt";
 
 /// One case file.
@@ -23,62 +26,68 @@ pub(crate) struct Case {
     pub(crate) name: String,
     /// What the case answers.
     pub(crate) question: String,
-    /// The `tasks` (and perhaps `resources`) of an rt-app file; the lab fills in `global`.
-    pub(crate) rtapp: String,
-    /// How long the workload runs.
+    /// The load: the `tasks` (and perhaps `resources`) of an rt-app file; the lab fills in `global`.
+    #[serde(default)]
+    pub(crate) rtapp: Option<String>,
+    /// Or the load: a Slicewise scenario without `[machine]`, which the lab's own load program runs.
+    #[serde(default)]
+    pub(crate) scenario: Option<String>,
+    /// Or the load: a command of the guest, which is not simulated, only shadowed. `threads` says
+    /// what its threads are called.
+    #[serde(default)]
+    pub(crate) command: Option<String>,
+    /// See `command`.
+    #[serde(default)]
+    pub(crate) threads: Vec<String>,
+    /// How long the load runs.
     #[serde(default = "duration_default")]
     pub(crate) duration_s: u32,
     /// How much of the beginning is not measured.
     #[serde(default = "warmup_default")]
     pub(crate) warmup_ms: u32,
+    /// How often it is run on each kernel, within one boot, each time with the load's start at
+    /// another place between two ticks. The figures of all rounds are taken together.
+    #[serde(default = "rounds_default")]
+    pub(crate) rounds: u32,
     /// CPUs of the machine.
     #[serde(default = "cpus_default")]
     pub(crate) cpus: u32,
     /// Kernels it makes sense on; all if none is named.
     #[serde(default)]
     pub(crate) kernels: Vec<String>,
-    /// Shell lines in the guest before rt-app starts (cgroups, features).
+    /// Shell lines in the guest before the load starts (cgroups, features).
     #[serde(default)]
     pub(crate) before: Vec<String>,
-    /// Shell lines in the guest half a second after rt-app has started (`chrt`, `taskset`); `$RTAPP`
+    /// Shell lines in the guest half a second after the load has started (`chrt`, `taskset`); `$LOAD`
     /// is its process.
     #[serde(default)]
     pub(crate) during: Vec<String>,
+    /// Shell lines in the guest after the load has ended.
+    #[serde(default)]
+    pub(crate) after: Vec<String>,
     /// What the simulator is told instead of those lines: `slicewise run --set`.
     #[serde(default)]
     pub(crate) set: Vec<String>,
-    /// Simulated runs. Above 1, endless tasks start at different times up to `spread_us`, ticks come
-    /// at different times, and the figures are of all runs together: where nobody sleeps, what the
-    /// start has put between tasks stays for ever, and a real kernel's start is not ours.
-    #[serde(default = "runs_default")]
-    pub(crate) runs: u32,
-    /// See `runs`.
-    #[serde(default = "spread_default")]
-    pub(crate) spread_us: u32,
-    /// Periodic tasks are simulated with the CPU time a job took on the real kernel, rather than
-    /// with what the file asks for: rt-app's own work and the kernel's come on top.
+    /// Tasks with one `run` step are simulated with the CPU time a job took on the real kernel,
+    /// rather than with what the file asks for: rt-app's own work and the kernel's come on top.
     #[serde(default)]
     pub(crate) measured_demand: bool,
 }
 
 fn duration_default() -> u32 {
-    10
+    3
 }
 
 fn warmup_default() -> u32 {
-    1000
+    500
 }
 
 fn cpus_default() -> u32 {
     1
 }
 
-fn runs_default() -> u32 {
+fn rounds_default() -> u32 {
     1
-}
-
-fn spread_default() -> u32 {
-    3000
 }
 
 impl Case {
@@ -94,7 +103,7 @@ impl Case {
         })
     }
 
-    fn parse(text: &str, name: &str) -> std::result::Result<Self, String> {
+    pub(crate) fn parse(text: &str, name: &str) -> std::result::Result<Self, String> {
         let mut case: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         name.clone_into(&mut case.name);
         if case.duration_s == 0 || case.duration_s > 600 {
@@ -107,46 +116,101 @@ impl Case {
         if case.cpus == 0 || case.cpus > 8 {
             return Err(format!("cpus is {}; allowed: 1 to 8", case.cpus));
         }
-        if case.runs == 0 || case.runs > 1000 {
-            return Err(format!("runs is {}; allowed: 1 to 1000", case.runs));
+        if case.rounds == 0 || case.rounds > 20 {
+            return Err(format!("rounds is {}; allowed: 1 to 20", case.rounds));
         }
-        let groups = case.workload()?;
-        if groups.get("tasks").and_then(Value::as_object).is_none_or(Map::is_empty) {
-            return Err("`rtapp` has no `tasks`".to_owned());
+        let loads = [&case.rtapp, &case.scenario, &case.command];
+        if loads.iter().filter(|load| load.is_some()).count() != 1 {
+            return Err("a case has one of `rtapp`, `scenario` and `command`".to_owned());
+        }
+        if case.command.is_some() == case.threads.is_empty() {
+            return Err("`threads` goes with `command`: the names of its threads".to_owned());
+        }
+        if case.command.is_none() {
+            case.loaded()?;
         }
         Ok(case)
     }
 
-    /// The rt-app file as the lab runs it.
-    pub(crate) fn workload(&self) -> std::result::Result<Value, String> {
-        let mut workload: Value =
-            serde_json::from_str(&self.rtapp).map_err(|error| format!("rtapp: {error}"))?;
-        let object = workload.as_object_mut().ok_or("rtapp: not an object")?;
-        if object.contains_key("global") {
+    /// The load's file as the guest gets it: its name and its text.
+    pub(crate) fn file(&self) -> std::result::Result<Option<(String, String)>, String> {
+        if let Some(text) = &self.scenario {
+            return Ok(Some((format!("{}.toml", self.name), text.clone())));
+        }
+        let Some(text) = &self.rtapp else { return Ok(None) };
+        let (head, tail) = text.split_once('{').ok_or("rtapp: not a JSON object")?;
+        if text.contains("\"global\"") {
             return Err("rtapp: `global` is the lab's: set duration_s, cpus and so on".to_owned());
         }
-        object.insert(
-            "global".to_owned(),
-            json!({
-                "duration": self.duration_s,
-                "calibration": CALIBRATION_NS,
-                "default_policy": "SCHED_OTHER",
-                "lock_pages": false,
-                "logdir": LOG_DIRECTORY,
-                "log_basename": LOG_BASENAME,
-                "log_size": 4,
-                "ftrace": false,
-                "gnuplot": false
-            }),
-        );
-        Ok(workload)
+        let global = json!({
+            "duration": self.duration_s,
+            "calibration": CALIBRATION_NS,
+            "default_policy": "SCHED_OTHER",
+            "lock_pages": false,
+            "logdir": LOG_DIRECTORY,
+            "log_basename": LOG_BASENAME,
+            "log_size": 4,
+            "ftrace": false,
+            "gnuplot": false
+        });
+        // As text: a JSON map would lose keys that appear twice, which rt-app allows.
+        let workload = format!("{head}{{ \"global\": {global}, {tail}");
+        Ok(Some((format!("{}.json", self.name), workload)))
     }
 
-    /// The names of the tasks, in the file's order (serde_json keeps them sorted).
+    /// The shell command that runs the load.
+    /// Its file is in `directory`.
+    pub(crate) fn command(&self, directory: &str) -> String {
+        let name = &self.name;
+        match (&self.command, &self.rtapp) {
+            (Some(command), _) => command.clone(),
+            (None, Some(_)) => format!("rt-app {directory}/{name}.json"),
+            (None, None) => {
+                format!("{LOAD_PROGRAM} load {directory}/{name}.toml --seconds {}", self.duration_s)
+            }
+        }
+    }
+
+    /// The load as Slicewise reads it, with its `set`; an error for a command.
+    pub(crate) fn loaded(&self) -> std::result::Result<Loaded, String> {
+        let (_, text) = self.file()?.ok_or("a command is not simulated")?;
+        let format = if self.rtapp.is_some() { Format::RtApp } else { Format::Scenario };
+        let mut loaded = load(&text, format).map_err(|diagnostics| {
+            diagnostics.first().map_or_else(String::new, |first| first.message.clone())
+        })?;
+        for set in &self.set {
+            apply_set(&mut loaded, set).map_err(|message| format!("set {set}: {message}"))?;
+        }
+        Ok(loaded)
+    }
+
+    /// The names of the load's tasks, in the file's order. `hog-0` and `hog-1` belong to `hog`.
     pub(crate) fn groups(&self) -> Vec<String> {
-        let Ok(workload) = self.workload() else { return Vec::new() };
-        let tasks = workload.get("tasks").and_then(Value::as_object);
-        tasks.map(|tasks| tasks.keys().cloned().collect()).unwrap_or_default()
+        match self.loaded() {
+            Ok(loaded) => loaded.groups.iter().map(|group| group.name.clone()).collect(),
+            Err(_) => self.threads.clone(),
+        }
+    }
+
+    /// The names of the tasks whose programs sleep or wait.
+    pub(crate) fn sleepers(&self) -> Vec<String> {
+        let Ok(loaded) = self.loaded() else { return self.threads.clone() };
+        let workload = &loaded.workload;
+        let sleeps = |group: &&Group| {
+            let program = workload.tasks[group.first as usize].program;
+            workload.programs[program as usize].ops.iter().any(|op| {
+                matches!(
+                    op,
+                    Op::Sleep { .. }
+                        | Op::Timer { .. }
+                        | Op::Lock(_)
+                        | Op::Wait { .. }
+                        | Op::Barrier(_)
+                        | Op::Suspend
+                )
+            })
+        };
+        loaded.groups.iter().filter(sleeps).map(|group| group.name.clone()).collect()
     }
 
     /// The kernels of the command line that the case is for.
@@ -185,8 +249,9 @@ mod tests {
     #[test]
     fn a_case_gets_its_global_part_from_the_lab() {
         let case = Case::parse(TEXT, "x").unwrap();
-        let workload = case.workload().unwrap();
-        assert_eq!(workload["global"]["duration"], 10);
+        let (name, text) = case.file().unwrap().unwrap();
+        assert_eq!(name, "x.json");
+        assert!(text.contains("\"duration\":3"));
         assert_eq!(case.groups(), ["b"]);
         assert!(case.applies_to("6.1"));
     }
@@ -205,6 +270,6 @@ mod tests {
     fn every_case_in_the_repository_can_be_read() {
         let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
         let cases = super::select(&directory, &[]).unwrap();
-        assert!(cases.len() >= 6);
+        assert!(cases.len() >= 24);
     }
 }

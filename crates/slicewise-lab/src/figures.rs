@@ -4,6 +4,7 @@
 //! are added up by the name of their task in the rt-app file. Only the window counts; a latency
 //! belongs to it when the thread got its CPU inside.
 
+use serde::{Deserialize, Serialize};
 use slicewise_report::Histogram;
 
 /// What is known about the threads of one task of the file.
@@ -12,7 +13,7 @@ pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) cpu_ns: u64,
     pub(crate) voluntary: u64,
-    /// Of them, only those that let another thread of the case go on.
+    /// Made way for another thread of the case.
     pub(crate) involuntary: u64,
     /// Made way for a thread that is not of the case: a kernel thread, mostly.
     pub(crate) disturbed: u64,
@@ -20,6 +21,18 @@ pub(crate) struct Group {
     pub(crate) latency: Histogram,
     /// CPU time from a wakeup to the next sleep.
     pub(crate) job: Histogram,
+    jobs_ns: Vec<u64>,
+}
+
+impl Group {
+    /// What a job takes: the mean, without those below a tenth of the median. They are sleeps before
+    /// the work has begun, such as a thread's first wait for the others.
+    fn demand_ns(&self) -> u64 {
+        let least_ns = self.job.quantile_ns(500) / 10;
+        let whole = self.jobs_ns.iter().filter(|job_ns| **job_ns >= least_ns);
+        let (count, sum_ns) = whole.fold((0, 0), |(count, sum), job| (count + 1, sum + job));
+        sum_ns / count.max(1)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +80,11 @@ impl Figures {
         }
         self.threads.retain(|thread| thread.id != id);
         self.threads.push(Thread { id, group, woken_ns: None, job_ns: 0, whole: false });
+    }
+
+    /// What was a thread's is somebody else's now: slots are used again.
+    pub(crate) fn forget(&mut self, id: u32) {
+        self.threads.retain(|thread| thread.id != id);
     }
 
     fn find(&mut self, id: u32) -> Option<&mut Thread> {
@@ -117,6 +135,7 @@ impl Figures {
                 }
                 if voluntary && thread.whole {
                     group.job.record(thread.job_ns);
+                    group.jobs_ns.push(thread.job_ns);
                 }
             }
         }
@@ -153,7 +172,69 @@ impl Figures {
             group.disturbed += other.disturbed;
             group.latency.merge(&other.latency);
             group.job.merge(&other.job);
+            group.jobs_ns.extend_from_slice(&other.jobs_ns);
         }
+    }
+}
+
+/// The figures as they are compared and kept.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    /// Time that was measured, all rounds together.
+    pub(crate) window_ns: u64,
+    pub(crate) groups: Vec<GroupSummary>,
+}
+
+/// The threads of one task of the file.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct GroupSummary {
+    pub(crate) name: String,
+    pub(crate) cpu_ns: u64,
+    pub(crate) voluntary: u64,
+    pub(crate) involuntary: u64,
+    pub(crate) disturbed: u64,
+    pub(crate) latency: Quantiles,
+    pub(crate) job: Quantiles,
+    /// What the simulation is given as the length of a job.
+    #[serde(default)]
+    pub(crate) demand_ns: u64,
+}
+
+/// What is kept of a histogram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Quantiles {
+    pub(crate) count: u64,
+    pub(crate) mean_ns: u64,
+    pub(crate) p50_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) max_ns: u64,
+}
+
+impl From<&Histogram> for Quantiles {
+    fn from(histogram: &Histogram) -> Self {
+        Self {
+            count: histogram.count(),
+            mean_ns: histogram.mean_ns(),
+            p50_ns: histogram.quantile_ns(500),
+            p99_ns: histogram.quantile_ns(990),
+            max_ns: histogram.max_ns(),
+        }
+    }
+}
+
+impl From<&Figures> for Summary {
+    fn from(figures: &Figures) -> Self {
+        let group = |group: &Group| GroupSummary {
+            name: group.name.clone(),
+            cpu_ns: group.cpu_ns,
+            voluntary: group.voluntary,
+            involuntary: group.involuntary,
+            disturbed: group.disturbed,
+            latency: Quantiles::from(&group.latency),
+            job: Quantiles::from(&group.job),
+            demand_ns: group.demand_ns(),
+        };
+        Self { window_ns: figures.window_ns, groups: figures.groups.iter().map(group).collect() }
     }
 }
 

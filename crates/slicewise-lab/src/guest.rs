@@ -4,16 +4,20 @@ use std::fmt::Write as _;
 
 use crate::case::Case;
 use crate::failure::{Failure, Result};
+use crate::initramfs::LOAD_PROGRAM;
 
-/// Put before the sum at the end of what the guest sends.
+/// Before the name of a case whose results follow, after its size and sum, and at the end of all.
+const BEGIN: &str = "LAB-BEGIN ";
 const END: &str = "LAB-END ";
+const DONE: &str = "LAB-DONE";
 
 /// The kernel's command line. Without `cryptomgr.notests`, self-tests of the crypto code run for
-/// seconds after boot and disturb what is measured.
-pub(crate) const COMMAND_LINE: &str =
-    "console=ttyS0 quiet panic=-1 tsc=reliable cryptomgr.notests rdinit=/init";
+/// seconds after boot and disturb what is measured. With huge pages, khugepaged holds the memory
+/// lock of a load while it waits for the CPU behind it: threads were seen to sleep for seconds.
+pub(crate) const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 tsc=reliable \
+     cryptomgr.notests transparent_hugepage=never rdinit=/init";
 
-/// The first process: mounts, runs `/case.sh`, sends `/out`, switches off.
+/// The first process: mounts, runs `/run.sh`, switches off.
 pub(crate) const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/lab:/bin
@@ -24,83 +28,184 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t debugfs debugfs /sys/kernel/debug
 mount -t tracefs tracefs /sys/kernel/tracing
 echo "+cpu +cpuset" > /sys/fs/cgroup/cgroup.subtree_control
-sh /case.sh > /out/stdout.txt 2>&1
-cd /
-tar czf /tmp/out.tgz out
-{ base64 < /tmp/out.tgz; echo "LAB-END $(wc -c < /tmp/out.tgz) $(md5sum < /tmp/out.tgz | cut -c1-32)"; } > /dev/ttyS1
+sh /run.sh
+echo LAB-DONE > /dev/ttyS1
 sync
 sleep 1
 poweroff -f
 "#;
 
-/// What the machine is: always the beginning of a script.
-const ABOUT: &str = r#"D=/sys/kernel/debug/sched
+/// What every script begins with: where things are, and how results are sent.
+const HEAD: &str = r#"D=/sys/kernel/debug/sched
 T=/sys/kernel/tracing
+about() {
 uname -a
 echo "cpus $(nproc)"
 [ -r $D/base_slice_ns ] && echo "base_slice_ns $(cat $D/base_slice_ns)"
 [ -r $D/features ] && echo "features $(cat $D/features)"
 [ -r $D/preempt ] && echo "preempt $(cat $D/preempt)"
 echo "autogroup $(cat /proc/sys/kernel/sched_autogroup_enabled 2>/dev/null)"
+echo "rt_runtime_us $(cat /proc/sys/kernel/sched_rt_runtime_us)"
+}
+send() {
+cd /
+tar czf /tmp/out.tgz -C /out .
+{ echo "LAB-BEGIN $1"; base64 < /tmp/out.tgz
+echo "LAB-END $(wc -c < /tmp/out.tgz) $(md5sum < /tmp/out.tgz | cut -c1-32)"; } > /dev/ttyS1
+rm -rf /out /tmp/out.tgz
+mkdir /out
+}
 "#;
+
+/// Events of the kernel that are recorded: what happened, and what a replay of the scheduler's
+/// decisions needs.
+pub(crate) const EVENTS: &[&str] = &[
+    "sched:sched_switch",
+    "sched:sched_wakeup",
+    "sched:sched_wakeup_new",
+    "sched:sched_waking",
+    "sched:sched_migrate_task",
+    "sched:sched_process_fork",
+    "sched:sched_process_exec",
+    "sched:sched_process_exit",
+    "sched:sched_stat_runtime",
+    "sched:sched_pi_setprio",
+    "timer:hrtimer_expire_entry",
+    "syscalls:sys_enter_sched_yield",
+    "syscalls:sys_enter_sched_setattr",
+    "syscalls:sys_enter_sched_setscheduler",
+    "syscalls:sys_enter_sched_setaffinity",
+    "syscalls:sys_enter_setpriority",
+];
+
+/// The scheduler's tick (called differently before 6.12), and the slice timer: probes of our own.
+pub(crate) const PROBES: &[&str] =
+    &["p:lab/tick sched_tick", "p:lab/tick scheduler_tick", "p:lab/hrtick hrtick"];
+
+/// Symbols whose addresses events carry.
+const SYMBOLS: &str = "hrtick|tick_nohz_handler|tick_sched_timer";
 
 /// A script that only says what the machine is.
 pub(crate) fn about_script() -> String {
-    ABOUT.to_owned()
+    format!("{HEAD}about > /out/stdout.txt 2>&1\nsend boot\n")
 }
 
-/// The script of a case. All threads of rt-app are in one session: autogroups do not matter.
-pub(crate) fn case_script(case: &Case) -> String {
-    let mut script = ABOUT.to_owned();
-    script.push_str("sleep 2\n");
-    for line in &case.before {
-        let _ = writeln!(script, "{line}");
+/// A script that runs cases one after the other, each as often as it says.
+pub(crate) fn cases_script(cases: &[&Case]) -> String {
+    let mut script = HEAD.to_owned();
+    for probe in PROBES {
+        let _ = writeln!(script, "echo '{probe}' >> $T/dynamic_events 2>/dev/null");
     }
-    script.push_str(
-        "echo 40000 > $T/buffer_size_kb\n\
-         for event in sched_switch sched_wakeup sched_wakeup_new sched_migrate_task; do\n\
-         echo 1 > $T/events/sched/$event/enable; done\n\
-         rt-app /case.json > /out/rt-app.txt 2>&1 &\nRTAPP=$!\nsleep 0.5\n",
-    );
-    for line in &case.during {
-        let _ = writeln!(script, "{line}");
+    // All of the symbols would be read and packed at the end of each round.
+    let _ = writeln!(script, "grep -E ' ({SYMBOLS})$' /proc/kallsyms > /tmp/symbols");
+    script.push_str("mount -o bind /tmp/symbols /proc/kallsyms\nsleep 2\n");
+    for case in cases {
+        script.push_str("{ about\n");
+        for round in 0..case.rounds {
+            script.push_str(&round_script(case, round, "/out", &case.command("/cases")));
+        }
+        let _ = writeln!(script, "}} > /out/stdout.txt 2>&1\nsend {}", case.name);
     }
-    // 300 ms before rt-app stops its threads, the trace ends and their figures are read.
-    let _ = writeln!(script, "sleep {}.2", case.duration_s - 1);
-    script.push_str(
-        "echo 0 > $T/tracing_on\n\
-         for thread in /proc/$RTAPP/task/*; do\n\
-         cat $thread/sched > /out/proc-sched-${thread##*/}.txt\n\
-         cat $thread/schedstat > /out/proc-schedstat-${thread##*/}.txt; done\n\
-         cat $D/debug > /out/sched-debug.txt\n\
-         for group in /sys/fs/cgroup /sys/fs/cgroup/*/; do name=$(basename $group)\n\
-         for file in cpu.stat cpu.pressure; do\n\
-         [ -r $group/$file ] && cat $group/$file > /out/cgroup-$name-$file.txt; done; done\n\
-         wait $RTAPP\n\
-         cat $T/per_cpu/cpu*/stats > /out/trace-stats.txt\n\
-         cat $T/trace > /out/trace.txt\n",
-    );
     script
 }
 
-/// The archive in what came over the serial port, if all of it did.
-pub(crate) fn received(text: &str) -> Result<(Vec<u8>, String)> {
+/// A script that runs a case on the machine the lab runs on.
+pub(crate) fn host_script(case: &Case, directory: &str, program: &str) -> String {
+    let mut script = HEAD.to_owned();
+    // The command names the load program; here it is not in the path.
+    let command = case.command(directory).replace(LOAD_PROGRAM, program);
+    let _ = writeln!(script, "{{ about");
+    for round in 0..case.rounds {
+        script.push_str(&round_script(case, round, directory, &command));
+    }
+    let _ = writeln!(script, "}} > {directory}/stdout.txt 2>&1");
+    script
+}
+
+/// One round of a case. All threads of a load are in one session: autogroups do not matter.
+fn round_script(case: &Case, round: u32, out: &str, command: &str) -> String {
+    let mut script = format!("mkdir {out}/{round}; cd {out}/{round}\n");
+    // Between rounds, what the load does is shifted against the tick.
+    let _ = writeln!(script, "sleep 1.{:03}", 7 * round % 1000);
+    for line in &case.before {
+        let _ = writeln!(script, "{line}");
+    }
+    script.push_str("trace-cmd start -q -b 60000 $([ -d $T/events/lab ] && echo -e lab)");
+    for event in EVENTS {
+        let _ = write!(script, " -e {event}");
+    }
+    // Where trace-cmd may not (it wants the function tracer too), tracefs is used as it is.
+    script.push_str(" || { echo trace-cmd start failed; RAW=1\necho 60000 > $T/buffer_size_kb\n");
+    for event in EVENTS {
+        let _ = writeln!(script, "echo 1 > $T/events/{}/enable", event.replace(':', "/"));
+    }
+    script.push_str("echo 1 > $T/tracing_on; }\nsleep 0.2\n");
+    let _ = writeln!(script, "{command} > load.txt 2>&1 &\nLOAD=$!\nsleep 0.5");
+    for line in &case.during {
+        let _ = writeln!(script, "{line}");
+    }
+    // Before the load's threads are stopped, the trace ends and their figures are read.
+    let _ = writeln!(script, "sleep {}.2", case.duration_s - 1);
+    script.push_str(
+        "echo 0 > $T/tracing_on\n\
+         for thread in /proc/$LOAD/task/*; do\n\
+         cat $thread/sched > proc-sched-${thread##*/}.txt\n\
+         cat $thread/schedstat > proc-schedstat-${thread##*/}.txt; done 2>/dev/null\n\
+         cat $D/debug > sched-debug.txt\n\
+         for group in /sys/fs/cgroup /sys/fs/cgroup/*/; do name=$(basename $group)\n\
+         for file in cpu.stat cpu.pressure; do\n\
+         [ -r $group/$file ] && cat $group/$file > cgroup-$name-$file.txt; done; done\n\
+         wait $LOAD\n\
+         [ \"$RAW\" ] && cat $T/trace > trace.txt || \
+         trace-cmd extract -o trace.dat > extract.txt 2>&1 || echo trace-cmd extract failed\n\
+         cat $T/per_cpu/cpu*/stats > trace-stats.txt\n\
+         echo > $T/set_event\n\
+         echo > $T/trace\n",
+    );
+    for line in &case.after {
+        let _ = writeln!(script, "{line}");
+    }
+    script
+}
+
+/// What came for one case: the archive and its sum.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Parcel {
+    pub(crate) case: String,
+    pub(crate) archive: Vec<u8>,
+    pub(crate) md5: String,
+}
+
+/// The archives in what came over the serial port.
+pub(crate) fn received(text: &str) -> Result<Vec<Parcel>> {
     let cut = || {
         Failure::with_help(
             "the guest sent no complete result",
             "see console.txt beside the results for what its kernel said",
         )
     };
-    let (body, end) = text.split_once(END).ok_or_else(cut)?;
-    let mut words = end.split_whitespace();
-    let size: usize = words.next().and_then(|word| word.parse().ok()).ok_or_else(cut)?;
-    let sum = words.next().ok_or_else(cut)?.to_owned();
-    let bytes = base64(body)
-        .ok_or_else(|| Failure::new("what the guest sent is not base64: the line was disturbed"))?;
-    if bytes.len() != size {
-        return Err(Failure::new(format!("the guest sent {size} bytes, {} came", bytes.len())));
+    let mut parcels = Vec::new();
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once(BEGIN) {
+        let (name, after) = after.split_once('\n').ok_or_else(cut)?;
+        let (body, after) = after.split_once(END).ok_or_else(cut)?;
+        let (end, after) = after.split_once('\n').ok_or_else(cut)?;
+        let mut words = end.split_whitespace();
+        let size: usize = words.next().and_then(|word| word.parse().ok()).ok_or_else(cut)?;
+        let md5 = words.next().ok_or_else(cut)?.to_owned();
+        let archive = base64(body).ok_or_else(|| {
+            Failure::new("what the guest sent is not base64: the line was disturbed")
+        })?;
+        if archive.len() != size {
+            return Err(Failure::new(format!(
+                "the guest sent {size} bytes, {} came",
+                archive.len()
+            )));
+        }
+        parcels.push(Parcel { case: name.trim().to_owned(), archive, md5 });
+        rest = after;
     }
-    Ok((bytes, sum))
+    if parcels.is_empty() || !rest.contains(DONE) { Err(cut()) } else { Ok(parcels) }
 }
 
 /// Decodes base64, white space ignored.
@@ -148,8 +253,12 @@ mod tests {
     #[test]
     fn a_result_that_was_cut_off_is_refused() {
         assert!(received("c2xpY2U=").is_err());
-        assert!(received("c2xpY2U=\r\nLAB-END 6 abc\r\n").is_err());
-        let (bytes, sum) = received("c2xpY2U=\r\nLAB-END 5 abc\r\n").unwrap();
-        assert_eq!((bytes, sum), (b"slice".to_vec(), "abc".to_owned()));
+        assert!(received("LAB-BEGIN a\r\nc2xpY2U=\r\nLAB-END 6 abc\r\nLAB-DONE\r\n").is_err());
+        let one = "LAB-BEGIN a\r\nc2xpY2U=\r\nLAB-END 5 abc\r\n";
+        assert!(received(one).is_err(), "not done");
+        let parcels = received(&format!("{one}{one}LAB-DONE\r\n")).unwrap();
+        assert_eq!(parcels.len(), 2);
+        assert_eq!((parcels[0].case.as_str(), parcels[0].md5.as_str()), ("a", "abc"));
+        assert_eq!(parcels[0].archive, b"slice");
     }
 }

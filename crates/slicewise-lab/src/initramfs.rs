@@ -8,7 +8,9 @@ use crate::failure::{Failure, Result};
 use crate::tools;
 
 /// Programs of the guest besides busybox, which must not hide them.
-const PROGRAMS: &[&str] = &["chrt", "rt-app", "taskset"];
+const PROGRAMS: &[&str] = &["chrt", "hackbench", "rt-app", "taskset", "trace-cmd"];
+/// What the lab's own program is called in the guest.
+pub(crate) const LOAD_PROGRAM: &str = "lab-load";
 /// Loaded late, by `pthread_exit`: `ldd` does not name it.
 const LATE_LIBRARY: &str = "libgcc_s.so.1";
 
@@ -88,10 +90,16 @@ pub(crate) fn base() -> Result<Archive> {
     }
     archive.file("bin/busybox", read(&busybox)?);
     let mut directory_of_libc = None;
+    // The lab is its own load program.
+    let own = std::env::current_exe()
+        .map_err(|error| Failure::new(format!("cannot find the lab's own program: {error}")))?;
+    let mut programs = vec![(LOAD_PROGRAM, own)];
     for program in PROGRAMS {
-        let path = tools::find(program)?;
+        programs.push((program, tools::find(program)?));
+    }
+    for (name, path) in programs {
         // Not into /bin: busybox installs its own applets there.
-        archive.file(&format!("lab/{program}"), read(&path)?);
+        archive.file(&format!("lab/{name}"), read(&path)?);
         for library in libraries(&path)? {
             if library.file_name().is_some_and(|name| name == "libc.so.6") {
                 directory_of_libc = library.parent().map(Path::to_owned);

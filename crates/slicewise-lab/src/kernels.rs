@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 
+use slicewise_sched::Profile;
+
 use crate::failure::{Failure, Result};
 
 /// The series there are profiles for and Debian has packages of, oldest first.
@@ -31,6 +33,16 @@ pub(crate) fn newest<'a>(names: impl Iterator<Item = &'a str>, series: &str) -> 
         .map(|(_, _, Reverse(name))| name)
 }
 
+/// The profile for a kernel: that of its point release where there is one, else its series'.
+/// `package` is the package's name and its version: `linux-image-6.18.15+… 6.18.15-1~bpo13+1`.
+pub(crate) fn profile_of(series: &str, package: &str) -> Result<Profile> {
+    let version = package.split(' ').next_back().unwrap_or("");
+    let release = version.split(['-', '+', '~']).next().unwrap_or("");
+    Profile::named(release)
+        .or_else(|| Profile::named(series))
+        .ok_or_else(|| Failure::new(format!("there is no profile for kernel {series}")))
+}
+
 /// The kernels a command is about: a list, or all of them.
 pub(crate) fn chosen(list: &[String]) -> Result<Vec<&'static str>> {
     if list.is_empty() {
@@ -50,7 +62,17 @@ pub(crate) fn chosen(list: &[String]) -> Result<Vec<&'static str>> {
 
 #[cfg(test)]
 mod tests {
-    use super::newest;
+    use super::{newest, profile_of};
+
+    #[test]
+    fn the_profile_is_that_of_the_point_release_if_there_is_one() {
+        let name = |series, package| profile_of(series, package).unwrap().name;
+        let package = "linux-image-6.18.15+deb13-cloud-amd64 6.18.15-1~bpo13+1";
+        assert_eq!(name("6.18", package), "6.18.15");
+        assert_eq!(name("6.18", "linux-image-6.18.40+deb13-cloud-amd64 6.18.40-1"), "6.18");
+        assert_eq!(name("6.12", "linux-image-6.12.117+deb13-cloud-amd64 6.12.117-1"), "6.12");
+        assert!(profile_of("5.10", "").is_err());
+    }
 
     const NAMES: &[&str] = &[
         "linux-image-6.1.0-9-cloud-amd64",

@@ -15,17 +15,23 @@ mod apt;
 mod cache;
 mod case;
 mod failure;
+mod fidelity;
 mod figures;
-mod ftrace;
 mod guest;
+mod host;
 mod initramfs;
 mod kernels;
+mod load;
 mod measure;
 mod qemu;
+mod recording;
 mod rtapp_log;
+mod shadow;
 mod simulate;
 mod table;
 mod tools;
+mod truth;
+mod verdict;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -36,7 +42,14 @@ use clap::{Args, Parser, Subcommand};
 use crate::cache::Cache;
 use crate::case::Case;
 use crate::failure::{Failure, Result};
-use crate::measure::Measured;
+use crate::truth::Cell;
+
+/// Ticks a second of Debian's kernels.
+const HZ: u32 = 250;
+/// A tick.
+const TICK_NS: u64 = 1_000_000_000 / HZ as u64;
+/// So many cases are run in one boot.
+const CASES_PER_BOOT: usize = 12;
 
 /// Real kernels as the referee: the same case on Debian's kernels and in Slicewise.
 #[derive(Parser, Debug)]
@@ -64,6 +77,25 @@ enum Command {
     Run(Selection),
     /// Run cases on the kernels and in Slicewise, side by side.
     Compare(Comparison),
+    /// Run cases on the kernels, keep what is needed as the truth, and write docs/fidelity.md.
+    Fidelity(Fidelity),
+    /// Run a case on the kernel of this machine, and in Slicewise (needs root and trace-cmd).
+    Host {
+        /// Name of a case, or a case file.
+        name: String,
+        /// Profile to compare with [default: the one of the running kernel's series].
+        #[arg(long)]
+        profile: Option<String>,
+    },
+    /// Run a scenario with real threads, here and now: what the guest does.
+    #[command(hide = true)]
+    Load {
+        /// The scenario.
+        file: PathBuf,
+        /// How long.
+        #[arg(long)]
+        seconds: u64,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -79,6 +111,27 @@ struct Comparison {
     /// Use results that are in the cache already.
     #[arg(long)]
     reuse: bool,
+    /// Fail (exit code 1) if a limit is not kept.
+    #[arg(long)]
+    check: bool,
+    /// How late the slice timer (HRTICK) is in the simulation.
+    #[arg(long, default_value_t = simulate::SLICE_TIMER_NS)]
+    slice_timer_ns: u64,
+}
+
+#[derive(Args, Debug)]
+struct Fidelity {
+    #[command(flatten)]
+    comparison: Comparison,
+    /// Run nothing: compare Slicewise with the truth in the repository.
+    #[arg(long)]
+    recorded: bool,
+    /// The page to write.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/fidelity.md"))]
+    page: PathBuf,
+    /// Where the truth is.
+    #[arg(long, default_value = truth::DIRECTORY)]
+    truth: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -91,7 +144,11 @@ fn main() -> ExitCode {
         }
     };
     match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(short) => {
+            let _ = writeln!(std::io::stderr(), "{short} limits are not kept");
+            ExitCode::from(1)
+        }
         Err(failure) => {
             let _ = writeln!(std::io::stderr(), "{failure}");
             ExitCode::from(2)
@@ -99,10 +156,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<()> {
+/// How many limits are not kept that were asked to be.
+fn run(arguments: &Arguments) -> Result<usize> {
+    // In the guest there is no place for a cache.
+    if let Command::Load { file, seconds } = &arguments.command {
+        let loaded = slicewise_workload::load(&text(file)?, slicewise_workload::Format::Scenario);
+        let loaded = loaded.map_err(|diagnostics| {
+            Failure::new(diagnostics.first().map_or_else(String::new, |d| d.message.clone()))
+        })?;
+        load::run(loaded.workload, std::time::Duration::from_secs(*seconds))?;
+        return Ok(0);
+    }
     let cache = Cache::open(arguments.cache.as_deref())?;
     let kernels = kernels::chosen(&arguments.kernel)?;
+    let cases = |names: &[String]| case::select(&arguments.cases, names);
+    let mut short = 0;
     match &arguments.command {
+        Command::Load { .. } => Ok(()),
         Command::Fetch => {
             for series in kernels {
                 let kernel = apt::fetch(&cache, series)?;
@@ -113,69 +183,85 @@ fn run(arguments: &Arguments) -> Result<()> {
         Command::Boot => {
             for series in kernels {
                 let kernel = apt::fetch(&cache, series)?;
-                let out = cache.results("boot", series);
-                qemu::boot(&kernel, initramfs::base()?, &guest::about_script(), None, &out)?;
-                say(&format!("{}\n{}\n", kernel.package, text(&out.join("stdout.txt"))?))?;
+                say(&format!("{}\n{}\n", kernel.package, qemu::about(&cache, &kernel)?))?;
             }
             Ok(())
         }
         Command::Run(selection) => {
-            each(&arguments.cases, &selection.names, &kernels, |case, series| {
-                let measured = on_kernel(&cache, case, series, false)?;
+            let cases = cases(&selection.names)?;
+            on_kernels(&cache, &cases, &kernels, false, |case, cell| {
                 say(&format!(
                     "{} on {}: {}\n{}",
                     case.name,
-                    measured.package.trim(),
-                    cache.results(&case.name, series).display(),
-                    table::doubts(&measured)
+                    cell.package,
+                    cache.results(&case.name, &cell.series).display(),
+                    table::doubts(cell)
                 ))
             })
         }
+        Command::Host { name, profile } => host::run(&arguments.cases, name, profile.as_deref()),
+        Command::Fidelity(fidelity) => {
+            if !fidelity.recorded {
+                let Comparison { selection, reuse, .. } = &fidelity.comparison;
+                let cases = cases(&selection.names)?;
+                on_kernels(&cache, &cases, &kernels, *reuse, |_, cell| {
+                    truth::write(&fidelity.truth, &cell.series, vec![cell.clone()])
+                })?;
+            }
+            let compared = fidelity::compare(&arguments.cases, &fidelity.truth)?;
+            fidelity::write(&compared, &fidelity.page, &fidelity.truth)?;
+            let short =
+                compared.iter().flat_map(|one| &one.rows).filter(|row| row.met == Some(false));
+            let met = fidelity::met(&compared).len();
+            say(&format!("{met} limits kept, {} not: {}\n", short.count(), fidelity.page.display()))
+        }
         Command::Compare(comparison) => {
-            let Comparison { selection, reuse } = comparison;
-            each(&arguments.cases, &selection.names, &kernels, |case, series| {
-                let measured = on_kernel(&cache, case, series, *reuse)?;
-                let demand_us = demand(case, &measured);
-                let ours = simulate::run(case, series, &demand_us)?;
-                say(&format!("{}\n", table::render(case, series, &measured, &ours)))
+            let Comparison { selection, reuse, .. } = comparison;
+            let cases = cases(&selection.names)?;
+            on_kernels(&cache, &cases, &kernels, *reuse, |case, cell| {
+                let ours = match case.command {
+                    Some(_) => None,
+                    None => Some(simulate::run(case, cell, comparison.slice_timer_ns)?),
+                };
+                if let Some(ours) = ours.as_ref().filter(|_| comparison.check) {
+                    let rows = verdict::rows(case, &cell.series, &cell.kernel, ours);
+                    short += rows.iter().filter(|row| row.met == Some(false)).count();
+                }
+                say(&format!("{}\n", table::render(case, cell, ours.as_ref())))
             })
         }
-    }
+    }?;
+    Ok(short)
 }
 
-/// Every selected case on every kernel it is for.
-fn each(
-    cases: &Path,
-    names: &[String],
+/// Runs cases on kernels, or takes what is there, and hands over what was measured. One boot takes
+/// several cases.
+fn on_kernels(
+    cache: &Cache,
+    cases: &[Case],
     kernels: &[&'static str],
-    mut work: impl FnMut(&Case, &str) -> Result<()>,
+    reuse: bool,
+    mut work: impl FnMut(&Case, &Cell) -> Result<()>,
 ) -> Result<()> {
-    for case in case::select(cases, names)? {
-        for series in kernels.iter().filter(|series| case.applies_to(series)) {
-            work(&case, series)?;
+    for series in kernels {
+        let mut cases: Vec<&Case> = cases.iter().filter(|case| case.applies_to(series)).collect();
+        cases.sort_by_key(|case| case.cpus);
+        for cases in cases.chunk_by(|a, b| a.cpus == b.cpus).flat_map(|c| c.chunks(CASES_PER_BOOT))
+        {
+            let is_there =
+                |case: &Case| cache.results(&case.name, series).join("package.txt").is_file();
+            let missing: Vec<&Case> =
+                cases.iter().copied().filter(|case| !(reuse && is_there(case))).collect();
+            if !missing.is_empty() {
+                qemu::run(cache, &apt::fetch(cache, series)?, &missing)?;
+            }
+            for case in cases {
+                let results = cache.results(&case.name, series);
+                work(case, &measure::read(case, series, &results)?)?;
+            }
         }
     }
     Ok(())
-}
-
-/// Runs a case on a kernel, or takes what is there, and reads the results.
-fn on_kernel(cache: &Cache, case: &Case, series: &str, reuse: bool) -> Result<Measured> {
-    let out = cache.results(&case.name, series);
-    if !(reuse && out.join("package.txt").is_file()) {
-        let kernel = apt::fetch(cache, series)?;
-        let script = guest::case_script(case);
-        qemu::boot(&kernel, initramfs::base()?, &script, Some(case), &out)?;
-    }
-    measure::read(case, &out)
-}
-
-/// What a job of each task took on the kernel, if the case wants it to be simulated so.
-fn demand(case: &Case, measured: &Measured) -> Vec<(String, u64)> {
-    if !case.measured_demand {
-        return Vec::new();
-    }
-    let groups = measured.figures.groups.iter().filter(|group| group.job.count() > 0);
-    groups.map(|group| (group.name.clone(), group.job.quantile_ns(500) / 1000)).collect()
 }
 
 fn text(path: &Path) -> Result<String> {

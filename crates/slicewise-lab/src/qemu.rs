@@ -6,41 +6,71 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::apt::Kernel;
+use crate::cache::Cache;
 use crate::case::Case;
 use crate::failure::{Failure, Result};
+use crate::guest::Parcel;
 use crate::initramfs::Archive;
-use crate::{guest, tools};
+use crate::{guest, initramfs, tools};
 
 /// Seconds of wall time for booting, and for each second of the guest.
 const BOOT_S: u64 = 120;
 const WALL_PER_GUEST_S: u64 = 30;
 
-/// Boots with a script and brings back what the guest wrote to `/out`.
+/// Boots and says what the machine is; the text of its script.
+pub(crate) fn about(cache: &Cache, kernel: &Kernel) -> Result<String> {
+    let work = cache.results("boot", &kernel.series);
+    let parcels = boot(kernel, initramfs::base()?, &guest::about_script(), 1, BOOT_S, &work)?;
+    for parcel in &parcels {
+        unpack(parcel, kernel, &work)?;
+    }
+    let path = work.join("stdout.txt");
+    fs::read_to_string(&path).map_err(|error| Failure::file("read", &path, &error))
+}
+
+/// Boots once and runs cases, all for the same number of CPUs; results are in the cache then.
+pub(crate) fn run(cache: &Cache, kernel: &Kernel, cases: &[&Case]) -> Result<()> {
+    let Some(first) = cases.first() else { return Ok(()) };
+    let mut archive = initramfs::base()?;
+    for case in cases {
+        let file = case
+            .file()
+            .map_err(|message| Failure::new(format!("case {}: {message}", case.name)))?;
+        if let Some((name, text)) = file {
+            archive.file(&format!("cases/{name}"), text.into_bytes());
+        }
+    }
+    let guest_s: u64 =
+        cases.iter().map(|case| u64::from(case.rounds) * (u64::from(case.duration_s) + 8)).sum();
+    let work = cache.results("last-boot", &kernel.series);
+    let script = guest::cases_script(cases);
+    let limit_s = BOOT_S + WALL_PER_GUEST_S * guest_s;
+    let parcels = boot(kernel, archive, &script, first.cpus, limit_s, &work)?;
+    for parcel in &parcels {
+        let out = cache.results(&parcel.case, &kernel.series);
+        fresh(&out)?;
+        unpack(parcel, kernel, &out)?;
+    }
+    Ok(())
+}
+
+/// Boots with a script and takes what comes over the serial port.
 ///
-/// With one CPU the guest's time is a count of instructions: runs repeat and do not depend on how
+/// The guest's time is a count of instructions: with one CPU, runs repeat and do not depend on how
 /// busy the host is. 6.1 with more CPUs does not get through that way.
-pub(crate) fn boot(
+fn boot(
     kernel: &Kernel,
     mut archive: Archive,
     script: &str,
-    case: Option<&Case>,
-    out: &Path,
-) -> Result<()> {
-    let cpus = case.map_or(1, |case| case.cpus);
+    cpus: u32,
+    limit_s: u64,
+    work: &Path,
+) -> Result<Vec<Parcel>> {
     archive.file("init", guest::INIT.as_bytes().to_vec());
-    archive.file("case.sh", script.as_bytes().to_vec());
-    if let Some(case) = case {
-        let workload = case
-            .workload()
-            .map_err(|message| Failure::new(format!("case {}: {message}", case.name)))?;
-        archive.file("case.json", workload.to_string().into_bytes());
-    }
-    if out.exists() {
-        fs::remove_dir_all(out).map_err(|error| Failure::file("remove", out, &error))?;
-    }
-    fs::create_dir_all(out).map_err(|error| Failure::file("create", out, &error))?;
-    let initramfs = out.join("initramfs.cpio");
-    let serial = out.join("serial.txt");
+    archive.file("run.sh", script.as_bytes().to_vec());
+    fresh(work)?;
+    let initramfs = work.join("initramfs.cpio");
+    let serial = work.join("serial.txt");
     fs::write(&initramfs, archive.bytes())
         .map_err(|error| Failure::file("write", &initramfs, &error))?;
 
@@ -58,31 +88,44 @@ pub(crate) fn boot(
         .arg("-initrd")
         .arg(&initramfs)
         .arg("-serial")
-        .arg(format!("file:{}", out.join("console.txt").display()))
+        .arg(format!("file:{}", work.join("console.txt").display()))
         .arg("-serial")
         .arg(format!("file:{}", serial.display()))
         .stderr(Stdio::piped());
-    let limit = BOOT_S + WALL_PER_GUEST_S * case.map_or(0, |case| u64::from(case.duration_s) + 3);
     let child =
         qemu.spawn().map_err(|error| Failure::new(format!("cannot start QEMU: {error}")))?;
-    wait(child, Duration::from_secs(limit), kernel)?;
+    wait(child, Duration::from_secs(limit_s), kernel)?;
 
     let text = fs::read(&serial).map_err(|error| Failure::file("read", &serial, &error))?;
-    let (bytes, sum) = guest::received(&String::from_utf8_lossy(&text))?;
+    let parcels = guest::received(&String::from_utf8_lossy(&text))?;
+    for file in [initramfs, serial] {
+        fs::remove_file(&file).map_err(|error| Failure::file("remove", &file, &error))?;
+    }
+    Ok(parcels)
+}
+
+/// Checks an archive and unpacks it.
+fn unpack(parcel: &Parcel, kernel: &Kernel, out: &Path) -> Result<()> {
     let packed = out.join("out.tgz");
-    fs::write(&packed, &bytes).map_err(|error| Failure::file("write", &packed, &error))?;
-    write_text(&out.join("out.tgz.md5"), &format!("{sum}  out.tgz\n"))?;
+    fs::write(&packed, &parcel.archive).map_err(|error| Failure::file("write", &packed, &error))?;
+    write_text(&out.join("out.tgz.md5"), &format!("{}  out.tgz\n", parcel.md5))?;
     let mut check = tools::command("md5sum")?;
     check.args(["--check", "--quiet", "out.tgz.md5"]).current_dir(out);
     tools::output_of(check)?;
     let mut unpack = tools::command("tar")?;
-    unpack.args(["-xzf", "out.tgz", "--strip-components=1"]).current_dir(out);
+    unpack.args(["-xzf", "out.tgz"]).current_dir(out);
     tools::output_of(unpack)?;
-    write_text(&out.join("package.txt"), &kernel.package)?;
-    for file in [initramfs, serial] {
-        fs::remove_file(&file).map_err(|error| Failure::file("remove", &file, &error))?;
+    fs::remove_file(&packed).map_err(|error| Failure::file("remove", &packed, &error))?;
+    write_text(&out.join("package.txt"), &kernel.package)
+}
+
+/// An empty directory.
+fn fresh(directory: &Path) -> Result<()> {
+    if directory.exists() {
+        fs::remove_dir_all(directory)
+            .map_err(|error| Failure::file("remove", directory, &error))?;
     }
-    Ok(())
+    fs::create_dir_all(directory).map_err(|error| Failure::file("create", directory, &error))
 }
 
 fn write_text(path: &Path, text: &str) -> Result<()> {

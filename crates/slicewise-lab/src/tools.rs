@@ -12,6 +12,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
     ("chrt", "util-linux"),
     ("dpkg-deb", "dpkg"),
+    ("hackbench", "rt-tests"),
     ("ldd", "libc-bin"),
     ("md5sum", "coreutils"),
     ("qemu-system-x86_64", "qemu-system-x86"),
@@ -19,6 +20,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("sha256sum", "coreutils"),
     ("tar", "tar"),
     ("taskset", "util-linux"),
+    ("trace-cmd", "trace-cmd"),
 ];
 
 /// Where a program is, or which package to install. `/usr/sbin` is searched too.

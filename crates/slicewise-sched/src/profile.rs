@@ -151,7 +151,7 @@ pub enum WakeupRule {
 
 impl Profile {
     /// Every kernel there is a profile for, oldest first.
-    pub const ALL: &[Profile] = &[V6_1, V6_6, V6_12, V6_18, V7_2];
+    pub const ALL: &[Profile] = &[V6_1, V6_6, V6_12, V6_18_15, V6_18, V7_2];
 
     /// The profile users call by this name, with or without a point release: `6.12`, `6.12.117`.
     pub fn named(name: &str) -> Option<Profile> {
@@ -283,6 +283,15 @@ const V6_18: Profile = Profile {
     fair: FairRules::Eevdf(EEVDF_6_18),
     features: MODERN,
     lazy_preemption: true,
+};
+
+/// As a booted 6.18.15 behaves: the limit of lag is still the older one. (What else fair.md 0.3
+/// tells of 6.18.2 was not seen there.)
+const V6_18_15: Profile = Profile {
+    name: "6.18.15",
+    release: "6.18.15",
+    fair: FairRules::Eevdf(EevdfRules { lag_limit: LagLimit::OwnSlice, ..EEVDF_6_18 }),
+    ..V6_18
 };
 
 const V7_2: Profile = Profile {

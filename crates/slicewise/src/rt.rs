@@ -177,7 +177,7 @@ fn simulate(set: &TaskSet, analysis: &Analysis, rules: &KernelRules) -> Result<R
         tick_skew_ns: 0,
         preemption: Preemption::Full,
         // Nothing but the tasks: what the machine costs would move their releases apart.
-        costs: Costs { context_switch_ns: 0, wakeup_ns: 0, tick_ns: 0 },
+        costs: Costs::NONE,
         seed: 1,
         duration_ns,
     };

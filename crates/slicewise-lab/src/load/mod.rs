@@ -1,0 +1,108 @@
+//! The load program: runs a Slicewise scenario with real threads.
+//!
+//! rt-app has no slices of one's own, no forks and no SCHED_IDLE; scenarios have. In the guest, the
+//! lab's own binary reads the same scenario text that Slicewise simulates, so that there is one
+//! description of the load and no second format. Work is a calibrated loop without system calls:
+//! asking for one's CPU time would make the kernel account for the thread and so disturb what is
+//! measured.
+
+mod spin;
+mod thread;
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use slicewise_machine::{Dist, Op, TaskSpec, Workload};
+
+use crate::failure::{Failure, Result};
+
+/// How long after the calibration the load begins: every thread is there and sleeps by then.
+const LEAD: Duration = Duration::from_millis(100);
+/// `comm` has 15 bytes; threads are found by it.
+const STACK_BYTES: usize = 64 * 1024;
+
+/// A barrier, a suspended thread's place, anything one waits at: a generation that moves on.
+#[derive(Debug, Default)]
+struct Gate {
+    /// Generation, and how many have arrived in it.
+    state: Mutex<(u64, u32)>,
+    moved: Condvar,
+}
+
+/// What the threads share.
+#[derive(Debug)]
+struct Shared {
+    workload: Workload,
+    /// Turns of the loop that take 1 ms.
+    turns_per_ms: u64,
+    begin: Instant,
+    mutexes: Vec<&'static Mutex<()>>,
+    conditions: Vec<Condvar>,
+    barriers: Vec<Gate>,
+    /// By task.
+    suspended: Vec<Gate>,
+}
+
+/// Runs the tasks of a workload for a while, as threads of this process.
+pub(crate) fn run(workload: Workload, duration: Duration) -> Result<()> {
+    refuse(&workload)?;
+    let turns_per_ms = spin::calibrate();
+    let shared = Arc::new(Shared {
+        turns_per_ms,
+        begin: Instant::now() + LEAD,
+        // Guards are kept over steps: the mutexes live as long as the process.
+        mutexes: workload.mutexes.iter().map(|_| &*Box::leak(Box::new(Mutex::new(())))).collect(),
+        conditions: workload.conditions.iter().map(|_| Condvar::new()).collect(),
+        barriers: workload.barriers.iter().map(|_| Gate::default()).collect(),
+        suspended: workload.tasks.iter().map(|_| Gate::default()).collect(),
+        workload,
+    });
+    for (index, task) in shared.workload.tasks.iter().enumerate().filter(|(_, task)| !task.template)
+    {
+        start(&shared, index, task)?;
+    }
+    spin::sleep_until(shared.begin + duration);
+    // Threads end with the process, wherever they are.
+    Ok(())
+}
+
+/// Makes a thread for a task.
+fn start(shared: &Arc<Shared>, index: usize, task: &TaskSpec) -> Result<()> {
+    let own = Arc::clone(shared);
+    Builder::new()
+        .name(task.name.clone())
+        .stack_size(STACK_BYTES)
+        .spawn(move || thread::run(&own, index))
+        .map(drop)
+        .map_err(|error| Failure::new(format!("cannot make a thread for {}: {error}", task.name)))
+}
+
+/// What this program cannot do.
+fn refuse(workload: &Workload) -> Result<()> {
+    let cannot = |what: &str| {
+        Err(Failure::with_help(
+            format!("the load program cannot do {what}"),
+            "it knows run, spin, sleep, timer, locks, conditions, barriers, suspend, resume, \
+             yield, fork, set, loop and exit, with constant durations",
+        ))
+    };
+    for op in workload.programs.iter().flat_map(|program| &program.ops) {
+        match op {
+            Op::Run { work: dist, .. }
+            | Op::RunUntil { elapsed: dist }
+            | Op::Sleep { duration: dist }
+                if !matches!(dist, Dist::Constant(_)) =>
+            {
+                return cannot("random durations");
+            }
+            Op::Receive(_) | Op::Serve | Op::Reply => return cannot("request queues"),
+            Op::Submit { .. } | Op::Synchronize(_) => return cannot("devices"),
+            _ => {}
+        }
+    }
+    if workload.timers.iter().any(|timer| timer.shared) {
+        return cannot("timers that tasks share");
+    }
+    Ok(())
+}
