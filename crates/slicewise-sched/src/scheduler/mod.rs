@@ -260,6 +260,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// If the task, its waker or the CPU is unknown, or the task may not run there.
+    #[inline(always)]
     pub fn wake(&mut self, now_ns: u64, task: TaskId, wake: Wake) -> Result<Option<CpuId>, Error> {
         let now_ns = self.advance(now_ns);
         let slot = self.tasks.find(task)?;
@@ -305,6 +306,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// If the CPU does not exist or is idle.
+    #[inline(always)]
     pub fn block(&mut self, now_ns: u64, cpu: CpuId) -> Result<(), Error> {
         let now_ns = self.advance(now_ns);
         let slot = self.running(cpu)?;
@@ -455,7 +457,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// If the CPU does not exist.
-    #[inline]
+    #[inline(always)]
     pub fn schedule(&mut self, now_ns: u64, cpu: CpuId) -> Result<Switch, Error> {
         let now_ns = self.advance(now_ns);
         self.check_cpu(cpu)?;
