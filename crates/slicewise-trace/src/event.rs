@@ -54,6 +54,18 @@ impl Left {
         matches!(self, Self::Blocked | Self::Exited)
     }
 
+    /// The number it has in fingerprints and recordings; frozen.
+    #[inline(always)]
+    pub(crate) fn number(self) -> u64 {
+        match self {
+            Self::Preempted => 0,
+            Self::Yielded => 1,
+            Self::Blocked => 2,
+            Self::Exited => 3,
+            Self::Idle => 4,
+        }
+    }
+
     /// The letter of `prev_state` in `sched_switch`.
     pub fn state_letter(self) -> &'static str {
         match self {

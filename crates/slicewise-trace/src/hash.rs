@@ -18,7 +18,7 @@
 //! Every event is a time word, a head word that says which event it is, and the words of its
 //! fields; the head word determines how many words follow, so no two streams make the same words.
 
-use crate::{Event, Left, Sink, Slot, TaskInfo};
+use crate::{Event, Sink, Slot, TaskInfo};
 use slicewise_sched::{Attr, Policy};
 
 /// 2^64 divided by the golden ratio, made odd: its multiples spread well.
@@ -137,17 +137,6 @@ fn slot_or_zero(slot: Option<Slot>) -> u64 {
     slot.map_or(0, |slot| u64::from(slot.0))
 }
 
-#[inline(always)]
-fn left_number(left: Left) -> u64 {
-    match left {
-        Left::Preempted => 0,
-        Left::Yielded => 1,
-        Left::Blocked => 2,
-        Left::Exited => 3,
-        Left::Idle => 4,
-    }
-}
-
 impl Sink for TraceHash {
     fn task(&mut self, now_ns: u64, info: &TaskInfo) {
         self.word(now_ns);
@@ -172,7 +161,7 @@ impl Sink for TraceHash {
             }
             Event::Switch { cpu, prev, left, next } => {
                 let flags = u64::from(prev.is_some()) | u64::from(next.is_some()) << 1;
-                self.word(head_word(head::SWITCH, flags, left_number(left), cpu.0));
+                self.word(head_word(head::SWITCH, flags, left.number(), cpu.0));
                 self.word(slot_or_zero(prev) | slot_or_zero(next) << 32);
             }
             Event::Migrate { task, from, to } => {
@@ -201,6 +190,7 @@ impl Sink for TraceHash {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Left;
     use slicewise_sched::{CpuId, Nice, RtPriority};
 
     fn stream() -> Vec<(u64, Event)> {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use slicewise_sched::{Attr, Policy};
 
 use super::{BLOCK_BYTES, MAGIC, NAME_BYTES_MAX, VERSION, kind};
-use crate::{Event, Left, Sink, Slot, TaskInfo};
+use crate::{Event, Sink, Slot, TaskInfo};
 
 /// More than the longest record without its name: twelve numbers of ten bytes at most.
 const RECORD_BYTES: usize = 128;
@@ -33,17 +33,6 @@ pub struct RecordingWriter<W: Write> {
 #[inline]
 fn or_none(slot: Option<Slot>) -> u64 {
     slot.map_or(0, |slot| u64::from(slot.0) + 1)
-}
-
-#[inline]
-fn left_number(left: Left) -> u64 {
-    match left {
-        Left::Preempted => 0,
-        Left::Yielded => 1,
-        Left::Blocked => 2,
-        Left::Exited => 3,
-        Left::Idle => 4,
-    }
 }
 
 fn policy_numbers(policy: Policy) -> (u64, u64) {
@@ -242,7 +231,7 @@ impl<W: Write> Sink for RecordingWriter<W> {
     fn event(&mut self, now_ns: u64, event: &Event) {
         match *event {
             Event::Switch { cpu, prev, left, next } => {
-                let cpu = u64::from(cpu.0) << 3 | left_number(left);
+                let cpu = u64::from(cpu.0) << 3 | left.number();
                 return self.record(now_ns, kind::SWITCH, [cpu, or_none(prev), or_none(next)]);
             }
             Event::Wakeup { task, cpu, waker, new } => {
