@@ -29,6 +29,11 @@ pub(crate) fn run(cases: &Path, name: &str, profile: Option<&str>) -> Result<()>
             format!("name the nearest with --profile: {}", known.join(", ")),
         ));
     }
+    let autogroup = fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled");
+    if autogroup.is_ok_and(|value| value.trim() == "1") {
+        say("Autogroups are on: sessions share this machine's CPUs before their tasks do, which \
+             Slicewise does not know.\nTo compare like with like: sysctl kernel.sched_autogroup_enabled=0\n\n")?;
+    }
     let directory = std::env::temp_dir().join(format!("slicewise-lab-{}", std::process::id()));
     fs::create_dir_all(&directory).map_err(|error| Failure::file("create", &directory, &error))?;
     let done = in_directory(case, series, release, &directory);
