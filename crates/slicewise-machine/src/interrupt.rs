@@ -98,14 +98,20 @@ impl<S: Sink> Machine<'_, S> {
         if cost_ns == 0 {
             return;
         }
-        self.account(cpu);
-        let state = &mut self.cpus[cpu as usize];
-        state.overhead_left = state.overhead_left.saturating_add(cost_ns);
+        self.take_time(cpu, cost_ns);
         // Work that never ends does not end later.
-        let current = self.tasks.get(state.current as usize);
+        let current = self.tasks.get(self.cpus[cpu as usize].current as usize);
         if current.is_none_or(|task| task.span != Span::Forever) {
             self.make_ready(cpu);
         }
+    }
+
+    /// The next so many ns of a CPU are the machine's own.
+    #[inline]
+    fn take_time(&mut self, cpu: u32, cost_ns: u64) {
+        self.account(cpu);
+        let state = &mut self.cpus[cpu as usize];
+        state.overhead_left = state.overhead_left.saturating_add(cost_ns);
     }
 
     /// Wakes a task from an interrupt on the CPU it ran on.
@@ -114,9 +120,7 @@ impl<S: Sink> Machine<'_, S> {
         if cost_ns == 0 {
             return self.wake(task, None);
         }
-        self.account(cpu);
-        let state = &mut self.cpus[cpu as usize];
-        state.overhead_left = state.overhead_left.saturating_add(cost_ns);
+        self.take_time(cpu, cost_ns);
         self.wake(task, None)?;
         if !self.cpus[cpu as usize].ready {
             self.work_ends_later(cpu, cost_ns);

@@ -1,6 +1,6 @@
 //! The events every source speaks: the simulated machine now, trace files and live kernels later.
 
-use slicewise_sched::{Attr, CpuId};
+use slicewise_sched::{Attr, CpuId, Policy};
 
 /// A task in the event stream: its slot, a small number that is dense over living tasks and used
 /// again after an exit. [`TaskInfo`] says who holds the slot from [`Sink::task`] until
@@ -74,6 +74,18 @@ impl Left {
             Self::Blocked => "S",
             Self::Exited => "X",
         }
+    }
+}
+
+/// Policy and priority as fingerprints and recordings number them; frozen.
+pub(crate) fn policy_numbers(policy: Policy) -> (u8, u8) {
+    match policy {
+        Policy::Normal => (0, 0),
+        Policy::Batch => (1, 0),
+        Policy::Idle => (2, 0),
+        Policy::Fifo(priority) => (3, priority.get()),
+        Policy::Rr(priority) => (4, priority.get()),
+        Policy::Stop => (5, 0),
     }
 }
 

@@ -18,8 +18,9 @@
 //! Every event is a time word, a head word that says which event it is, and the words of its
 //! fields; the head word determines how many words follow, so no two streams make the same words.
 
+use crate::event::policy_numbers;
 use crate::{Event, Sink, Slot, TaskInfo};
-use slicewise_sched::{Attr, Policy};
+use slicewise_sched::Attr;
 
 /// 2^64 divided by the golden ratio, made odd: its multiples spread well.
 const K: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -89,14 +90,7 @@ impl TraceHash {
     }
 
     fn attr(&mut self, attr: &Attr) {
-        let (policy, priority) = match attr.policy {
-            Policy::Normal => (0, 0),
-            Policy::Batch => (1, 0),
-            Policy::Idle => (2, 0),
-            Policy::Fifo(priority) => (3, priority.get()),
-            Policy::Rr(priority) => (4, priority.get()),
-            Policy::Stop => (5, 0),
-        };
+        let (policy, priority) = policy_numbers(attr.policy);
         let [nice] = attr.nice.get().to_le_bytes();
         let bytes = [
             policy,
@@ -191,7 +185,7 @@ impl Sink for TraceHash {
 mod tests {
     use super::*;
     use crate::Left;
-    use slicewise_sched::{CpuId, Nice, RtPriority};
+    use slicewise_sched::{CpuId, Nice, Policy, RtPriority};
 
     fn stream() -> Vec<(u64, Event)> {
         let (a, b, cpu) = (Slot(0), Slot(1), CpuId(1));

@@ -2,8 +2,7 @@
 //! come with no decision.
 
 use super::Scheduler;
-use crate::rt::RtEntity;
-use crate::task::{State, Task};
+use crate::task::State;
 use crate::{Attr, CpuId, CpuSet, Error, TaskId};
 
 impl Scheduler {
@@ -18,22 +17,10 @@ impl Scheduler {
         if !affinity.contains(cpu) {
             return Err(Error::NoAllowedCpu);
         }
-        let slot = self.tasks.add(Task {
-            generation: 0,
-            state: State::Sleeping,
-            cpu: cpu.0,
-            attr,
-            affinity,
-            rt: RtEntity::new(self.rr_ticks),
-            must_move: false,
-        });
-        let mut entity = self.new_entity(&attr);
+        let slot = self.add_task(State::Sleeping, cpu.0, attr, affinity);
         // Means nothing to EEVDF, which places a waking task by its lag.
-        entity.vruntime = self.cpus[cpu.index()].fair.zero_vruntime();
-        match self.entities.get_mut(slot as usize) {
-            Some(place) => *place = entity,
-            None => self.entities.push(entity),
-        }
+        let zero = self.cpus[cpu.index()].fair.zero_vruntime();
+        self.entities[slot as usize].vruntime = zero;
         Ok(self.tasks.id(slot))
     }
 

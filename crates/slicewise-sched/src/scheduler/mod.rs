@@ -235,20 +235,7 @@ impl Scheduler {
             Some(cpu) => cpu.0,
             None => self.select_fork_cpu(&attr, &spawn.affinity, parent_cpu)?,
         };
-        let slot = self.tasks.add(Task {
-            generation: 0,
-            state: State::Runnable,
-            cpu: parent_cpu,
-            attr,
-            affinity: spawn.affinity,
-            rt: RtEntity::new(self.rr_ticks),
-            must_move: false,
-        });
-        let entity = self.new_entity(&attr);
-        match self.entities.get_mut(slot as usize) {
-            Some(place) => *place = entity,
-            None => self.entities.push(entity),
-        }
+        let slot = self.add_task(State::Runnable, parent_cpu, attr, spawn.affinity);
         self.fork_into(now_ns, slot, parent_cpu);
         self.tasks.slots[slot as usize].cpu = cpu;
         self.activate(now_ns, cpu, slot, crate::fair::Enqueue::Initial);
@@ -529,6 +516,25 @@ impl Scheduler {
             .current
             .filter(|slot| self.tasks.slots[*slot as usize].state == State::Runnable)
             .ok_or(Error::CpuIdle(cpu))
+    }
+
+    /// A task with its entity, on no queue.
+    fn add_task(&mut self, state: State, cpu: u32, attr: Attr, affinity: CpuSet) -> u32 {
+        let entity = self.new_entity(&attr);
+        let slot = self.tasks.add(Task {
+            generation: 0,
+            state,
+            cpu,
+            attr,
+            affinity,
+            rt: RtEntity::new(self.rr_ticks),
+            must_move: false,
+        });
+        match self.entities.get_mut(slot as usize) {
+            Some(place) => *place = entity,
+            None => self.entities.push(entity),
+        }
+        slot
     }
 
     fn new_entity(&self, attr: &Attr) -> Entity {

@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
-use slicewise_sched::{Attr, Policy};
+use slicewise_sched::Attr;
 
 use super::{BLOCK_BYTES, MAGIC, NAME_BYTES_MAX, VERSION, kind};
+use crate::event::policy_numbers;
 use crate::{Event, Sink, Slot, TaskInfo};
 
 /// More than the longest record without its name: twelve numbers of ten bytes at most.
@@ -33,17 +34,6 @@ pub struct RecordingWriter<W: Write> {
 #[inline]
 fn or_none(slot: Option<Slot>) -> u64 {
     slot.map_or(0, |slot| u64::from(slot.0) + 1)
-}
-
-fn policy_numbers(policy: Policy) -> (u64, u64) {
-    match policy {
-        Policy::Normal => (0, 0),
-        Policy::Batch => (1, 0),
-        Policy::Idle => (2, 0),
-        Policy::Fifo(priority) => (3, priority.get().into()),
-        Policy::Rr(priority) => (4, priority.get().into()),
-        Policy::Stop => (5, 0),
-    }
 }
 
 /// A number below 2^28 as LEB128 in the low bytes of a word, and how many bytes it takes.
@@ -208,8 +198,8 @@ impl<W: Write> RecordingWriter<W> {
 
     fn put_attr(&mut self, attr: &Attr) {
         let (policy, priority) = policy_numbers(attr.policy);
-        self.put(policy);
-        self.put(priority);
+        self.put(policy.into());
+        self.put(priority.into());
         self.put((i64::from(attr.nice.get()) + 20) as u64);
         self.put(u64::from(attr.reset_on_fork) | u64::from(attr.slice_ns.is_some()) << 1);
         self.put(attr.slice_ns.unwrap_or(0));

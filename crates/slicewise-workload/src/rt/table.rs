@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::LoadedRt;
 use crate::diagnostic::{Sink, did_you_mean, shorten};
 use crate::scenario::fields::{Fields, Value, wrong_kind};
+use crate::scenario::toml_document;
 use crate::settings::kernel_names;
 
 const TABLE_KEYS: &[&str] = &["title", "question", "machine", "priorities", "task"];
@@ -22,14 +23,7 @@ const SCENARIO_KEYS: &[&str] = &["program", "phases", "hog", "periodic"];
 const POLICIES: &[&str] = &["fifo", "rr", "deadline"];
 
 pub(super) fn read(text: &str, sink: &mut Sink) -> Option<LoadedRt> {
-    let (document, problems) = DeTable::parse_recoverable(text);
-    for problem in problems {
-        let span = problem.span().unwrap_or(text.len()..text.len());
-        sink.error(span, shorten(problem.message()));
-    }
-    if sink.has_errors() {
-        return None;
-    }
+    let document = toml_document(text, sink)?;
     document_of(document.get_ref(), 0..text.len().min(1), sink)
 }
 

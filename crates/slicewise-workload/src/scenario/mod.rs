@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use slicewise_machine::{Device, Dist, Queue};
 use slicewise_sched::Attr;
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Severity, Sink, shorten};
@@ -42,7 +43,8 @@ struct Reader<'s> {
     start_attr: Attr,
 }
 
-pub(crate) fn read(text: &str, sink: &mut Sink) -> Option<Parts> {
+/// The text as TOML, if it is.
+pub(crate) fn toml_document<'t>(text: &'t str, sink: &mut Sink) -> Option<Spanned<DeTable<'t>>> {
     let (document, problems) = DeTable::parse_recoverable(text);
     for problem in problems {
         let span = problem.span().unwrap_or(text.len()..text.len());
@@ -52,6 +54,11 @@ pub(crate) fn read(text: &str, sink: &mut Sink) -> Option<Parts> {
         // What the parser made up to recover would only lead to more complaints.
         return None;
     }
+    Some(document)
+}
+
+pub(crate) fn read(text: &str, sink: &mut Sink) -> Option<Parts> {
+    let document = toml_document(text, sink)?;
     let mut reader = Reader {
         sink,
         shared: Shared::default(),
