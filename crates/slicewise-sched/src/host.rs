@@ -31,7 +31,7 @@
 
 use core::fmt;
 
-use crate::{Attr, CpuId, CpuSet, TaskId};
+use crate::{Attr, CpuId, CpuSet, GroupId, TaskId};
 
 /// A time-stamped thing that happened, for hosts that keep or ship their inputs. Each has a method
 /// of [`Scheduler`](crate::Scheduler) of the same name.
@@ -116,6 +116,8 @@ pub struct Spawn {
     pub parent: Option<TaskId>,
     /// Put it there instead of choosing a CPU.
     pub cpu: Option<CpuId>,
+    /// The group it starts in; `None` is its parent's, or the root.
+    pub group: Option<GroupId>,
 }
 
 /// How a task is woken.
@@ -204,6 +206,8 @@ pub enum Error {
     NotAllowed(TaskId, CpuId),
     /// The task is not queued and waiting.
     NotWaiting(TaskId),
+    /// No such group.
+    NoSuchGroup(GroupId),
 }
 
 impl fmt::Display for Error {
@@ -215,6 +219,7 @@ impl fmt::Display for Error {
             Self::NoAllowedCpu => f.write_str("none of the allowed CPUs exists"),
             Self::NotAllowed(task, cpu) => write!(f, "task {task} may not run on CPU {cpu}"),
             Self::NotWaiting(task) => write!(f, "task {task} is not waiting for a CPU"),
+            Self::NoSuchGroup(group) => write!(f, "group {} does not exist", group.0),
         }
     }
 }

@@ -24,7 +24,7 @@ pub use cgroup_weight::{GroupLoad, Shares};
 pub use cpuset::{CPUS_MAX, CpuSet};
 pub use feature::{Feature, Features};
 pub use host::{Error, Input, Output, Rule, Spawn, Switch, Timer, Wake};
-pub use id::{CpuId, TaskId};
+pub use id::{CpuId, GroupId, TaskId};
 pub use profile::{
     CfsRules, EevdfRules, FairRules, Inflation, LagLimit, Profile, Protection, Reweight,
     WakeupRule, YieldRule, ZeroPoint,

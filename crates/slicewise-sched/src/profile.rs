@@ -16,6 +16,8 @@ pub struct Profile {
     pub features: Features,
     /// Fair-class reschedule requests are lazy where the machine's preemption model knows lazy.
     pub lazy_preemption: bool,
+    /// A CPU tells the others of a group's load at most every millisecond (6.12 and later).
+    pub group_load_rate_limited: bool,
 }
 
 /// Which algorithm the fair class runs.
@@ -185,6 +187,7 @@ const V6_1: Profile = Profile {
         &[Feature::NEXT_BUDDY],
     ),
     lazy_preemption: false,
+    group_load_rate_limited: false,
 };
 
 const EEVDF_6_6: EevdfRules = EevdfRules {
@@ -253,6 +256,7 @@ const V6_6: Profile = Profile {
         &[Feature::NEXT_BUDDY, Feature::HRTICK],
     ),
     lazy_preemption: false,
+    group_load_rate_limited: false,
 };
 
 const MODERN_ON: [Feature; 9] = [
@@ -275,6 +279,7 @@ const V6_12: Profile = Profile {
     fair: FairRules::Eevdf(EEVDF_6_12),
     features: MODERN,
     lazy_preemption: false,
+    group_load_rate_limited: true,
 };
 
 const V6_18: Profile = Profile {
@@ -283,6 +288,7 @@ const V6_18: Profile = Profile {
     fair: FairRules::Eevdf(EEVDF_6_18),
     features: MODERN,
     lazy_preemption: true,
+    group_load_rate_limited: true,
 };
 
 /// As a booted 6.18.15 behaves: the limit of lag is still the older one. (What else fair.md 0.3
@@ -314,4 +320,5 @@ const V7_2: Profile = Profile {
         &[Feature::NEXT_BUDDY],
     ),
     lazy_preemption: true,
+    group_load_rate_limited: true,
 };

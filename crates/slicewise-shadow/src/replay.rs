@@ -412,7 +412,7 @@ impl<'c> Replay<'c> {
         let parent = parent.and_then(|parent| self.tasks.get(parent)).map(|parent| parent.id);
         let target = CpuId(cpu as u32);
         let affinity = CpuSet::one(target);
-        let spawn = Spawn { attr, affinity, parent, cpu: Some(target) };
+        let spawn = Spawn { attr, affinity, parent, cpu: Some(target), group: None };
         let spawned = self.sched.spawn(clock_ns, spawn);
         let id = self.core(spawned)?;
         self.insert(&wakeup.task, id, target.0, Doing::Waiting, other_class);

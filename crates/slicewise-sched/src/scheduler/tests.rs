@@ -1,6 +1,8 @@
 //! The scheduler as a host sees it: classes, real-time lists, counters, and invariants that hold
 //! whatever happens.
 
+mod groups;
+
 use proptest::prelude::*;
 
 use super::*;
