@@ -108,6 +108,34 @@ fn w27_averages_of_full_pressure_from_zero_and_of_idle_periods_after() {
     assert_eq!(printed(&group), "avg10=46.83 avg60=16.92 avg300=3.97");
 }
 
+/// Two busy loops in a group, then none; averages as `cpu.pressure` read them. The loops began
+/// within the first period and ended within the ninth: how far, to the per cent, is read off the
+/// averages themselves, the rest is not.
+#[test]
+fn averages_are_those_of_linux_6_1_192_period_by_period() {
+    let mut cpu = with(&[Task::ON_CPU]);
+    let mut group = Pressure::new(0, 1, 250);
+    cpu.change(PERIOD / 100, Task::SLEEPS, Task::QUEUED);
+    for (period, averages) in (1..).zip([
+        "avg10=17.93 avg60=3.23 avg300=0.67",
+        "avg10=32.80 avg60=6.40 avg300=1.35",
+        "avg10=44.97 avg60=9.46 avg300=2.03",
+        "avg10=54.94 avg60=12.42 avg300=2.70",
+        "avg10=63.10 avg60=15.29 avg300=3.36",
+        "avg10=69.78 avg60=18.06 avg300=4.02",
+        "avg10=75.26 avg60=20.74 avg300=4.68",
+        "avg10=79.74 avg60=23.33 avg300=5.33",
+        "avg10=65.47 avg60=22.60 avg300=5.30",
+        "avg10=53.61 avg60=21.86 avg300=5.26",
+    ]) {
+        if period == 9 {
+            cpu.change(8 * PERIOD + PERIOD / 100, Task::QUEUED, Task::SLEEPS);
+        }
+        group.sample(period * PERIOD, [&cpu]);
+        assert_eq!(printed(&group), averages);
+    }
+}
+
 #[test]
 fn w27_per_cents_are_whole_and_a_steady_half_is_50() {
     let mut cpu = with(&[Task::ON_CPU]);
