@@ -62,7 +62,8 @@ const V7_2: Rules = Rules { name: "7.2", overflow: Overflow::Saturates, ..V6_18 
 
 impl Rules {
     /// The kernels there are rules for, oldest first. All but 6.6 were booted (6.1.192, 6.12.117,
-    /// 6.18.15, 7.2.12); 6.6 is by reading, and its `idle_weighs_0` a guess.
+    /// 6.18.15, 7.2.12); of 6.6, `stat_local` is fair.md E.12, and the rest taken from its
+    /// neighbours, unchecked.
     pub const ALL: &[Rules] = &[V6_1, V6_6, V6_12, V6_18, V7_2];
 
     /// The rules of a kernel by its series, `6.12`.
