@@ -13,6 +13,7 @@ mod id;
 mod ordered;
 pub mod pelt;
 mod profile;
+pub mod psi;
 mod rt;
 mod scheduler;
 mod task;
