@@ -1,16 +1,17 @@
 //! Sets of CPUs in the format of `cpuset.cpus`: `0-3,8`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::diagnostic::shorten;
 
 /// No Linux machine has more CPUs.
 pub const CPUS_MAX: u32 = 8192;
 
-/// CPUs by number.
+/// CPUs by number. A copy costs nothing: thousands of containers share one list.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct CpuList {
-    cpus: BTreeSet<u32>,
+    cpus: Arc<BTreeSet<u32>>,
 }
 
 impl CpuList {
@@ -28,16 +29,16 @@ impl CpuList {
         if text.len() > TEXT_BYTES_MAX {
             return Err(format!("the list is longer than {TEXT_BYTES_MAX} bytes"));
         }
-        let mut list = Self::default();
+        let mut cpus = BTreeSet::new();
         for part in text.split(',') {
             let (low, high) = part.split_once('-').unwrap_or((part, part));
             let (low, high) = (number(low)?, number(high)?);
             if low > high {
                 return Err(format!("the range `{}` runs backwards", shorten(part.trim())));
             }
-            list.cpus.extend(low..=high);
+            cpus.extend(low..=high);
         }
-        Ok(list)
+        Ok(Self { cpus: Arc::new(cpus) })
     }
 
     /// How many.
@@ -65,6 +66,12 @@ impl CpuList {
         self.cpus.last().copied()
     }
 
+    /// Those that are in one of the two.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        self.cpus.union(&other.cpus).copied().collect()
+    }
+
     /// Those that are not in `other`.
     #[must_use]
     pub fn without(&self, other: &Self) -> Self {
@@ -87,7 +94,8 @@ fn number(text: &str) -> Result<u32, String> {
 
 impl FromIterator<u32> for CpuList {
     fn from_iter<I: IntoIterator<Item = u32>>(cpus: I) -> Self {
-        Self { cpus: cpus.into_iter().filter(|cpu| *cpu < CPUS_MAX).collect() }
+        let cpus = cpus.into_iter().filter(|cpu| *cpu < CPUS_MAX).collect();
+        Self { cpus: Arc::new(cpus) }
     }
 }
 

@@ -4,6 +4,8 @@
 //! cache), so that the manager's packed order is whole cores first and then single threads of cores
 //! that are in use already; lower numbers win.
 
+use std::collections::BTreeSet;
+
 use crate::cpus::CpuList;
 use crate::node::{Node, StaticPolicy};
 use crate::quantity::Quantity;
@@ -15,8 +17,8 @@ pub(crate) struct CpuManager {
     threads: u32,
     cores: u32,
     reserved: CpuList,
-    /// CPUs nobody has for itself, reserved ones included.
-    pool: CpuList,
+    /// CPUs nobody has for itself, without the reserved ones.
+    free: CpuList,
 }
 
 /// Why a node cannot have the static policy.
@@ -72,7 +74,7 @@ impl CpuManager {
             threads,
             cores: cpus / threads,
             reserved: CpuList::default(),
-            pool: CpuList::first(cpus),
+            free: CpuList::first(cpus),
         };
         manager.reserved = match &node.reserved_cpus {
             Some(list) => match list.last() {
@@ -84,13 +86,14 @@ impl CpuManager {
                 let count = reserved.as_milli().div_ceil(1000);
                 let count = u32::try_from(count).unwrap_or(u32::MAX);
                 manager
-                    .pick(&manager.pool, count)
+                    .pick(count)
                     .ok_or(CpuManagerError::TooMuchReserved { reserved: u64::from(count), cpus })?
             }
         };
         if manager.reserved.is_empty() {
             return Err(CpuManagerError::NothingReserved);
         }
+        manager.free = manager.free.without(&manager.reserved);
         Ok(manager)
     }
 
@@ -108,18 +111,17 @@ impl CpuManager {
         if self.policy.full_pcpus_only && !wanted.is_multiple_of(self.threads) {
             return Err(Refused::NoWholeCores { wanted, threads: self.threads });
         }
-        let free = self.pool.without(&self.reserved);
-        let count = u32::try_from(free.len()).unwrap_or(u32::MAX);
-        let taken = self.pick(&free, wanted).ok_or(Refused::NotEnough { wanted, free: count })?;
-        self.pool = self.pool.without(&taken);
+        let free = u32::try_from(self.free.len()).unwrap_or(u32::MAX);
+        let taken = self.pick(wanted).ok_or(Refused::NotEnough { wanted, free })?;
+        self.free = self.free.without(&taken);
         Ok(taken)
     }
 
     /// The CPUs of everyone else.
     pub(crate) fn shared(&self) -> CpuList {
         match self.policy.strict_cpu_reservation {
-            true => self.pool.without(&self.reserved),
-            false => self.pool.clone(),
+            true => self.free.clone(),
+            false => self.free.with(&self.reserved),
         }
     }
 
@@ -128,14 +130,15 @@ impl CpuManager {
     }
 
     /// So many of the free CPUs, in the packed order; `None` if there are not enough.
-    fn pick(&self, free: &CpuList, wanted: u32) -> Option<CpuList> {
+    fn pick(&self, wanted: u32) -> Option<CpuList> {
+        let free = &self.free;
         if u64::from(wanted) > free.len() as u64 {
             return None;
         }
         let siblings = |core: u32| (0..self.threads).map(move |t| core + t * self.cores);
         let free_threads = |core: u32| siblings(core).filter(|cpu| free.contains(*cpu)).count();
-        let mut taken: Vec<u32> = Vec::new();
-        let missing = |taken: &Vec<u32>| wanted as usize - taken.len();
+        let mut taken: BTreeSet<u32> = BTreeSet::new();
+        let missing = |taken: &BTreeSet<u32>| wanted as usize - taken.len();
         for core in (0..self.cores).filter(|core| free_threads(*core) == self.threads as usize) {
             if missing(&taken) < self.threads as usize {
                 break;
@@ -149,7 +152,8 @@ impl CpuManager {
             .map(|cpu| (free_threads(cpu % self.cores), cpu % self.cores, cpu))
             .collect();
         rest.sort_unstable();
-        taken.extend(rest.iter().take(missing(&taken)).map(|(_, _, cpu)| *cpu));
+        let missing = missing(&taken);
+        taken.extend(rest.iter().take(missing).map(|(_, _, cpu)| *cpu));
         Some(taken.into_iter().collect())
     }
 }

@@ -139,6 +139,9 @@ impl Node {
         set(&mut self.cfs_quota, &settings.cfs_quota);
         set(&mut self.period_us, &settings.period_us);
         set(&mut self.driver, &settings.driver);
+        if settings.name.is_some() {
+            self.only_pods_of.clone_from(&settings.name);
+        }
         if settings.reserved_cpus.is_some() {
             self.reserved_cpus.clone_from(&settings.reserved_cpus);
         }

@@ -216,7 +216,8 @@ pub fn tree<'m>(manifest: &'m Manifest, node: &Node) -> Result<Tree<'m>, TreeErr
         None => None,
     };
     let tree = Tree { groups: Vec::new(), containers: Vec::new(), notes: Vec::new() };
-    let mut builder = Builder { node, manifest, manager, tree, paths: HashMap::new() };
+    let mut builder =
+        Builder { node, manifest, manager, shared: None, tree, paths: HashMap::new() };
     builder.kubepods()?;
     builder.standalone()?;
     Ok(builder.tree)
@@ -226,6 +227,8 @@ struct Builder<'m, 'n> {
     node: &'n Node,
     manifest: &'m Manifest,
     manager: Option<CpuManager>,
+    /// The CPUs of those that have none for themselves, once that is known.
+    shared: Option<CpuList>,
     tree: Tree<'m>,
     /// Groups by their paths.
     paths: HashMap<String, usize>,
@@ -251,6 +254,7 @@ struct Placing<'m> {
 impl<'m> Builder<'m, '_> {
     fn kubepods(&mut self) -> Result<(), TreeError> {
         let placed = self.admit()?;
+        self.shared = self.manager.as_ref().map(CpuManager::shared);
         if self.manifest.workloads.is_empty() {
             return Ok(());
         }
@@ -408,8 +412,7 @@ impl<'m> Builder<'m, '_> {
             // A request that is written counts, even if it is 0; else the limit does.
             let limit = pod.container_cpu_limit(container);
             let request = container.resources.cpu_request.or(limit).unwrap_or(Quantity::ZERO);
-            let cpuset =
-                exclusive.clone().or_else(|| self.manager.as_ref().map(CpuManager::shared));
+            let cpuset = exclusive.clone().or_else(|| self.shared.clone());
             let limit = limit.filter(|_| has_quota(exclusive.is_some()));
             let cpu = Cpu {
                 shares: Some(shares_of_milli(request.as_milli())),

@@ -19,6 +19,9 @@ const NODES_MAX: usize = 4_000_000;
 /// How many values the aliases of a document may repeat.
 const ALIASED_NODES_MAX: usize = 500_000;
 
+/// How many documents a text may have.
+const DOCUMENTS_MAX: usize = 200_000;
+
 /// How many broken documents are reported before reading stops.
 const BROKEN_DOCUMENTS_MAX: usize = 20;
 
@@ -197,7 +200,7 @@ pub(crate) fn documents<'t>(
     options.emit_unresolved_aliases = true;
     let mut parser = Parser::new_from_str_with_options(text, options);
     let mut builder = Builder::new(text);
-    let mut broken = 0;
+    let (mut count, mut broken) = (0, 0);
     loop {
         match parser.next_event() {
             None | Some(Ok((Event::StreamEnd, _))) => return,
@@ -210,6 +213,12 @@ pub(crate) fn documents<'t>(
                     return;
                 }
                 if let Some(document) = builder.finished.take() {
+                    count += 1;
+                    if count > DOCUMENTS_MAX {
+                        let help = format!("{DOCUMENTS_MAX} are the most: split the file");
+                        sink.error(document.span, "there are too many documents", help);
+                        return;
+                    }
                     each(document, sink);
                 }
             }
@@ -526,6 +535,14 @@ mod tests {
         }
         let blocks: String = (0..200).map(|i| format!("{}a:\n", " ".repeat(i))).collect();
         assert!(problem(&blocks).contains("this is no YAML"), "{}", problem(&blocks));
+    }
+
+    #[test]
+    fn there_is_an_end_to_documents() {
+        let text = "--- 1\n".repeat(DOCUMENTS_MAX + 2);
+        let (list, problems) = read(&text);
+        assert_eq!((list.len(), problems.len()), (DOCUMENTS_MAX, 1));
+        assert_eq!(problems[0].message, "there are too many documents");
     }
 
     #[test]
