@@ -124,6 +124,8 @@ pub(crate) struct Sink {
     /// The input that is being read.
     pub(crate) file: usize,
     inside: Option<Origin>,
+    /// How many values aliases have repeated so far, in all inputs together.
+    pub(crate) aliased: usize,
 }
 
 impl Sink {
@@ -184,6 +186,20 @@ impl Sink {
         (self.file, self.inside) = (file, inside);
     }
 
+    /// Whether further problems are counted only.
+    pub(crate) fn is_full(&self) -> bool {
+        self.list.len() >= DIAGNOSTICS_MAX
+    }
+
+    /// The help for an unknown word among perhaps many. Nothing once nobody will read it.
+    pub(crate) fn hint<'a>(&self, word: &str, allowed: impl Iterator<Item = &'a str>) -> String {
+        if self.is_full() {
+            return String::new();
+        }
+        let allowed: Vec<&str> = allowed.take(ALLOWED_MAX).collect();
+        did_you_mean(word, &allowed)
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         self.errors > 0
     }
@@ -226,10 +242,12 @@ pub(crate) fn shorten(value: &str) -> String {
     short
 }
 
+/// How many words are looked at for one that was meant.
+pub(crate) const ALLOWED_MAX: usize = 1000;
+
 /// The allowed word closest to what was written, if any is close.
 pub(crate) fn suggest<'a>(word: &str, allowed: &[&'a str]) -> Option<&'a str> {
     const WORD_MAX: usize = 64;
-    const ALLOWED_MAX: usize = 1000;
     if word.chars().count() > WORD_MAX {
         return None;
     }

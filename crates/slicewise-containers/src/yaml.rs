@@ -16,7 +16,7 @@ const DEPTH_MAX: usize = 64;
 /// How many values a document may have.
 const NODES_MAX: usize = 4_000_000;
 
-/// How many values the aliases of a document may repeat.
+/// How many values the aliases of all inputs together may repeat.
 const ALIASED_NODES_MAX: usize = 500_000;
 
 /// How many documents a text may have.
@@ -307,20 +307,12 @@ struct Builder<'t> {
     stack: Vec<Frame<'t>>,
     anchors: BTreeMap<usize, (Node<'t>, usize, usize)>,
     nodes: usize,
-    aliased: usize,
     finished: Option<Node<'t>>,
 }
 
 impl<'t> Builder<'t> {
     fn new(text: &'t str) -> Self {
-        Self {
-            text,
-            stack: Vec::new(),
-            anchors: BTreeMap::new(),
-            nodes: 0,
-            aliased: 0,
-            finished: None,
-        }
+        Self { text, stack: Vec::new(), anchors: BTreeMap::new(), nodes: 0, finished: None }
     }
 
     fn event(&mut self, event: Event<'t>, span: Span, sink: &mut Sink) -> Result<(), Refusal> {
@@ -365,8 +357,8 @@ impl<'t> Builder<'t> {
             let help = format!("{DEPTH_MAX} levels are the most there can be");
             return refuse(span, "this is nested too deep", help);
         }
-        self.aliased += count;
-        if self.aliased > ALIASED_NODES_MAX {
+        sink.aliased += count;
+        if sink.aliased > ALIASED_NODES_MAX {
             let help = format!("aliases may repeat {ALIASED_NODES_MAX} values in all");
             return refuse(span, "the aliases repeat too much", help);
         }
@@ -427,8 +419,8 @@ impl<'t> Builder<'t> {
         }
         if anchor != 0 {
             let (count, depth) = node.measure();
-            self.aliased += count;
-            if self.aliased > ALIASED_NODES_MAX {
+            sink.aliased += count;
+            if sink.aliased > ALIASED_NODES_MAX {
                 let help = format!("aliases may repeat {ALIASED_NODES_MAX} values in all");
                 return refuse(node.span, "the named values are too large", help);
             }
@@ -535,6 +527,13 @@ mod tests {
         }
         let blocks: String = (0..200).map(|i| format!("{}a:\n", " ".repeat(i))).collect();
         assert!(problem(&blocks).contains("this is no YAML"), "{}", problem(&blocks));
+    }
+
+    #[test]
+    fn small_alias_bombs_do_not_add_up() {
+        let bomb = "a: &a [x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a]\nc: [*b, *b, *b]\n---\n";
+        let problem = problem(&bomb.repeat(10_000));
+        assert!(problem.contains("repeat") || problem.contains("too large"), "{problem}");
     }
 
     #[test]

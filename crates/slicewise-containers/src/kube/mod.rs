@@ -207,9 +207,7 @@ impl Reader {
             }
         }
         report_twins(sink, &manifest.workloads);
-        for overlay in self.overlays {
-            overlay::apply(sink, overlay, manifest);
-        }
+        overlay::apply_all(sink, self.overlays, manifest);
     }
 
     /// For each workload the owner that is in the input too, as `kind/name`.
@@ -289,7 +287,6 @@ fn workload(
         }
         return Err(None);
     };
-    let outer = spec;
     let mut suspended = boolean(sink, spec, "suspend") == Some(true);
     if kind == Kind::CronJob {
         // A cron job that is suspended starts no jobs.
@@ -311,7 +308,6 @@ fn workload(
     if copies == 0 || suspended {
         return Err(Some(SkipReason::Nothing));
     }
-    debug_assert!(outer.get("spec").is_none() || kind != Kind::Pod);
     let uid = metadata.and_then(|metadata| quiet_text(metadata, "uid"));
     let is_uid = |uid: &&str| {
         (1..=64).contains(&uid.len())

@@ -1,9 +1,11 @@
 //! `kind: Load`: loads for containers of objects in other documents.
 
-use crate::diagnostic::{Place, Sink, Span, did_you_mean, shorten};
+use std::collections::HashMap;
+
+use crate::diagnostic::{ALLOWED_MAX, Place, Sink, Span, shorten};
 use crate::fields::{only, text};
 use crate::load::{self, Load};
-use crate::model::{Kind, Manifest};
+use crate::model::{Kind, Manifest, Standalone, Workload};
 use crate::yaml::Map;
 
 /// Loads, and for whom.
@@ -13,6 +15,7 @@ pub(super) struct Overlay {
     loads: Vec<(String, Place, Option<Load>)>,
 }
 
+#[derive(PartialEq, Eq, Hash)]
 enum Target {
     Workload { namespace: String, kind: Kind, name: String },
     Standalone { name: String },
@@ -61,69 +64,89 @@ fn target(words: &str) -> Option<Target> {
 }
 
 /// Gives the loads to their containers.
-pub(super) fn apply(sink: &mut Sink, overlay: Overlay, manifest: &mut Manifest) {
-    match &overlay.target {
-        Target::Standalone { name } => {
-            let found = manifest.standalone.iter_mut().find(|it| it.name == *name);
-            if let Some(standalone) = found {
-                for (container, place, load) in overlay.loads {
-                    if container == standalone.name {
-                        standalone.load = load;
-                    } else {
-                        unknown(sink, place, &container, &[&standalone.name]);
+pub(super) fn apply_all(sink: &mut Sink, overlays: Vec<Overlay>, manifest: &mut Manifest) {
+    let workload = |(at, it): (usize, &Workload)| {
+        let target = Target::Workload {
+            namespace: it.namespace.clone(),
+            kind: it.kind,
+            name: it.name.clone(),
+        };
+        (target, at)
+    };
+    let standalone =
+        |(at, it): (usize, &Standalone)| (Target::Standalone { name: it.name.clone() }, at);
+    let mut index: HashMap<Target, usize> =
+        manifest.workloads.iter().enumerate().map(workload).collect();
+    index.extend(manifest.standalone.iter().enumerate().map(standalone));
+    for overlay in overlays {
+        let Some(at) = index.get(&overlay.target).copied() else {
+            missing(sink, &overlay, manifest);
+            continue;
+        };
+        for (container, place, load) in overlay.loads {
+            match overlay.target {
+                Target::Standalone { .. } => {
+                    let it = &mut manifest.standalone[at];
+                    match it.name == container {
+                        true => it.load = load,
+                        false => unknown(sink, place, &container, [it.name.as_str()].into_iter()),
                     }
                 }
-                return;
-            }
-            let names: Vec<&str> = manifest.standalone.iter().map(|it| it.name.as_str()).collect();
-            missing(sink, overlay.place, name, &names);
-        }
-        Target::Workload { namespace, kind, name } => {
-            let found = manifest
-                .workloads
-                .iter_mut()
-                .find(|it| it.namespace == *namespace && it.kind == *kind && it.name == *name);
-            let Some(workload) = found else {
-                let show = |namespace: &str, kind: Kind, name: &str| {
-                    let at = if namespace == "default" { "" } else { namespace };
-                    let slash = if at.is_empty() { "" } else { "/" };
-                    format!("{at}{slash}{}/{name}", kind.name())
-                };
-                let names: Vec<String> = manifest
-                    .workloads
-                    .iter()
-                    .map(|it| show(&it.namespace, it.kind, &it.name))
-                    .collect();
-                let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                missing(sink, overlay.place, &show(namespace, *kind, name), &names);
-                return;
-            };
-            for (container, place, load) in overlay.loads {
-                let pod = &mut workload.pod;
-                let mut all = pod.containers.iter_mut().chain(&mut pod.init);
-                if let Some(found) = all.find(|it| it.name == container) {
-                    found.load = load;
-                } else {
-                    let all = pod.containers.iter().chain(&pod.init);
-                    let names: Vec<&str> = all.map(|it| it.name.as_str()).collect();
-                    unknown(sink, place, &container, &names);
+                Target::Workload { .. } => {
+                    let pod = &mut manifest.workloads[at].pod;
+                    let mut all = pod.containers.iter_mut().chain(&mut pod.init);
+                    if let Some(found) = all.find(|it| it.name == container) {
+                        found.load = load;
+                    } else {
+                        let all = pod.containers.iter().chain(&pod.init);
+                        unknown(sink, place, &container, all.map(|it| it.name.as_str()));
+                    }
                 }
             }
         }
     }
 }
 
-fn missing(sink: &mut Sink, place: Place, target: &str, names: &[&str]) {
-    let message = format!("there is no `{}` in the input", shorten(target));
-    let help = match names {
-        [] => "name the file it is in, too".to_owned(),
-        _ => did_you_mean(target, names),
-    };
-    sink.at(place, |sink, span| sink.error(span, message, help));
+fn show_workload(it: &Workload) -> String {
+    show(&it.namespace, it.kind, &it.name)
 }
 
-fn unknown(sink: &mut Sink, place: Place, container: &str, names: &[&str]) {
+fn show(namespace: &str, kind: Kind, name: &str) -> String {
+    match namespace {
+        "default" => format!("{}/{name}", kind.name()),
+        _ => format!("{namespace}/{}/{name}", kind.name()),
+    }
+}
+
+impl Target {
+    fn show(&self) -> String {
+        match self {
+            Self::Workload { namespace, kind, name } => show(namespace, *kind, name),
+            Self::Standalone { name } => format!("Container/{name}"),
+        }
+    }
+}
+
+fn missing(sink: &mut Sink, overlay: &Overlay, manifest: &Manifest) {
+    let target = overlay.target.show();
+    let all = manifest.workloads.iter().map(show_workload);
+    let all = all.chain(manifest.standalone.iter().map(|it| format!("Container/{}", it.name)));
+    let names: Vec<String> = all.take(if sink.is_full() { 0 } else { ALLOWED_MAX }).collect();
+    let message = format!("there is no `{}` in the input", shorten(&target));
+    let help = match names[..] {
+        [] => "name the file it is in, too".to_owned(),
+        _ => sink.hint(&target, names.iter().map(String::as_str)),
+    };
+    sink.at(overlay.place, |sink, span| sink.error(span, message, help));
+}
+
+fn unknown<'a>(
+    sink: &mut Sink,
+    place: Place,
+    container: &str,
+    names: impl Iterator<Item = &'a str>,
+) {
     let message = format!("the target has no container `{}`", shorten(container));
-    let help = did_you_mean(container, names);
+    let help = sink.hint(container, names);
     sink.at(place, |sink, span| sink.error(span, message, help));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::diagnostic::{Place, Sink, Span, did_you_mean, shorten};
+use crate::diagnostic::{Place, Sink, Span, shorten};
 use crate::fields::{list, map, quantity, quiet_text, text, wrong_kind};
 use crate::load::{self, Load};
 use crate::model::{Container, Pod, Resources, Role};
@@ -287,7 +287,7 @@ impl Loads {
         names.sort_unstable();
         for (name, place) in rest {
             let message = format!("the pod has no container `{}`", shorten(&name));
-            let help = did_you_mean(&name, &names);
+            let help = sink.hint(&name, names.iter().copied());
             sink.at(place, |sink, span| sink.error(span, message, help));
         }
     }
