@@ -31,6 +31,7 @@
 
 use core::fmt;
 
+use crate::bandwidth::LimitError;
 use crate::{Attr, CpuId, CpuSet, GroupId, TaskId};
 
 /// A time-stamped thing that happened, for hosts that keep or ship their inputs. Each has a method
@@ -87,6 +88,28 @@ pub enum Output {
         /// Which.
         timer: Timer,
     },
+    /// Call `group_timer_fired` at this time. Replaces an earlier request for the same timer.
+    ArmGroupTimer {
+        /// Whose.
+        group: GroupId,
+        /// Which.
+        timer: GroupTimer,
+        /// When, ns.
+        at_ns: u64,
+    },
+    /// The timer is no longer needed.
+    DisarmGroupTimer {
+        /// Whose.
+        group: GroupId,
+        /// Which.
+        timer: GroupTimer,
+    },
+    /// The running task is in a group that has used up its quota: as soon as it runs in user mode,
+    /// call `return_to_user` (6.18 and later; earlier kernels take it off at once).
+    Park {
+        /// Where it runs.
+        cpu: CpuId,
+    },
     /// A task now belongs to another CPU.
     Migrated {
         /// Who.
@@ -103,6 +126,15 @@ pub enum Output {
 pub enum Timer {
     /// End of the running fair task's slice (fair.md C.15).
     HrTick,
+}
+
+/// The timers of a group's bandwidth (fair.md E.9, E.11).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum GroupTimer {
+    /// The end of a period: quota is refilled.
+    Period,
+    /// Quota that was returned is handed out again.
+    Slack,
 }
 
 /// A new task.
@@ -208,6 +240,8 @@ pub enum Error {
     NotWaiting(TaskId),
     /// No such group.
     NoSuchGroup(GroupId),
+    /// The kernel refuses such a limit.
+    Limit(LimitError),
 }
 
 impl fmt::Display for Error {
@@ -220,6 +254,7 @@ impl fmt::Display for Error {
             Self::NotAllowed(task, cpu) => write!(f, "task {task} may not run on CPU {cpu}"),
             Self::NotWaiting(task) => write!(f, "task {task} is not waiting for a CPU"),
             Self::NoSuchGroup(group) => write!(f, "group {} does not exist", group.0),
+            Self::Limit(error) => error.fmt(f),
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Profile {
     pub lazy_preemption: bool,
     /// A CPU tells the others of a group's load at most every millisecond (6.12 and later).
     pub group_load_rate_limited: bool,
+    /// What happens to a group that has used up its quota.
+    pub throttling: Throttling,
 }
 
 /// Which algorithm the fair class runs.
@@ -80,6 +82,15 @@ pub struct EevdfRules {
     pub hrtick_by_deadline: bool,
     /// A pick that needs no HRTICK leaves the one that is armed, unless the CPU goes idle (7.2).
     pub hrtick_outlives_pick: bool,
+}
+
+/// What happens to a group that has used up its quota on a CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Throttling {
+    /// Its entity leaves the queue, and with it everyone in it (up to 6.17).
+    Group,
+    /// Each task is taken off when it returns to user mode (6.18 and later).
+    Task,
 }
 
 /// What the weighted sums are relative to.
@@ -188,6 +199,7 @@ const V6_1: Profile = Profile {
     ),
     lazy_preemption: false,
     group_load_rate_limited: false,
+    throttling: Throttling::Group,
 };
 
 const EEVDF_6_6: EevdfRules = EevdfRules {
@@ -257,6 +269,7 @@ const V6_6: Profile = Profile {
     ),
     lazy_preemption: false,
     group_load_rate_limited: false,
+    throttling: Throttling::Group,
 };
 
 const MODERN_ON: [Feature; 9] = [
@@ -280,6 +293,7 @@ const V6_12: Profile = Profile {
     features: MODERN,
     lazy_preemption: false,
     group_load_rate_limited: true,
+    throttling: Throttling::Group,
 };
 
 const V6_18: Profile = Profile {
@@ -289,6 +303,7 @@ const V6_18: Profile = Profile {
     features: MODERN,
     lazy_preemption: true,
     group_load_rate_limited: true,
+    throttling: Throttling::Task,
 };
 
 /// As a booted 6.18.15 behaves: the limit of lag is still the older one. (What else fair.md 0.3
@@ -321,4 +336,5 @@ const V7_2: Profile = Profile {
     ),
     lazy_preemption: true,
     group_load_rate_limited: true,
+    throttling: Throttling::Task,
 };

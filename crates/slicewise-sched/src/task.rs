@@ -33,6 +33,8 @@ pub(crate) struct Task {
     pub(crate) rt: RtEntity,
     /// Running where it may not any more: it moves at the next switch.
     pub(crate) must_move: bool,
+    /// Runnable, but taken off its queue until its group has quota again.
+    pub(crate) parked: bool,
     /// The group it is in, or [`ROOT`]; of a group's entity, the queue it stands for.
     pub(crate) group: u32,
 }

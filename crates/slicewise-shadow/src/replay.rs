@@ -175,7 +175,11 @@ impl<'c> Replay<'c> {
                     self.cpus[cpu.index()].armed_ns = None;
                 }
                 // Placement is the recording's.
-                Output::Migrated { .. } => {}
+                // No quotas are known here.
+                Output::Migrated { .. }
+                | Output::ArmGroupTimer { .. }
+                | Output::DisarmGroupTimer { .. }
+                | Output::Park { .. } => {}
             }
         }
     }

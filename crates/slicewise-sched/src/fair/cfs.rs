@@ -152,7 +152,7 @@ impl FairQueue {
     }
 
     pub(super) fn cfs_left(&mut self, entities: &mut [Entity], id: u32, how: Dequeue) {
-        if how != Dequeue::Sleep {
+        if !matches!(how, Dequeue::Sleep | Dequeue::Throttle) {
             let entity = &mut entities[id as usize];
             entity.vruntime = entity.vruntime.wrapping_sub(self.zero);
         }

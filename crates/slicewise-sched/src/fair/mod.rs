@@ -208,6 +208,8 @@ pub(crate) enum Dequeue {
     Save,
     /// The end of a delayed dequeue.
     Delayed,
+    /// Its group has used up its quota: as if it slept, but never delayed.
+    Throttle,
 }
 
 /// What the slices of a group's queue depend on in CFS (B.3): the period is that of the whole CPU,
@@ -252,6 +254,8 @@ pub(crate) struct FairQueue {
     /// Whether any of the three is marked.
     any_buddy: bool,
     next_seq: u64,
+    /// What was charged since the owner last took it, for the group's quota.
+    pub(crate) charged_ns: u64,
     /// With groups: the delayed entities a preemption test has dequeued, for the owner to take.
     pub(crate) paid: Vec<u32>,
     /// CFS: what slices depend on beyond this queue; `None` at the root.
@@ -279,6 +283,7 @@ impl FairQueue {
             skip_buddy: None,
             any_buddy: false,
             next_seq: 0,
+            charged_ns: 0,
             paid: Vec::new(),
             outer: None,
             resched: false,
@@ -355,6 +360,7 @@ impl FairQueue {
     fn charge(&mut self, params: &FairParams, entities: &mut [Entity], curr: u32, delta: u64) {
         let entity = &mut entities[curr as usize];
         self.preemptor = None;
+        self.charged_ns = self.charged_ns.wrapping_add(delta);
         entity.exec_start = entity.exec_start.wrapping_add(delta);
         entity.sum_exec = entity.sum_exec.wrapping_add(delta);
         entity.vruntime = entity.vruntime.wrapping_add(params.virtual_delta(delta, entity));
@@ -515,6 +521,18 @@ impl FairQueue {
         match &params.algorithm {
             Algorithm::Cfs(cfs) => self.cfs_pick(params, cfs, entities),
             Algorithm::Eevdf(eevdf) => self.eevdf_pick(params, eevdf, entities, true),
+        }
+    }
+
+    /// Charges the running entity, if it is still queued.
+    pub(crate) fn account_queued(
+        &mut self,
+        params: &FairParams,
+        entities: &mut [Entity],
+        now_ns: u64,
+    ) {
+        if self.queued_curr(entities).is_some() {
+            self.account(params, entities, now_ns);
         }
     }
 

@@ -10,14 +10,20 @@
 //! over time, and tasks that come or go bring or take theirs; what they change for the entity of
 //! the group in the queue above (fair.md D.4) shows only as time passes.
 
+mod throttle;
+
 use super::{Cpu, Resched, Scheduler};
+use crate::bandwidth::Bandwidth;
 use crate::fair::{Algorithm, CfsOuter, Dequeue, Enqueue, Entity, FairParams, FairQueue, Wakeup};
 use crate::pelt::{LoadAverage, Signals};
 use crate::profile::{FairRules, WakeupRule};
 use crate::rt::RtEntity;
 use crate::task::{ROOT, State, Task, Tasks};
 use crate::weight::{Load, scale_down};
-use crate::{Attr, Class, CpuId, CpuSet, Error, GroupId, GroupLoad, Policy, Rule, Shares, TaskId};
+use crate::{
+    Attr, Class, CpuId, CpuSet, Error, GroupId, GroupLoad, Output, Policy, Rule, Shares, TaskId,
+    Throttling,
+};
 
 /// Shares of a group with `cpu.idle` (A.3).
 const IDLE_SHARES: u64 = 3;
@@ -50,6 +56,9 @@ struct Group {
     queues: Vec<u32>,
     /// Σ of the load averages its CPUs have published.
     total_load: u64,
+    bandwidth: Option<Box<Bandwidth>>,
+    /// When its timers are armed for: period, slack.
+    timers: [Option<u64>; 2],
 }
 
 impl Group {
@@ -72,6 +81,10 @@ struct GroupQueue {
     /// Tasks queued here or below, and of those the ones not delayed.
     nr_queued: u32,
     nr_runnable: u32,
+    /// Throttled queues from here to the root.
+    throttle_count: u32,
+    /// Tasks taken off while it was throttled; the last one goes on first.
+    parked: Vec<u32>,
     average: LoadAverage,
     /// What of the average is in the group's total.
     published: u64,
@@ -134,6 +147,7 @@ impl Groups {
     ) -> impl Iterator<Item = u32> + 'q {
         let queues = self.on_cpu.get(cpu as usize).into_iter().flatten();
         queues
+            .filter(|queue| self.queues[**queue as usize].throttle_count == 0)
             .flat_map(|queue| self.queues[*queue as usize].fair.waiting())
             .filter(|slot| tasks.slots[*slot as usize].state != State::Group)
     }
@@ -170,6 +184,8 @@ impl Scheduler {
             idle: false,
             queues: vec![ROOT; self.cpus.len()],
             total_load: 0,
+            bandwidth: None,
+            timers: [None; 2],
         });
         self.groups.on_cpu.resize(self.cpus.len(), Vec::new());
         Ok(GroupId(group))
@@ -224,7 +240,7 @@ impl Scheduler {
         let now_ns = self.advance(now_ns);
         let slot = self.tasks.find(task)?;
         let group = group.map_or(Ok(ROOT), |group| self.groups.find(group))?;
-        let Task { cpu, attr, group: old, .. } = self.tasks.slots[slot as usize];
+        let Task { attr, group: old, .. } = self.tasks.slots[slot as usize];
         if group == old {
             return Ok(());
         }
@@ -232,6 +248,12 @@ impl Scheduler {
             self.tasks.slots[slot as usize].group = group;
             return Ok(());
         }
+        self.while_unparked(now_ns, slot, |sched| sched.change_group(now_ns, slot, group));
+        Ok(())
+    }
+
+    fn change_group(&mut self, now_ns: u64, slot: u32, group: u32) {
+        let cpu = self.tasks.slots[slot as usize].cpu;
         if self.entities[slot as usize].delayed {
             self.deactivate(now_ns, cpu, slot, Dequeue::Delayed);
         }
@@ -255,6 +277,9 @@ impl Scheduler {
             if running {
                 self.set_next_fair(now_ns, cpu, slot);
                 self.request_resched(cpu, Resched::Now);
+            } else if self.cpus[cpu as usize].current.is_none() {
+                // It waited in a throttled group.
+                self.request_resched(cpu, Resched::Now);
             }
         } else if matches!(self.params.algorithm, Algorithm::Cfs(_)) {
             let level = self.level_on(slot, cpu);
@@ -262,7 +287,6 @@ impl Scheduler {
                 fair.cfs_join_class(&mut entities[slot as usize]);
             });
         }
-        Ok(())
     }
 
     /// The group a task is in; `None` is the root.
@@ -361,6 +385,7 @@ impl Scheduler {
             affinity: CpuSet::default(),
             rt: RtEntity::new(self.rr_ticks),
             must_move: false,
+            parked: false,
             group: number,
         });
         match self.entities.get_mut(slot as usize) {
@@ -377,6 +402,12 @@ impl Scheduler {
             fair: FairQueue::new(),
             nr_queued: 0,
             nr_runnable: 0,
+            throttle_count: self
+                .groups
+                .queues
+                .get(parent as usize)
+                .map_or(0, |queue| queue.throttle_count),
+            parked: Vec::new(),
             average: LoadAverage::new(self.now_ns),
             published: 0,
             published_ns: 0,
@@ -391,7 +422,12 @@ impl Scheduler {
         act: impl FnOnce(&mut FairQueue, &FairParams, &mut [Entity]) -> R,
     ) -> R {
         let fair = fair_at(&mut self.cpus, &mut self.groups, level);
-        act(fair, &self.params, &mut self.entities)
+        let done = act(fair, &self.params, &mut self.entities);
+        let charged_ns = core::mem::take(&mut fair.charged_ns);
+        if charged_ns > 0 && level.queue != ROOT {
+            self.charge_quota(level, charged_ns);
+        }
+        done
     }
 
     pub(super) fn fair_and_entities(&mut self, level: Level) -> (&mut FairQueue, &mut [Entity]) {
@@ -438,19 +474,37 @@ impl Scheduler {
         fair_at(&mut self.cpus, &mut self.groups, level).outer = Some(outer);
     }
 
-    /// Adds to the counts of tasks of a level and all above it.
-    fn count_tasks(&mut self, level: Level, queued: i32, runnable: i32) {
-        if level.queue == ROOT {
-            return;
+    /// Adds to the counts of tasks at or below a level: how many, and how many not delayed.
+    fn count_at(&mut self, level: Level, (queued, runnable): (i32, i32)) {
+        match self.groups.queues.get_mut(level.queue as usize) {
+            Some(queue) => {
+                queue.nr_queued = queue.nr_queued.wrapping_add_signed(queued);
+                queue.nr_runnable = queue.nr_runnable.wrapping_add_signed(runnable);
+            }
+            None => {
+                let below = &mut self.cpus[level.cpu as usize].below;
+                below.queued += queued;
+                below.runnable += runnable;
+            }
         }
-        let below = &mut self.cpus[level.cpu as usize].below;
-        below.queued += queued;
-        below.runnable += runnable;
-        let mut number = level.queue;
-        while let Some(queue) = self.groups.queues.get_mut(number as usize) {
-            queue.nr_queued = queue.nr_queued.wrapping_add_signed(queued);
-            queue.nr_runnable = queue.nr_runnable.wrapping_add_signed(runnable);
-            number = queue.parent;
+    }
+
+    /// The same for a level and all above it, up to where throttling has cut it off.
+    fn count_from(&mut self, level: Level, tasks: (i32, i32)) {
+        let mut level = level;
+        loop {
+            self.count_at(level, tasks);
+            match self.groups.above(level) {
+                Some((_, above)) if !self.cuts_off(level) => level = above,
+                _ => return,
+            }
+        }
+    }
+
+    /// Adds to the counts of a task's level and all above it. The root queue counts its own.
+    fn count_tasks(&mut self, level: Level, queued: i32, runnable: i32) {
+        if level.queue != ROOT {
+            self.count_from(level, (queued, runnable));
         }
     }
 
@@ -467,7 +521,21 @@ impl Scheduler {
     pub(super) fn enqueue_in_groups(&mut self, now_ns: u64, cpu: u32, slot: u32, how: Enqueue) {
         let own = self.level_on(slot, cpu);
         self.attach_average(now_ns, slot, own);
-        let (mut entity, mut level, mut how) = (slot, own, how);
+        let count = i32::from(own.queue != ROOT);
+        self.enqueue_up(now_ns, slot, own, how, (count, count));
+    }
+
+    /// Queues an entity, and those above it that are not. `tasks` are how many tasks it brings, and
+    /// how many of them are not delayed; of a task at the root none, which the root queue counts.
+    fn enqueue_up(
+        &mut self,
+        now_ns: u64,
+        entity: u32,
+        level: Level,
+        how: Enqueue,
+        tasks: (i32, i32),
+    ) {
+        let (mut entity, mut level, mut how) = (entity, level, how);
         let mut slice = None;
         loop {
             self.update_average(now_ns, level);
@@ -490,18 +558,17 @@ impl Scheduler {
             });
             self.take_level_resched(level);
             self.count_group(entity, level, 1, 1);
+            self.count_at(level, tasks);
+            self.throttle_first_queued(now_ns, level);
             slice = self.shortest_slice(level);
             match self.groups.above(level) {
-                Some(above) => (entity, level) = above,
-                None => {
-                    self.count_tasks(own, 1, 1);
-                    return;
-                }
+                Some(above) if !self.cuts_off(level) => (entity, level) = above,
+                _ => return,
             }
             how = Enqueue::Wakeup;
         }
+        self.count_from(level, tasks);
         self.refresh_from(now_ns, entity, level, slice);
-        self.count_tasks(own, 1, 1);
     }
 
     /// Off its queue, with the entities of groups that have nobody queued any more. Whether the
@@ -538,8 +605,8 @@ impl Scheduler {
                 }
                 slice = self.shortest_slice(level);
                 match self.groups.above(level) {
-                    Some(above) => (entity, level) = above,
-                    None => {
+                    Some(above) if !self.cuts_off(level) => (entity, level) = above,
+                    _ => {
                         self.count_left(own, is_task, was_delayed);
                         return true;
                     }
@@ -548,24 +615,27 @@ impl Scheduler {
             }
             self.count_group(entity, level, -1, -i32::from(!delayed));
             let others = self.groups.fair(&self.cpus[level.cpu as usize].fair, level).load_weight();
-            let above = self.groups.above(level);
             if others > 0 {
                 slice = self.shortest_slice(level);
+            } else {
+                self.give_back(now_ns, level);
             }
-            match above {
-                Some(above) => (entity, level) = above,
-                None => {
+            match self.groups.above(level) {
+                Some(above) if !self.cuts_off(level) => (entity, level) = above,
+                _ => {
                     self.count_left(own, is_task, was_delayed);
                     return true;
                 }
             }
             if others > 0 {
-                if sleeps {
+                if sleeps && !self.is_throttled(level) {
                     self.mark_next_buddies(entity, level);
                 }
                 break;
             }
-            how = Dequeue::Sleep;
+            if how != Dequeue::Throttle {
+                how = Dequeue::Sleep;
+            }
         }
         self.refresh_from(now_ns, entity, level, slice);
         self.count_left(own, is_task, was_delayed);
@@ -594,8 +664,8 @@ impl Scheduler {
             }
             slice = self.shortest_slice(level);
             match self.groups.above(level) {
-                Some(above) => (entity, level) = above,
-                None => return,
+                Some(above) if !self.cuts_off(level) => (entity, level) = above,
+                _ => return,
             }
         }
     }
@@ -639,6 +709,16 @@ impl Scheduler {
     pub(super) fn pick_in_groups(&mut self, now_ns: u64, cpu: u32) -> Option<(u32, Rule)> {
         let mut level = Level { cpu, queue: ROOT };
         loop {
+            self.on_level(level, |fair, params, entities| {
+                fair.account_queued(params, entities, now_ns);
+            });
+            if self.throttles_in_pick(level)
+                && self.throttle_if_out(now_ns, level)
+                && self.profile.throttling == Throttling::Group
+            {
+                level = Level { cpu, queue: ROOT };
+                continue;
+            }
             let (entity, rule) = self.on_level(level, |fair, params, entities| {
                 fair.pick_level(params, entities, now_ns)
             })?;
@@ -649,7 +729,12 @@ impl Scheduler {
             }
             match self.child_of(entity) {
                 Some(queue) => level = Level { cpu, queue },
-                None => return Some((entity, rule)),
+                None => {
+                    if self.is_throttled(level) {
+                        self.outputs.push(Output::Park { cpu: CpuId(cpu) });
+                    }
+                    return Some((entity, rule));
+                }
             }
         }
     }
@@ -699,6 +784,8 @@ impl Scheduler {
             self.on_level(*level, |fair, params, entities| {
                 fair.put_prev(params, entities, now_ns);
             });
+            // The level above still has the group's entity running, and puts it back next.
+            self.throttle_if_out(now_ns, *level);
         }
         for (level, entity) in new[common..].iter().rev() {
             self.update_average(now_ns, *level);
@@ -811,6 +898,9 @@ impl Scheduler {
                 // Two CPUs: a task is never compared with one of another.
                 return;
             }
+        }
+        if self.is_throttled(self.level_of(slot)) {
+            return;
         }
         let normal = self.tasks.slots[slot as usize].attr.policy == Policy::Normal;
         let wakeup = Wakeup { normal: Some(normal), ..wakeup };
@@ -1011,6 +1101,18 @@ impl Scheduler {
 
 #[cfg(test)]
 impl Scheduler {
+    /// Whether no group above an entity is throttled with everyone in it, and it is not parked.
+    pub(super) fn counts_at_root(&self, slot: u32) -> bool {
+        let mut level = self.level_of(slot);
+        while let Some((_, above)) = self.groups.above(level) {
+            if self.cuts_off(level) {
+                return false;
+            }
+            level = above;
+        }
+        !self.tasks.slots[slot as usize].parked
+    }
+
     /// Whether the counts and sums of every group's queue on a CPU are what its entities say.
     pub(super) fn check_group_queues(
         &self,
@@ -1027,8 +1129,9 @@ impl Scheduler {
                 queued.iter().map(|slot| self.entities[*slot as usize].load.weight).sum();
             prop_assert_eq!(queue.fair.load_weight(), weight);
             // Someone queued below: the entity is queued, and not delayed. Nobody: it is not, or is
-            // delayed.
-            prop_assert_eq!(entity.on_rq && !entity.delayed, !queued.is_empty());
+            // delayed. Throttled with everyone in it: it is not.
+            let cut_off = self.cuts_off(Level { cpu, queue: *number });
+            prop_assert_eq!(entity.on_rq && !entity.delayed, !queued.is_empty() && !cut_off);
             for slot in &queued {
                 prop_assert_eq!(self.level_of(*slot), Level { cpu, queue: *number });
             }

@@ -356,6 +356,7 @@ impl Scheduler {
         let now_ns = self.advance(now_ns);
         let slot = self.tasks.find(task)?;
         let cpu = self.tasks.slots[slot as usize].cpu;
+        self.leave_parked(slot);
         if self.queued(slot) {
             self.deactivate(now_ns, cpu, slot, crate::fair::Dequeue::Leave);
         }
@@ -425,7 +426,11 @@ impl Scheduler {
     pub fn set_attr(&mut self, now_ns: u64, task: TaskId, attr: Attr) -> Result<(), Error> {
         let now_ns = self.advance(now_ns);
         let slot = self.tasks.find(task)?;
-        self.change_attr(now_ns, slot, attr);
+        if attr.policy.class() == self.tasks.slots[slot as usize].attr.policy.class() {
+            self.change_attr(now_ns, slot, attr);
+        } else {
+            self.while_unparked(now_ns, slot, |sched| sched.change_attr(now_ns, slot, attr));
+        }
         Ok(())
     }
 
@@ -444,7 +449,7 @@ impl Scheduler {
         if affinity.first_within(self.nr_cpus()).is_none() {
             return Err(Error::NoAllowedCpu);
         }
-        self.change_affinity(now_ns, slot, affinity);
+        self.while_unparked(now_ns, slot, |sched| sched.change_affinity(now_ns, slot, affinity));
         Ok(())
     }
 
@@ -458,6 +463,7 @@ impl Scheduler {
         self.check_cpu(to)?;
         let from = self.tasks.slots[slot as usize].cpu;
         if self.cpus[from as usize].current == Some(slot)
+            || self.tasks.slots[slot as usize].parked
             || self.tasks.slots[slot as usize].state != State::Runnable
         {
             return Err(Error::NotWaiting(task));
@@ -561,6 +567,7 @@ impl Scheduler {
             affinity,
             rt: RtEntity::new(self.rr_ticks),
             must_move: false,
+            parked: false,
             group: ROOT,
         });
         match self.entities.get_mut(slot as usize) {

@@ -1,7 +1,9 @@
 //! Task groups: shares, nesting, and what must hold whatever happens.
 
+mod throttle;
+
 use super::*;
-use crate::{GroupId, Shares};
+use crate::Shares;
 
 const KERNELS: [&str; 5] = ["6.1", "6.6", "6.12", "6.18", "7.2"];
 
@@ -214,7 +216,9 @@ fn check_levels(host: &Host, tasks: &[TaskId]) -> Result<(), TestCaseError> {
     let mut running = 0;
     for cpu in 0..sched.nr_cpus() {
         let rq = &sched.cpus[cpu as usize];
-        let here = |slot: &u32| sched.tasks.slots[*slot as usize].cpu == cpu;
+        let here = |slot: &u32| {
+            sched.tasks.slots[*slot as usize].cpu == cpu && sched.counts_at_root(*slot)
+        };
         let living: Vec<u32> = tasks.iter().map(|task| task.slot() as u32).filter(here).collect();
         let fair = living.iter().filter(|slot| sched.entities[**slot as usize].on_rq).count();
         prop_assert_eq!(rq.nr_fair_queued() as usize, fair, "queued on CPU {}", cpu);
