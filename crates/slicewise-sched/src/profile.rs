@@ -20,6 +20,8 @@ pub struct Profile {
     pub group_load_rate_limited: bool,
     /// What happens to a group that has used up its quota.
     pub throttling: Throttling,
+    /// Each group's grid of periods begins at a random time (6.3 and later), not at 0 (fair.md E.9).
+    pub random_period_phase: bool,
 }
 
 /// Which algorithm the fair class runs.
@@ -200,6 +202,7 @@ const V6_1: Profile = Profile {
     lazy_preemption: false,
     group_load_rate_limited: false,
     throttling: Throttling::Group,
+    random_period_phase: false,
 };
 
 const EEVDF_6_6: EevdfRules = EevdfRules {
@@ -270,6 +273,7 @@ const V6_6: Profile = Profile {
     lazy_preemption: false,
     group_load_rate_limited: false,
     throttling: Throttling::Group,
+    random_period_phase: true,
 };
 
 const MODERN_ON: [Feature; 9] = [
@@ -294,6 +298,7 @@ const V6_12: Profile = Profile {
     lazy_preemption: false,
     group_load_rate_limited: true,
     throttling: Throttling::Group,
+    random_period_phase: true,
 };
 
 const V6_18: Profile = Profile {
@@ -304,6 +309,7 @@ const V6_18: Profile = Profile {
     lazy_preemption: true,
     group_load_rate_limited: true,
     throttling: Throttling::Task,
+    random_period_phase: true,
 };
 
 /// As a booted 6.18.15 behaves: the limit of lag is still the older one. (What else fair.md 0.3
@@ -337,4 +343,5 @@ const V7_2: Profile = Profile {
     lazy_preemption: true,
     group_load_rate_limited: true,
     throttling: Throttling::Task,
+    random_period_phase: true,
 };
