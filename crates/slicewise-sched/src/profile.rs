@@ -195,7 +195,7 @@ const V6_1: Profile = Profile {
             Feature::ALT_PERIOD,
             Feature::BASE_SLICE,
         ],
-        &[Feature::NEXT_BUDDY],
+        &[Feature::NEXT_BUDDY, Feature::CFS_SLICE_EXPIRY],
     ),
     lazy_preemption: false,
     group_load_rate_limited: false,

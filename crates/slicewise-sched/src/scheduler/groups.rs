@@ -59,6 +59,8 @@ struct Group {
     bandwidth: Option<Box<Bandwidth>>,
     /// When its timers are armed for: period, slack.
     timers: [Option<u64>; 2],
+    /// What `cpu.stat.local` reads.
+    throttled_local_ns: u64,
 }
 
 impl Group {
@@ -83,6 +85,8 @@ struct GroupQueue {
     nr_runnable: u32,
     /// Throttled queues from here to the root.
     throttle_count: u32,
+    /// Since when this stop counts for `cpu.stat.local`, if it does yet.
+    stopped_ns: Option<u64>,
     /// Tasks taken off while it was throttled; the last one goes on first.
     parked: Vec<u32>,
     average: LoadAverage,
@@ -186,6 +190,7 @@ impl Scheduler {
             total_load: 0,
             bandwidth: None,
             timers: [None; 2],
+            throttled_local_ns: 0,
         });
         self.groups.on_cpu.resize(self.cpus.len(), Vec::new());
         Ok(GroupId(group))
@@ -407,6 +412,7 @@ impl Scheduler {
                 .queues
                 .get(parent as usize)
                 .map_or(0, |queue| queue.throttle_count),
+            stopped_ns: None,
             parked: Vec::new(),
             average: LoadAverage::new(self.now_ns),
             published: 0,

@@ -9,7 +9,7 @@ use crate::bandwidth::{Bandwidth, Charge, Limit};
 use crate::fair::{Dequeue, Enqueue, Wakeup};
 use crate::scheduler::{Resched, Scheduler};
 use crate::task::{ROOT, Task};
-use crate::{Class, CpuId, Error, GroupId, GroupTimer, Output, Throttling};
+use crate::{Class, CpuId, Error, Feature, GroupId, GroupTimer, Output, Throttling};
 
 impl Scheduler {
     /// Sets quota, period and burst of a group (`cpu.max`, `cpu.max.burst`). `phase_ns` is a point
@@ -29,7 +29,9 @@ impl Scheduler {
         let cpus = self.nr_cpus();
         let found = &mut self.groups.list[index as usize];
         if found.bandwidth.is_none() {
-            let none = Bandwidth::new(Limit::default(), cpus, phase_ns).map_err(Error::Limit)?;
+            let mut none =
+                Bandwidth::new(Limit::default(), cpus, phase_ns).map_err(Error::Limit)?;
+            none.set_slices_expire(self.params.has(Feature::CFS_SLICE_EXPIRY));
             found.bandwidth = Some(Box::new(none));
         }
         let Some(bandwidth) = &mut found.bandwidth else { return Ok(()) };
@@ -44,6 +46,12 @@ impl Scheduler {
     /// The quota of a group and its counters; `None` if it never had a limit.
     pub fn group_bandwidth(&self, group: GroupId) -> Option<&Bandwidth> {
         self.groups.list.get(group.index())?.bandwidth.as_deref()
+    }
+
+    /// How long the group, or one it is in, was stopped while it had something to run, added up
+    /// over its CPUs, ns (`cpu.stat.local`). Stops under way are not in it.
+    pub fn group_throttled_local_ns(&self, group: GroupId) -> u64 {
+        self.groups.list.get(group.index()).map_or(0, |group| group.throttled_local_ns)
     }
 
     /// A timer of a group has fired.
@@ -104,7 +112,10 @@ impl Scheduler {
         self.tasks.slots[slot as usize].parked = true;
         self.groups.queues[level.queue as usize].parked.push(slot);
         let mut number = level.queue;
-        while let Some(queue) = self.groups.queues.get(number as usize) {
+        while let Some(queue) = self.groups.queues.get_mut(number as usize) {
+            if queue.throttle_count > 0 {
+                queue.stopped_ns.get_or_insert(now_ns);
+            }
             let group = &mut self.groups.list[queue.group as usize];
             if let Some(bandwidth) = &mut group.bandwidth {
                 bandwidth.stop_counts(now_ns, level.cpu);
@@ -199,6 +210,9 @@ impl Scheduler {
         if fair.nr_queued != 1 || fair.curr().is_some() {
             return;
         }
+        if self.is_throttled(level) && self.profile.throttling == Throttling::Group {
+            self.groups.queues[level.queue as usize].stopped_ns.get_or_insert(now_ns);
+        }
         let Some((group, bandwidth)) = self.bandwidth_of(level) else { return };
         if bandwidth.is_throttled(level.cpu) {
             // Stopped while nobody was queued: from now on somebody is.
@@ -222,7 +236,7 @@ impl Scheduler {
         if !out {
             return false;
         }
-        self.count_throttled(level, true);
+        self.count_throttled(now_ns, level, true);
         if by_group {
             self.take_group_off(now_ns, level);
         }
@@ -230,7 +244,7 @@ impl Scheduler {
     }
 
     /// Counts a throttled queue for everyone below it too.
-    fn count_throttled(&mut self, level: Level, begins: bool) {
+    fn count_throttled(&mut self, now_ns: u64, level: Level, begins: bool) {
         for at in 0..self.groups.on_cpu[level.cpu as usize].len() {
             let number = self.groups.on_cpu[level.cpu as usize][at];
             let mut above = number;
@@ -239,9 +253,23 @@ impl Scheduler {
             {
                 above = queue.parent;
             }
-            if above == level.queue {
-                let count = &mut self.groups.queues[number as usize].throttle_count;
-                *count = if begins { *count + 1 } else { count.saturating_sub(1) };
+            if above != level.queue {
+                continue;
+            }
+            let queue = &mut self.groups.queues[number as usize];
+            if begins {
+                queue.throttle_count += 1;
+                if self.profile.throttling == Throttling::Group && queue.fair.nr_queued > 0 {
+                    queue.stopped_ns.get_or_insert(now_ns);
+                }
+                continue;
+            }
+            queue.throttle_count = queue.throttle_count.saturating_sub(1);
+            if queue.throttle_count == 0
+                && let Some(since_ns) = queue.stopped_ns.take()
+            {
+                let group = &mut self.groups.list[queue.group as usize];
+                group.throttled_local_ns += now_ns.saturating_sub(since_ns);
             }
         }
     }
@@ -265,7 +293,7 @@ impl Scheduler {
         if queue == ROOT {
             return;
         }
-        self.count_throttled(level, false);
+        self.count_throttled(now_ns, level, false);
         match self.profile.throttling {
             Throttling::Group => self.put_group_back(now_ns, level),
             Throttling::Task => self.unpark(now_ns, cpu),
