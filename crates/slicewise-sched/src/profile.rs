@@ -20,6 +20,10 @@ pub struct Profile {
     pub group_load_rate_limited: bool,
     /// What happens to a group that has used up its quota.
     pub throttling: Throttling,
+    /// How groups are queued.
+    pub groups: GroupQueueing,
+    /// Never compared with a real kernel, and not all of its rules are here.
+    pub experimental: bool,
 }
 
 /// Which algorithm the fair class runs.
@@ -93,6 +97,31 @@ pub enum Throttling {
     Task,
 }
 
+/// How groups are queued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GroupQueueing {
+    /// A group has a queue of its own on each CPU, and an entity in its parent's (up to 7.2).
+    Nested,
+    /// All tasks of a CPU are in one queue, with the weights their groups leave them (7.3).
+    Flat(GroupWeight),
+}
+
+/// What the shares of a group are multiplied by before they are parted among its CPUs (fair.md D.5;
+/// debugfs `sched/cgroup_mode`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GroupWeight {
+    /// `up`: the group weighs its shares on every CPU.
+    Up,
+    /// `smp`: its shares, parted among CPUs by load, as up to 7.2.
+    Smp,
+    /// `concur`: times as many tasks as can run at once.
+    Concurrency,
+    /// `max`: times its CPUs.
+    Cpus,
+    /// `tasks`: times its runnable tasks.
+    Tasks,
+}
+
 /// What the weighted sums are relative to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ZeroPoint {
@@ -164,7 +193,7 @@ pub enum WakeupRule {
 
 impl Profile {
     /// Every kernel there is a profile for, oldest first.
-    pub const ALL: &[Profile] = &[V6_1, V6_6, V6_12, V6_18_15, V6_18, V7_2];
+    pub const ALL: &[Profile] = &[V6_1, V6_6, V6_12, V6_18_15, V6_18, V7_2, V7_3];
 
     /// The profile users call by this name, with or without a point release: `6.12`, `6.12.117`.
     pub fn named(name: &str) -> Option<Profile> {
@@ -200,6 +229,8 @@ const V6_1: Profile = Profile {
     lazy_preemption: false,
     group_load_rate_limited: false,
     throttling: Throttling::Group,
+    groups: GroupQueueing::Nested,
+    experimental: false,
 };
 
 const EEVDF_6_6: EevdfRules = EevdfRules {
@@ -270,6 +301,8 @@ const V6_6: Profile = Profile {
     lazy_preemption: false,
     group_load_rate_limited: false,
     throttling: Throttling::Group,
+    groups: GroupQueueing::Nested,
+    experimental: false,
 };
 
 const MODERN_ON: [Feature; 9] = [
@@ -294,6 +327,8 @@ const V6_12: Profile = Profile {
     lazy_preemption: false,
     group_load_rate_limited: true,
     throttling: Throttling::Group,
+    groups: GroupQueueing::Nested,
+    experimental: false,
 };
 
 const V6_18: Profile = Profile {
@@ -304,6 +339,8 @@ const V6_18: Profile = Profile {
     lazy_preemption: true,
     group_load_rate_limited: true,
     throttling: Throttling::Task,
+    groups: GroupQueueing::Nested,
+    experimental: false,
 };
 
 /// As a booted 6.18.15 behaves: the limit of lag is still the older one. (What else fair.md 0.3
@@ -337,4 +374,16 @@ const V7_2: Profile = Profile {
     lazy_preemption: true,
     group_load_rate_limited: true,
     throttling: Throttling::Task,
+    groups: GroupQueueing::Nested,
+    experimental: false,
+};
+
+/// *Experimental*: 7.2 with the flat groups of 7.3, from the text alone. What 7.3 changes for single
+/// tasks is not here: slice protection where slices differ, and a next buddy for short slices.
+const V7_3: Profile = Profile {
+    name: "7.3",
+    release: "7.3.4",
+    groups: GroupQueueing::Flat(GroupWeight::Concurrency),
+    experimental: true,
+    ..V7_2
 };

@@ -26,7 +26,10 @@ struct Host {
 
 impl Host {
     fn new(kernel: &str, cpus: u32, hz: u32) -> Self {
-        let profile = Profile::named(kernel).unwrap();
+        Self::with(Profile::named(kernel).unwrap(), cpus, hz)
+    }
+
+    fn with(profile: Profile, cpus: u32, hz: u32) -> Self {
         let config =
             SchedConfig { profile, features: profile.features, base_slice_ns: None, cpus, hz };
         Self {

@@ -94,8 +94,10 @@ impl Scheduler {
         let now_ns = self.advance(now_ns);
         self.check_cpu(cpu)?;
         let Some(slot) = self.cpus[cpu.index()].current else { return Ok(false) };
-        let level = self.running_level(cpu.0);
-        if level.queue == ROOT
+        let level = self.home_of(slot);
+        let fair = self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair;
+        if !fair
+            || level.queue == ROOT
             || !self.is_throttled(level)
             || self.profile.throttling != Throttling::Task
             || !self.entities[slot as usize].on_rq
@@ -129,7 +131,7 @@ impl Scheduler {
         if !core::mem::replace(&mut self.tasks.slots[slot as usize].parked, false) {
             return false;
         }
-        let level = self.level_of(slot);
+        let level = self.home_of(slot);
         if let Some(queue) = self.groups.queues.get_mut(level.queue as usize) {
             queue.parked.retain(|other| *other != slot);
         }
@@ -152,7 +154,7 @@ impl Scheduler {
         self.activate(now_ns, cpu, slot, Enqueue::Wakeup);
         act(self);
         let Task { cpu, attr, .. } = self.tasks.slots[slot as usize];
-        let level = self.level_of(slot);
+        let level = self.home_of(slot);
         if self.cpus[cpu as usize].current != Some(slot)
             && attr.policy.class() == Class::Fair
             && self.is_throttled(level)
@@ -195,19 +197,28 @@ impl Scheduler {
     /// E.4.
     pub(super) fn charge_quota(&mut self, level: Level, ran_ns: u64) {
         let now_ns = self.now_ns;
-        let runs = fair_at(&mut self.cpus, &mut self.groups, level).curr().is_some();
+        let runs = self.runs_in(level);
         let Some((group, bandwidth)) = self.bandwidth_of(level) else { return };
         let charge = bandwidth.charge(now_ns, level.cpu, ran_ns, runs);
         self.sync_timers(group);
-        if charge == Charge::Exhausted {
+        if charge == Charge::Goes {
+            return;
+        }
+        if !self.is_flat() {
             self.request_resched(level.cpu, Resched::Now);
+        } else if self.throttle_if_out(now_ns, level) {
+            self.outputs.push(Output::Park { cpu: CpuId(level.cpu) });
         }
     }
 
     /// The first of a queue where nobody runs: E.6.
     pub(super) fn throttle_first_queued(&mut self, now_ns: u64, level: Level) {
-        let fair = fair_at(&mut self.cpus, &mut self.groups, level);
-        if fair.nr_queued != 1 || fair.curr().is_some() {
+        let first = match self.groups.queues.get(level.queue as usize) {
+            Some(queue) if self.is_flat() => queue.nr_queued == 1,
+            Some(queue) => queue.fair.nr_queued == 1,
+            None => return,
+        };
+        if !first || self.runs_in(level) {
             return;
         }
         if self.is_throttled(level) && self.profile.throttling == Throttling::Group {
