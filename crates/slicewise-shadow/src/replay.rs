@@ -9,7 +9,7 @@ use std::io::{Read, Seek};
 
 use slicewise_ftrace::{
     Event, Findings, HrtimerExpire, Kind, Other, Reader, StatRuntime, TaskRef, TimerFunction,
-    Wakeup,
+    Value, Wakeup,
 };
 use slicewise_sched::{CpuId, CpuSet, Output, SchedConfig, Scheduler, Spawn, TaskId, Timer, Wake};
 
@@ -351,7 +351,27 @@ impl<'c> Replay<'c> {
             }
             return Ok(());
         }
+        if &*other.name == "sched_wait_task" {
+            return self.wait_task(other);
+        }
         self.compare_probe(cpu, other);
+        Ok(())
+    }
+
+    /// Somebody waits until a task is off its CPU (a new kernel thread's maker, before it pins it): a
+    /// task that is only still queued to pay off its lag leaves at once, and keeps what it owes.
+    fn wait_task(&mut self, other: &Other) -> Result<(), ShadowError> {
+        let pid = other.field("pid").and_then(Value::as_u64);
+        let known = pid.and_then(|pid| self.tasks.get(pid as i32)).copied();
+        let Some(known) = known.filter(|known| known.doing == Doing::Sleeping) else {
+            return Ok(());
+        };
+        self.settle_pending(known.cpu as usize)?;
+        let clock_ns = self.clock(known.cpu as usize);
+        let pinned = CpuSet::one(CpuId(known.cpu));
+        let gone = self.sched.set_affinity(clock_ns, known.id, pinned);
+        self.core(gone)?;
+        self.outputs();
         Ok(())
     }
 
