@@ -100,6 +100,8 @@ pub(crate) fn about_script() -> String {
 /// A script that runs one round of a case, on a kernel that records since it was booted.
 pub(crate) fn round_script(case: &Case, round: u32) -> String {
     let mut script = HEAD.to_owned();
+    // Seen on 6.18: the command line does not switch on the events of system calls.
+    enable_events(&mut script);
     // All of the symbols would be read and packed at the end. Regular expressions take seconds here.
     script.push_str("grep -F");
     for symbol in SYMBOLS {
@@ -147,10 +149,14 @@ fn start_recording(script: &mut String) {
         " || {{ echo trace-cmd start failed; RAW=1\necho {} > $T/buffer_size_kb\n",
         BUFFER_MIB * 1000
     );
+    enable_events(script);
+    script.push_str("echo 1 > $T/tracing_on; }\nsleep 0.2\n");
+}
+
+fn enable_events(script: &mut String) {
     for event in EVENTS {
         let _ = writeln!(script, "echo 1 > $T/events/{}/enable", event.replace(':', "/"));
     }
-    script.push_str("echo 1 > $T/tracing_on; }\nsleep 0.2\n");
 }
 
 /// One round of a case. All threads of a load are in one session: autogroups do not matter.

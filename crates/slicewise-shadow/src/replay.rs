@@ -137,7 +137,12 @@ impl<'c> Replay<'c> {
                 self.set_attr(&task)?;
             }
             Kind::Lost(_) => self.gap(cpu)?,
-            Kind::Exec(_) | Kind::Exit(_) => {}
+            Kind::Exit(exit) => {
+                if self.cpus[cpu].current == exit.task.pid {
+                    self.pend(cpu, Pending::Exit)?;
+                }
+            }
+            Kind::Exec(_) => {}
             Kind::Other(other) => self.other(cpu, event.pid, other)?,
         }
         Ok(())
@@ -296,6 +301,7 @@ impl<'c> Replay<'c> {
                     None => Ok(()),
                 };
             }
+            Pending::Exit => return self.exiting(cpu, clock_ns),
             Pending::Yield => {
                 self.cpus[cpu].yielded = true;
                 self.sched.yield_now(clock_ns, id)
@@ -303,6 +309,19 @@ impl<'c> Replay<'c> {
         };
         self.core(result)?;
         self.outputs();
+        Ok(())
+    }
+
+    /// A task that ends leaves its autogroup: it is taken off its queue and put back, and a new pick is
+    /// due, whether or not there is such a group.
+    fn exiting(&mut self, cpu: usize, clock_ns: u64) -> Result<(), ShadowError> {
+        let Some(known) = self.tasks.get(self.cpus[cpu].current).copied() else { return Ok(()) };
+        let Some(attr) = self.sched.attr(known.id).filter(|_| known.fair) else { return Ok(()) };
+        let set = self.sched.set_attr(clock_ns, known.id, attr);
+        self.core(set)?;
+        self.outputs();
+        let at_ns = self.now_ns;
+        self.cpus[cpu].asked.get_or_insert(Asked { at_ns });
         Ok(())
     }
 
