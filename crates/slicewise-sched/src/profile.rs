@@ -145,7 +145,11 @@ pub enum WakeupRule {
     Pick,
     /// A shorter slice cancels protection first; then if the pick would choose it (6.12).
     CancelThenPick,
-    /// A shorter slice is judged without protection; forks never preempt (6.18, 7.2).
+    /// A shorter slice is judged without protection, and shortens it if that was not enough; the
+    /// test leaves delayed tasks where they are (6.18.15).
+    ShortOrPlainPick,
+    /// A shorter slice is judged without protection; the test dequeues delayed tasks it meets, and
+    /// shortens protection whoever wakes; forks never preempt (6.18.35, 7.2).
     ShortOrPick,
 }
 
@@ -285,12 +289,16 @@ const V6_18: Profile = Profile {
     lazy_preemption: true,
 };
 
-/// As a booted 6.18.15 behaves: the limit of lag is still the older one. (What else fair.md 0.3
-/// tells of 6.18.2 was not seen there.)
+/// As a booted 6.18.15 behaves: the limit of lag and the test at a wakeup are still the older ones.
+/// (What else fair.md 0.3 tells of 6.18.2 was not seen there.)
 const V6_18_15: Profile = Profile {
     name: "6.18.15",
     release: "6.18.15",
-    fair: FairRules::Eevdf(EevdfRules { lag_limit: LagLimit::OwnSlice, ..EEVDF_6_18 }),
+    fair: FairRules::Eevdf(EevdfRules {
+        lag_limit: LagLimit::OwnSlice,
+        wakeup: WakeupRule::ShortOrPlainPick,
+        ..EEVDF_6_18
+    }),
     ..V6_18
 };
 
