@@ -23,7 +23,9 @@ const BUFFER_MIB: u32 = 60;
 /// The kernel's command line, with which it records from boot: a replay then sees every task's
 /// birth, and no task has a lag that it does not know.
 pub(crate) fn command_line() -> String {
-    let events = EVENTS.join(",");
+    // Those of system calls, switched on so early, record nothing on 6.18: the script does it.
+    let early = EVENTS.iter().filter(|event| !event.starts_with("syscalls:"));
+    let events = early.copied().collect::<Vec<&str>>().join(",");
     format!("{COMMAND_LINE} trace_buf_size={BUFFER_MIB}M trace_event={events}")
 }
 
@@ -100,7 +102,6 @@ pub(crate) fn about_script() -> String {
 /// A script that runs one round of a case, on a kernel that records since it was booted.
 pub(crate) fn round_script(case: &Case, round: u32) -> String {
     let mut script = HEAD.to_owned();
-    // Seen on 6.18: the command line does not switch on the events of system calls.
     enable_events(&mut script);
     // All of the symbols would be read and packed at the end. Regular expressions take seconds here.
     script.push_str("grep -F");
@@ -159,6 +160,20 @@ fn enable_events(script: &mut String) {
     }
 }
 
+/// trace-cmd reads the formats of all events there are, which takes seconds: it is shown those in use.
+fn few_formats(script: &mut String) {
+    script.push_str("mkdir -p /tmp/events/ftrace; cd $T/events\n");
+    script.push_str("cp header_page header_event /tmp/events/; cp -r ftrace /tmp/events/\n");
+    for event in EVENTS {
+        let event = event.replace(':', "/");
+        let _ = writeln!(
+            script,
+            "mkdir -p /tmp/events/{event}; cp {event}/format /tmp/events/{event}/"
+        );
+    }
+    script.push_str("cd - > /dev/null; mount -o bind /tmp/events $T/events\n");
+}
+
 /// One round of a case. All threads of a load are in one session: autogroups do not matter.
 fn round_commands(case: &Case, round: u32, out: &str, command: &str, start: Start) -> String {
     let mut script = format!("mkdir {out}/{round}; cd {out}/{round}\n");
@@ -185,8 +200,13 @@ fn round_commands(case: &Case, round: u32, out: &str, command: &str, start: Star
          for group in /sys/fs/cgroup /sys/fs/cgroup/*/; do name=$(basename $group)\n\
          for file in cpu.stat cpu.pressure; do\n\
          [ -r $group/$file ] && cat $group/$file > cgroup-$name-$file.txt; done; done\n\
-         wait $LOAD\n\
-         [ \"$RAW\" ] && cat $T/trace > trace.txt || \
+         wait $LOAD\n",
+    );
+    if start == Start::Boot {
+        few_formats(&mut script);
+    }
+    script.push_str(
+        "[ \"$RAW\" ] && cat $T/trace > trace.txt || \
          trace-cmd extract -o trace.dat > extract.txt 2>&1 || echo trace-cmd extract failed\n\
          cat $T/per_cpu/cpu*/stats > trace-stats.txt\n\
          echo > $T/set_event\n\
