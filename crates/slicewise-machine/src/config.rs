@@ -31,12 +31,20 @@ pub struct Costs {
     /// told. The running task has the CPU meanwhile. How often tasks switch on kernels with HRTICK
     /// depends on it: a few microseconds decide whether a slice ends before or after a tick.
     pub slice_timer_ns: u64,
+    /// From a request for a new pick in an interrupt (a tick, a slice timer, a wakeup by a timer or
+    /// a device) until the pick: the end of the interrupt. Whoever runs has the CPU meanwhile.
+    pub reschedule_ns: u64,
 }
 
 impl Costs {
     /// A machine that costs nothing.
-    pub const NONE: Self =
-        Self { context_switch_ns: 0, wakeup_ns: 0, tick_ns: 0, slice_timer_ns: 0 };
+    pub const NONE: Self = Self {
+        context_switch_ns: 0,
+        wakeup_ns: 0,
+        tick_ns: 0,
+        slice_timer_ns: 0,
+        reschedule_ns: 0,
+    };
 }
 
 impl Default for Costs {

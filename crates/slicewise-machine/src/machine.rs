@@ -37,10 +37,12 @@ pub(crate) struct Layout {
     pub(crate) tasks: u32,
 }
 
-/// Event slots of a CPU: work done, tick, end of slice, and one unused.
+/// Event slots of a CPU: work done, tick, end of slice, end of an interrupt.
 pub(crate) const CPU_SLOTS: u32 = 4;
 pub(crate) const TICK: u32 = 1;
 pub(crate) const HRTICK: u32 = 2;
+/// The end of an interrupt that has asked for a new pick.
+const RESCHEDULE: u32 = 3;
 
 impl Layout {
     fn new(cpus: u32, workload: &Workload) -> Self {
@@ -371,6 +373,7 @@ impl<'w, S: Sink> Machine<'w, S> {
             match slot % CPU_SLOTS {
                 TICK => self.tick(cpu),
                 HRTICK => self.hrtick(cpu),
+                RESCHEDULE => self.reschedule(cpu),
                 _ => self.advance(cpu),
             }
         } else if slot < layout.devices {
@@ -413,7 +416,10 @@ impl<'w, S: Sink> Machine<'w, S> {
             if current == NONE {
                 break u64::MAX;
             }
-            if state.pending != Pending::Nothing && self.may_switch(cpu) {
+            if state.pending != Pending::Nothing
+                && self.may_switch(cpu)
+                && !self.interrupt_goes_on(cpu)
+            {
                 self.switch(cpu, Left::Preempted)?;
                 continue;
             }
@@ -530,9 +536,34 @@ impl<'w, S: Sink> Machine<'w, S> {
             let state = &mut self.cpus[cpu as usize];
             state.listed = false;
             if state.pending != Pending::Nothing && cpu != self.active && self.may_switch(cpu) {
+                // No program is being executed: an interrupt asks.
+                if self.costs.reschedule_ns > 0 && self.active == NONE {
+                    self.reschedule_later(cpu);
+                    continue;
+                }
                 self.account(cpu);
                 self.switch(cpu, Left::Preempted)?;
             }
+        }
+        Ok(())
+    }
+
+    /// The pick an interrupt has asked for comes at its end.
+    fn reschedule_later(&mut self, cpu: u32) {
+        if !self.interrupt_goes_on(cpu) {
+            let at_ns = self.now.saturating_add(self.costs.reschedule_ns);
+            self.events.arm(self.layout.cpu(cpu, RESCHEDULE), at_ns);
+        }
+    }
+
+    fn interrupt_goes_on(&self, cpu: u32) -> bool {
+        self.costs.reschedule_ns > 0 && self.events.is_armed(self.layout.cpu(cpu, RESCHEDULE))
+    }
+
+    fn reschedule(&mut self, cpu: u32) -> Done {
+        if self.cpus[cpu as usize].pending != Pending::Nothing && self.may_switch(cpu) {
+            self.account(cpu);
+            self.switch(cpu, Left::Preempted)?;
         }
         Ok(())
     }
@@ -544,6 +575,9 @@ impl<'w, S: Sink> Machine<'w, S> {
             return Err(self.no_progress(self.cpus[cpu as usize].current));
         }
         self.cpus[cpu as usize].pending = Pending::Nothing;
+        if self.costs.reschedule_ns > 0 {
+            self.events.arm(self.layout.cpu(cpu, RESCHEDULE), u64::MAX);
+        }
         let result = self.sched.schedule(self.now, CpuId(cpu));
         let Switch { prev, next, .. } = result.map_err(|error| self.refused(error))?;
         self.take_outputs();
