@@ -72,6 +72,7 @@ impl<S: Sink> Machine<'_, S> {
                 let spec = state.argument;
                 self.fork(task, spec)
             }
+            Then::Exit => self.exit(cpu, task),
             Then::Fetch | Then::Begin | Then::EndRun | Then::AfterTimer => Ok(()),
         }
     }
@@ -249,7 +250,7 @@ impl<S: Sink> Machine<'_, S> {
             Step::Synchronize(device) => return self.synchronize(cpu, task, device),
             Step::SetAttr(attr) => return self.set_attr(task, attr),
             Step::SetAffinity(affinity) => return self.set_affinity(task, affinity),
-            Step::Exit => return self.exit(cpu, task),
+            Step::Exit => return self.begin_exit(cpu, task),
             // All others are done in `fetch`.
             _ => {}
         }

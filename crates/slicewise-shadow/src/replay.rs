@@ -301,7 +301,7 @@ impl<'c> Replay<'c> {
                     None => Ok(()),
                 };
             }
-            Pending::Exit => return self.exiting(cpu, clock_ns),
+            Pending::Exit => self.sched.begin_exit(clock_ns, id),
             Pending::Yield => {
                 self.cpus[cpu].yielded = true;
                 self.sched.yield_now(clock_ns, id)
@@ -309,19 +309,6 @@ impl<'c> Replay<'c> {
         };
         self.core(result)?;
         self.outputs();
-        Ok(())
-    }
-
-    /// A task that ends leaves its autogroup: it is taken off its queue and put back, and a new pick is
-    /// due, whether or not there is such a group.
-    fn exiting(&mut self, cpu: usize, clock_ns: u64) -> Result<(), ShadowError> {
-        let Some(known) = self.tasks.get(self.cpus[cpu].current).copied() else { return Ok(()) };
-        let Some(attr) = self.sched.attr(known.id).filter(|_| known.fair) else { return Ok(()) };
-        let set = self.sched.set_attr(clock_ns, known.id, attr);
-        self.core(set)?;
-        self.outputs();
-        let at_ns = self.now_ns;
-        self.cpus[cpu].asked.get_or_insert(Asked { at_ns });
         Ok(())
     }
 
