@@ -183,7 +183,10 @@ impl Recording {
                 What::Switch { prev, voluntary, next, .. } => {
                     figures.switch(record.now_ns, record.cpu as usize, prev, voluntary, next);
                 }
-                What::Wakeup { pid, .. } => figures.wakeup(record.now_ns, pid),
+                What::Wakeup { pid, interrupt_ns } => {
+                    let waker = interrupt_ns.is_none().then_some(record.cpu as usize);
+                    figures.wakeup(record.now_ns, pid, waker);
+                }
             }
         }
         figures.finish(end_ns);

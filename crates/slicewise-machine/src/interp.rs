@@ -69,6 +69,7 @@ impl<S: Sink> Machine<'_, S> {
             }
             Then::Fork => {
                 state.then = Then::EndCall;
+                state.left = self.costs.wakeup_return_ns;
                 let spec = state.argument;
                 self.fork(task, spec)
             }

@@ -11,7 +11,7 @@ use slicewise_sched::{Attr, CpuId, Output, SchedConfig, Scheduler, Switch, TaskI
 use slicewise_trace::{Event, Left, Sink, Slot, TaskInfo};
 
 use crate::compile::Code;
-use crate::config::{Costs, MachineConfig, Preemption};
+use crate::config::{Costs, Interrupts, MachineConfig, Preemption};
 use crate::device::DeviceState;
 use crate::error::{Done, RunError, SetupError, Waiting};
 use crate::event_queue::{EventQueue, SLOTS_MAX};
@@ -109,6 +109,10 @@ pub struct Machine<'w, S: Sink> {
     pub(crate) last_submission: Vec<u64>,
     pub(crate) queues: Vec<QueueState>,
     pub(crate) costs: Costs,
+    /// Interrupts take time.
+    pub(crate) interrupts: bool,
+    /// How long the one under way goes on.
+    pub(crate) interrupt_ns: u64,
     pub(crate) instant_steps: u64,
     pub(crate) counts: Counts,
     pub(crate) preemption: Preemption,
@@ -180,6 +184,8 @@ impl<'w, S: Sink> Machine<'w, S> {
             last_submission: Vec::new(),
             queues: (0..workload.queues.len()).map(|i| QueueState::new(config.seed, i)).collect(),
             costs: config.costs,
+            interrupts: config.costs.interrupts != Interrupts::NONE,
+            interrupt_ns: 0,
             instant_steps: 0,
             counts: Counts::default(),
             preemption: config.preemption,
@@ -366,13 +372,20 @@ impl<'w, S: Sink> Machine<'w, S> {
     fn handle(&mut self, slot: u32) -> Done {
         self.counts.events += 1;
         let layout = self.layout;
+        self.interrupt_ns = self.costs.interrupts.wakeup_ns;
         if slot >= layout.tasks {
             self.interrupt_wake(slot - layout.tasks)
         } else if slot < layout.queues {
             let cpu = slot / CPU_SLOTS;
             match slot % CPU_SLOTS {
-                TICK => self.tick(cpu),
-                HRTICK => self.hrtick(cpu),
+                TICK => {
+                    self.interrupt_ns = self.costs.interrupts.tick_ns;
+                    self.tick(cpu)
+                }
+                HRTICK => {
+                    self.interrupt_ns = self.costs.interrupts.slice_timer_ns;
+                    self.hrtick(cpu)
+                }
                 RESCHEDULE => self.reschedule(cpu),
                 _ => self.advance(cpu),
             }
@@ -537,7 +550,7 @@ impl<'w, S: Sink> Machine<'w, S> {
             state.listed = false;
             if state.pending != Pending::Nothing && cpu != self.active && self.may_switch(cpu) {
                 // No program is being executed: an interrupt asks.
-                if self.costs.reschedule_ns > 0 && self.active == NONE {
+                if self.interrupt_ns > 0 && self.active == NONE {
                     self.reschedule_later(cpu);
                     continue;
                 }
@@ -551,13 +564,13 @@ impl<'w, S: Sink> Machine<'w, S> {
     /// The pick an interrupt has asked for comes at its end.
     fn reschedule_later(&mut self, cpu: u32) {
         if !self.interrupt_goes_on(cpu) {
-            let at_ns = self.now.saturating_add(self.costs.reschedule_ns);
+            let at_ns = self.now.saturating_add(self.interrupt_ns);
             self.events.arm(self.layout.cpu(cpu, RESCHEDULE), at_ns);
         }
     }
 
     fn interrupt_goes_on(&self, cpu: u32) -> bool {
-        self.costs.reschedule_ns > 0 && self.events.is_armed(self.layout.cpu(cpu, RESCHEDULE))
+        self.interrupts && self.events.is_armed(self.layout.cpu(cpu, RESCHEDULE))
     }
 
     fn reschedule(&mut self, cpu: u32) -> Done {
@@ -575,7 +588,7 @@ impl<'w, S: Sink> Machine<'w, S> {
             return Err(self.no_progress(self.cpus[cpu as usize].current));
         }
         self.cpus[cpu as usize].pending = Pending::Nothing;
-        if self.costs.reschedule_ns > 0 {
+        if self.interrupts {
             self.events.arm(self.layout.cpu(cpu, RESCHEDULE), u64::MAX);
         }
         let result = self.sched.schedule(self.now, CpuId(cpu));
