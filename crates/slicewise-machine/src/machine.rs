@@ -18,6 +18,7 @@ use crate::event_queue::{EventQueue, SLOTS_MAX};
 use crate::interrupt::new_cpu;
 use crate::program::{Origin, Workload};
 use crate::requests::QueueState;
+use crate::rng::{Rng, Stream};
 use crate::summary::{CpuSummary, End, RunSummary};
 use crate::sync::{Owner, QueueMap, WaitQueue};
 use crate::task::{Cpu, NONE, Pending, Span, Task, TaskDetail};
@@ -113,6 +114,7 @@ pub struct Machine<'w, S: Sink> {
     pub(crate) interrupts: bool,
     /// How long the one under way goes on.
     pub(crate) interrupt_ns: u64,
+    pub(crate) interrupt_rng: Rng,
     pub(crate) instant_steps: u64,
     pub(crate) counts: Counts,
     pub(crate) preemption: Preemption,
@@ -186,6 +188,7 @@ impl<'w, S: Sink> Machine<'w, S> {
             costs: config.costs,
             interrupts: config.costs.interrupts != Interrupts::NONE,
             interrupt_ns: 0,
+            interrupt_rng: Rng::stream(config.seed, Stream::Interrupt, 0),
             instant_steps: 0,
             counts: Counts::default(),
             preemption: config.preemption,
@@ -515,7 +518,8 @@ impl<'w, S: Sink> Machine<'w, S> {
                     self.list(cpu.0);
                 }
                 Output::ArmTimer { cpu, timer: Timer::HrTick, at_ns } => {
-                    let at_ns = at_ns.saturating_add(self.costs.slice_timer_ns);
+                    let late_ns = self.spread(self.costs.slice_timer_ns);
+                    let at_ns = at_ns.saturating_add(late_ns);
                     self.arm_cpu_timer(cpu.0, HRTICK, at_ns.max(self.now));
                 }
                 Output::DisarmTimer { cpu, timer: Timer::HrTick } => {
@@ -564,8 +568,20 @@ impl<'w, S: Sink> Machine<'w, S> {
     /// The pick an interrupt has asked for comes at its end.
     fn reschedule_later(&mut self, cpu: u32) {
         if !self.interrupt_goes_on(cpu) {
-            let at_ns = self.now.saturating_add(self.interrupt_ns);
+            let length_ns = self.spread(self.interrupt_ns);
+            let at_ns = self.now.saturating_add(length_ns);
             self.events.arm(self.layout.cpu(cpu, RESCHEDULE), at_ns);
+        }
+    }
+
+    /// About this long.
+    fn spread(&mut self, length_ns: u64) -> u64 {
+        match self.costs.interrupts.spread_ns {
+            0 => length_ns,
+            spread_ns => {
+                let drawn_ns = self.interrupt_rng.below(spread_ns.saturating_add(1));
+                length_ns.saturating_add(drawn_ns).saturating_sub(spread_ns / 2)
+            }
         }
     }
 

@@ -13,6 +13,8 @@ pub(crate) enum Stream {
     Arrival = 3,
     /// Service times of a queue.
     Service = 4,
+    /// How long interrupts go on.
+    Interrupt = 5,
 }
 
 /// xoshiro256++ 1.0 (Blackman and Vigna).
