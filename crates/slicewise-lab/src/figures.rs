@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use slicewise_report::Histogram;
 
+use crate::simulate::{CONTEXT_SWITCH_NS, TICK_COST_NS};
+
 /// What is known about the threads of one task of the file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Group {
@@ -31,14 +33,22 @@ pub(crate) struct Group {
 struct Job {
     /// CPU time of all of it.
     run_ns: u64,
-    /// CPU time until each wakeup of another thread of the case.
+    /// Of it, what interrupts and coming back after a preemption cost.
+    overhead_ns: u64,
+    /// CPU time without overhead until each wakeup of another thread of the case.
     wakes_ns: Vec<u64>,
 }
 
+impl Job {
+    fn own_ns(&self) -> u64 {
+        self.run_ns.saturating_sub(self.overhead_ns)
+    }
+}
+
 impl Group {
-    /// What a job takes: the mean of the whole ones.
+    /// What a job takes without preemptions and interrupts: the mean of the whole ones.
     fn demand_ns(&self) -> u64 {
-        mean(self.whole_jobs().map(|job| job.run_ns))
+        mean(self.whole_jobs().map(Job::own_ns))
     }
 
     /// Those between a tenth of the median and one and a half of it. Shorter ones are sleeps before the
@@ -133,7 +143,7 @@ impl Figures {
             && let Some((waker, since_ns)) = running
             && let Some(waker) = self.find(waker)
         {
-            waker.job.wakes_ns.push(waker.job.run_ns + (now_ns - since_ns));
+            waker.job.wakes_ns.push(waker.job.own_ns() + (now_ns - since_ns));
         }
         if let Some(thread) = self.find(id) {
             // A second wakeup before it ran changes nothing.
@@ -142,6 +152,14 @@ impl Figures {
                 thread.job = Job::default();
                 thread.whole = begun;
             }
+        }
+    }
+
+    /// An interrupt of the scheduler's came: a tick or a slice timer.
+    pub(crate) fn interrupt(&mut self, cpu: usize) {
+        let running = self.running.get(cpu).copied().flatten();
+        if let Some(thread) = running.and_then(|(id, _)| self.find(id)) {
+            thread.job.overhead_ns += TICK_COST_NS;
         }
     }
 
@@ -167,6 +185,9 @@ impl Figures {
             let thread = &mut self.threads[at];
             let group = &mut self.groups[thread.group];
             thread.job.run_ns += now_ns - since_ns;
+            if !voluntary {
+                thread.job.overhead_ns += CONTEXT_SWITCH_NS;
+            }
             group.cpu_ns += now_ns.min(end_ns).saturating_sub(since_ns.max(begin_ns));
             if inside {
                 match (voluntary, next_is_ours) {

@@ -37,6 +37,8 @@ enum What {
         pid: u32,
         interrupt_ns: Option<u64>,
     },
+    /// A tick or a slice timer.
+    Interrupt,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -137,7 +139,10 @@ pub(crate) fn read(path: &Path) -> Result<Recording> {
                 if timer.function == TimerFunction::Tick {
                     timer_ticks_ns.insert(event.cpu, now_ns);
                 }
-                continue;
+                if timer.function == TimerFunction::Other {
+                    continue;
+                }
+                What::Interrupt
             }
             Kind::Other(other) if &*other.name == "tick" => {
                 recording.ticks_ns.insert(event.cpu, now_ns);
@@ -187,6 +192,7 @@ impl Recording {
                     let waker = interrupt_ns.is_none().then_some(record.cpu as usize);
                     figures.wakeup(record.now_ns, pid, waker);
                 }
+                What::Interrupt => figures.interrupt(record.cpu as usize),
             }
         }
         figures.finish(end_ns);
@@ -296,7 +302,7 @@ impl Recording {
                     let began_ns = interrupt_ns.map(|began_ns| began_ns.saturating_sub(origin_ns));
                     others.entry(pid).or_default().woken(began_ns.unwrap_or(now_ns));
                 }
-                What::Wakeup { .. } => {}
+                What::Wakeup { .. } | What::Interrupt => {}
                 What::Switch { prev, voluntary, dead, next } => {
                     if is_other(prev) {
                         let other = others.entry(prev).or_default();

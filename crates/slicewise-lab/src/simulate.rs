@@ -37,25 +37,23 @@ const WAKEUP_RETURN_NS: u64 = 7_400;
 /// What a switch costs the task that comes, and an interrupt who runs, in a guest: measured with
 /// tasks that yield after 300 us of work, without an interrupt (310.8 us from pick to pick), with a
 /// tick in between (8.4 us more), and preempted by the slice timer (16.2 us more).
-const CONTEXT_SWITCH_NS: u64 = 7_800;
-const TICK_COST_NS: u64 = 8_400;
+pub(crate) const CONTEXT_SWITCH_NS: u64 = 7_800;
+pub(crate) const TICK_COST_NS: u64 = 8_400;
 
 /// From a thread's own code to the scheduler, in a guest: of a yield, by the same measurement; two of
 /// them, a switch and a wakeup make the 21 us that a turn of ping-pong takes besides its work.
 const SYSTEM_CALL_NS: u64 = 2_800;
 
-/// Costs of a guest. Where jobs take what they took on the kernel, these are in them.
-fn costs(case: &Case, loaded: &Loaded, slice_timer_ns: u64) -> Costs {
-    let common = Costs {
+/// Costs of a guest.
+fn costs(slice_timer_ns: u64) -> Costs {
+    Costs {
+        context_switch_ns: CONTEXT_SWITCH_NS,
+        tick_ns: TICK_COST_NS,
         slice_timer_ns,
         wakeup_return_ns: WAKEUP_RETURN_NS,
         interrupts: INTERRUPTS,
         ..Costs::NONE
-    };
-    if takes_demand(case, loaded) {
-        return common;
     }
-    Costs { context_switch_ns: CONTEXT_SWITCH_NS, tick_ns: TICK_COST_NS, ..common }
 }
 
 /// Whether jobs take what they took on the kernel. Not where threads wait for one another: who comes
@@ -91,7 +89,7 @@ fn run_round(
     slice_timer_ns: u64,
 ) -> std::result::Result<Figures, String> {
     let mut loaded = case.loaded()?;
-    let costs = costs(case, &loaded, slice_timer_ns);
+    let costs = costs(slice_timer_ns);
     if takes_demand(case, &loaded) {
         take_demand(&mut loaded, &cell.kernel);
     } else {
@@ -164,7 +162,8 @@ fn take_calls(loaded: &mut Loaded) {
 /// What a job takes, before, between and after the threads it makes.
 fn spread_demand(ops: &mut Vec<Op>, run: usize, measured: &GroupSummary) {
     let wakes = |op: &Op| matches!(op, Op::Fork(_));
-    let (mut at, mut spent_ns) = (run, 0);
+    // The switch to it is the first part of a job.
+    let (mut at, mut spent_ns) = (run, CONTEXT_SWITCH_NS);
     for (nth, wake_ns) in measured.wakes_ns.iter().enumerate() {
         let Some(next) = (at + 1..ops.len()).find(|at| wakes(&ops[*at])) else { break };
         let work = Dist::Constant(wake_ns.saturating_sub(spent_ns));
