@@ -16,6 +16,12 @@ pub struct Profile {
     pub features: Features,
     /// Fair-class reschedule requests are lazy where the machine's preemption model knows lazy.
     pub lazy_preemption: bool,
+    /// A CPU tells the others of a group's load at most every millisecond (6.12 and later).
+    pub group_load_rate_limited: bool,
+    /// What happens to a group that has used up its quota.
+    pub throttling: Throttling,
+    /// Each group's grid of periods begins at a random time (6.3 and later), not at 0 (fair.md E.9).
+    pub random_period_phase: bool,
 }
 
 /// Which algorithm the fair class runs.
@@ -78,6 +84,15 @@ pub struct EevdfRules {
     pub hrtick_by_deadline: bool,
     /// A pick that needs no HRTICK leaves the one that is armed, unless the CPU goes idle (7.2).
     pub hrtick_outlives_pick: bool,
+}
+
+/// What happens to a group that has used up its quota on a CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Throttling {
+    /// Its entity leaves the queue, and with it everyone in it (up to 6.17).
+    Group,
+    /// Each task is taken off when it returns to user mode (6.18 and later).
+    Task,
 }
 
 /// What the weighted sums are relative to.
@@ -189,6 +204,9 @@ const V6_1: Profile = Profile {
         &[Feature::NEXT_BUDDY],
     ),
     lazy_preemption: false,
+    group_load_rate_limited: false,
+    throttling: Throttling::Group,
+    random_period_phase: false,
 };
 
 const EEVDF_6_6: EevdfRules = EevdfRules {
@@ -257,6 +275,9 @@ const V6_6: Profile = Profile {
         &[Feature::NEXT_BUDDY, Feature::HRTICK],
     ),
     lazy_preemption: false,
+    group_load_rate_limited: false,
+    throttling: Throttling::Group,
+    random_period_phase: true,
 };
 
 const MODERN_ON: [Feature; 9] = [
@@ -279,6 +300,9 @@ const V6_12: Profile = Profile {
     fair: FairRules::Eevdf(EEVDF_6_12),
     features: MODERN,
     lazy_preemption: false,
+    group_load_rate_limited: true,
+    throttling: Throttling::Group,
+    random_period_phase: true,
 };
 
 const V6_18: Profile = Profile {
@@ -287,6 +311,9 @@ const V6_18: Profile = Profile {
     fair: FairRules::Eevdf(EEVDF_6_18),
     features: MODERN,
     lazy_preemption: true,
+    group_load_rate_limited: true,
+    throttling: Throttling::Task,
+    random_period_phase: true,
 };
 
 /// As a booted 6.18.15 behaves: the limit of lag and the test at a wakeup are still the older ones.
@@ -322,4 +349,7 @@ const V7_2: Profile = Profile {
         &[Feature::NEXT_BUDDY],
     ),
     lazy_preemption: true,
+    group_load_rate_limited: true,
+    throttling: Throttling::Task,
+    random_period_phase: true,
 };

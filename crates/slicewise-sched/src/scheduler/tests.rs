@@ -1,10 +1,14 @@
 //! The scheduler as a host sees it: classes, real-time lists, counters, and invariants that hold
 //! whatever happens.
 
+mod groups;
+
+use std::collections::{BTreeMap, BTreeSet};
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::{FairRules, Feature, LagLimit, Reweight, RtPriority};
+use crate::{FairRules, Feature, GroupId, GroupTimer, LagLimit, Reweight, RtPriority};
 
 const MS: u64 = 1_000_000;
 
@@ -13,6 +17,10 @@ struct Host {
     sched: Scheduler,
     now_ns: u64,
     hrtick: Vec<Option<u64>>,
+    /// Timers of groups' quotas, by when they are due.
+    group_timers: BTreeMap<(GroupId, GroupTimer), u64>,
+    /// Where groups are stopped, as the core tells.
+    stopped: BTreeSet<(GroupId, CpuId)>,
     /// Every switch: when, where, who.
     switches: Vec<(u64, u32, Option<TaskId>)>,
     migrations: u32,
@@ -27,6 +35,8 @@ impl Host {
             sched: Scheduler::new(&config).unwrap(),
             now_ns: 0,
             hrtick: vec![None; cpus as usize],
+            group_timers: BTreeMap::new(),
+            stopped: BTreeSet::new(),
             switches: Vec::new(),
             migrations: 0,
         }
@@ -42,6 +52,24 @@ impl Host {
                 Output::ArmTimer { cpu, at_ns, .. } => self.hrtick[cpu.index()] = Some(at_ns),
                 Output::DisarmTimer { cpu, .. } => self.hrtick[cpu.index()] = None,
                 Output::Migrated { .. } => self.migrations += 1,
+                Output::ArmGroupTimer { group, timer, at_ns } => {
+                    self.group_timers.insert((group, timer), at_ns);
+                }
+                Output::DisarmGroupTimer { group, timer } => {
+                    self.group_timers.remove(&(group, timer));
+                }
+                Output::Park { cpu } => {
+                    if self.sched.return_to_user(self.now_ns, cpu).unwrap() {
+                        self.schedule(cpu);
+                    }
+                }
+                Output::Throttled { group, cpu, stops } => {
+                    let new = match stops {
+                        true => self.stopped.insert((group, cpu)),
+                        false => self.stopped.remove(&(group, cpu)),
+                    };
+                    assert!(new, "told twice that {group:?} on {cpu} stops or goes on");
+                }
             }
         }
     }
@@ -81,8 +109,22 @@ impl Host {
         self.settle();
     }
 
+    /// Lets the timers of groups fire until then.
+    fn run_to(&mut self, until_ns: u64) {
+        while let Some((&(group, timer), &at_ns)) =
+            self.group_timers.iter().filter(|(_, at)| **at <= until_ns).min_by_key(|(_, at)| **at)
+        {
+            self.group_timers.remove(&(group, timer));
+            self.now_ns = self.now_ns.max(at_ns);
+            self.sched.group_timer_fired(self.now_ns, group, timer).unwrap();
+            self.settle();
+        }
+        self.now_ns = until_ns;
+    }
+
     fn tick_after(&mut self, ns: u64) {
-        self.now_ns += ns;
+        let tick_ns = self.now_ns + ns;
+        self.run_to(tick_ns);
         for cpu in 0..self.sched.nr_cpus() {
             if self.hrtick[cpu as usize].is_some_and(|at| at <= self.now_ns) {
                 self.hrtick[cpu as usize] = None;
