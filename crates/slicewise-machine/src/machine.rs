@@ -7,17 +7,21 @@
 
 use std::collections::VecDeque;
 
-use slicewise_sched::{Attr, CpuId, Output, SchedConfig, Scheduler, Switch, TaskId, Timer, Wake};
+use slicewise_sched::{
+    Attr, CpuId, GroupId, GroupTimer, Output, SchedConfig, Scheduler, Switch, TaskId, Timer, Wake,
+};
 use slicewise_trace::{Event, Left, Sink, Slot, TaskInfo};
 
 use crate::compile::Code;
-use crate::config::{Costs, MachineConfig, Preemption};
+use crate::config::{Costs, Interrupts, MachineConfig, Preemption};
 use crate::device::DeviceState;
 use crate::error::{Done, RunError, SetupError, Waiting};
 use crate::event_queue::{EventQueue, SLOTS_MAX};
+use crate::groups::{self, GroupTimes};
 use crate::interrupt::new_cpu;
 use crate::program::{Origin, Workload};
 use crate::requests::QueueState;
+use crate::rng::{Rng, Stream};
 use crate::summary::{CpuSummary, End, RunSummary};
 use crate::sync::{Owner, QueueMap, WaitQueue};
 use crate::task::{Cpu, NONE, Pending, Span, Task, TaskDetail};
@@ -33,21 +37,27 @@ const NAMED_WAITERS: usize = 16;
 pub(crate) struct Layout {
     pub(crate) queues: u32,
     pub(crate) devices: u32,
+    pub(crate) groups: u32,
     pub(crate) starter: u32,
     pub(crate) tasks: u32,
 }
 
-/// Event slots of a CPU: work done, tick, end of slice, and one unused.
+/// Event slots of a CPU: work done, tick, end of slice, end of an interrupt.
 pub(crate) const CPU_SLOTS: u32 = 4;
 pub(crate) const TICK: u32 = 1;
 pub(crate) const HRTICK: u32 = 2;
+/// The end of an interrupt that has asked for a new pick.
+const RESCHEDULE: u32 = 3;
+/// Event slots of a group: its period and its slack timer.
+pub(crate) const GROUP_SLOTS: u32 = 2;
 
 impl Layout {
     fn new(cpus: u32, workload: &Workload) -> Self {
         let queues = cpus * CPU_SLOTS;
         let devices = queues + workload.queues.len() as u32;
-        let starter = devices + workload.devices.len() as u32;
-        Self { queues, devices, starter, tasks: starter + 1 }
+        let groups = devices + workload.devices.len() as u32;
+        let starter = groups + workload.groups.len() as u32 * GROUP_SLOTS;
+        Self { queues, devices, groups, starter, tasks: starter + 1 }
     }
 
     #[inline]
@@ -63,6 +73,14 @@ impl Layout {
     #[inline]
     pub(crate) fn device(self, device: u32) -> usize {
         (self.devices + device) as usize
+    }
+
+    pub(crate) fn group_timer(self, group: GroupId, timer: GroupTimer) -> usize {
+        let which = match timer {
+            GroupTimer::Period => 0,
+            GroupTimer::Slack => 1,
+        };
+        self.groups as usize + group.index() * GROUP_SLOTS as usize + which
     }
 
     #[inline]
@@ -106,7 +124,15 @@ pub struct Machine<'w, S: Sink> {
     /// By task and device: the number of the task's last submission.
     pub(crate) last_submission: Vec<u64>,
     pub(crate) queues: Vec<QueueState>,
+    pub(crate) group_ids: Vec<GroupId>,
+    /// By group: what its own tasks, not those below it, have used beside plain user time.
+    pub(crate) group_times: Vec<GroupTimes>,
     pub(crate) costs: Costs,
+    /// Interrupts take time.
+    pub(crate) interrupts: bool,
+    /// How long the one under way goes on.
+    pub(crate) interrupt_ns: u64,
+    pub(crate) interrupt_rng: Rng,
     pub(crate) instant_steps: u64,
     pub(crate) counts: Counts,
     pub(crate) preemption: Preemption,
@@ -155,6 +181,7 @@ impl<'w, S: Sink> Machine<'w, S> {
             return Err(SetupError::TickPhase(config.tick_phase_ns));
         }
         check_sizes(config.cpus, workload)?;
+        let group_ids = groups::create(&mut sched, config, workload)?;
         let code = Code::new(workload, config.cpus, sink.wants_loops())?;
         let layout = Layout::new(config.cpus, workload);
         let map = QueueMap::new(workload);
@@ -177,7 +204,12 @@ impl<'w, S: Sink> Machine<'w, S> {
             devices: vec![DeviceState::default(); workload.devices.len()],
             last_submission: Vec::new(),
             queues: (0..workload.queues.len()).map(|i| QueueState::new(config.seed, i)).collect(),
+            group_ids,
+            group_times: vec![GroupTimes::default(); workload.groups.len()],
             costs: config.costs,
+            interrupts: config.costs.interrupts != Interrupts::NONE,
+            interrupt_ns: 0,
+            interrupt_rng: Rng::stream(config.seed, Stream::Interrupt, 0),
             instant_steps: 0,
             counts: Counts::default(),
             preemption: config.preemption,
@@ -202,10 +234,13 @@ impl<'w, S: Sink> Machine<'w, S> {
                 name: String::new(),
                 attr: Attr::default(),
                 forked_from: None,
+                group: None,
             },
             workload,
             end: None,
         };
+        machine.announce_groups();
+        machine.take_outputs();
         machine.arm_starter();
         machine.arm_first_arrivals();
         Ok(machine)
@@ -290,6 +325,7 @@ impl<'w, S: Sink> Machine<'w, S> {
                 .map(|cpu| CpuSummary { busy_ns: cpu.busy_ns, overhead_ns: cpu.overhead_ns })
                 .collect(),
             queues: self.queues.iter().map(|queue| queue.counts).collect(),
+            groups: self.group_summaries(),
             forsaken: self.forsaken(),
         }
     }
@@ -364,19 +400,29 @@ impl<'w, S: Sink> Machine<'w, S> {
     fn handle(&mut self, slot: u32) -> Done {
         self.counts.events += 1;
         let layout = self.layout;
+        self.interrupt_ns = self.costs.interrupts.wakeup_ns;
         if slot >= layout.tasks {
             self.interrupt_wake(slot - layout.tasks)
         } else if slot < layout.queues {
             let cpu = slot / CPU_SLOTS;
             match slot % CPU_SLOTS {
-                TICK => self.tick(cpu),
-                HRTICK => self.hrtick(cpu),
+                TICK => {
+                    self.interrupt_ns = self.costs.interrupts.tick_ns;
+                    self.tick(cpu)
+                }
+                HRTICK => {
+                    self.interrupt_ns = self.costs.interrupts.slice_timer_ns;
+                    self.hrtick(cpu)
+                }
+                RESCHEDULE => self.reschedule(cpu),
                 _ => self.advance(cpu),
             }
         } else if slot < layout.devices {
             self.arrival(slot - layout.queues)
-        } else if slot < layout.starter {
+        } else if slot < layout.groups {
             self.device_done(slot - layout.devices)
+        } else if slot < layout.starter {
+            self.group_timer(slot - layout.groups)
         } else {
             self.start_due()
         }
@@ -409,16 +455,23 @@ impl<'w, S: Sink> Machine<'w, S> {
         let done_at = loop {
             self.account(cpu);
             let state = &self.cpus[cpu as usize];
-            let current = state.current;
+            let (current, overhead_left) = (state.current, state.overhead_left);
             if current == NONE {
                 break u64::MAX;
             }
-            if state.pending != Pending::Nothing && self.may_switch(cpu) {
+            let may_park = state.park;
+            if state.pending != Pending::Nothing
+                && self.may_switch(cpu)
+                && !self.interrupt_goes_on(cpu)
+            {
                 self.switch(cpu, Left::Preempted)?;
                 continue;
             }
+            if may_park && self.park(cpu)? {
+                continue;
+            }
             let task = &self.tasks[current as usize];
-            let overhead_done = self.now.saturating_add(state.overhead_left);
+            let overhead_done = self.now.saturating_add(overhead_left);
             let done_at = match task.span {
                 Span::Work => overhead_done.saturating_add(task.left),
                 Span::Until => overhead_done.max(task.left),
@@ -459,6 +512,9 @@ impl<'w, S: Sink> Machine<'w, S> {
         state.busy_ns += elapsed;
         state.overhead_ns += overhead;
         let task = &mut self.tasks[state.current as usize];
+        if let Some(times) = self.group_times.get_mut(task.group as usize) {
+            times.count(task, elapsed, overhead);
+        }
         if task.span == Span::Work {
             task.left = task.left.saturating_sub(elapsed - overhead);
         }
@@ -496,7 +552,8 @@ impl<'w, S: Sink> Machine<'w, S> {
                     self.list(cpu.0);
                 }
                 Output::ArmTimer { cpu, timer: Timer::HrTick, at_ns } => {
-                    let at_ns = at_ns.saturating_add(self.costs.slice_timer_ns);
+                    let late_ns = self.spread(self.costs.slice_timer_ns);
+                    let at_ns = at_ns.saturating_add(late_ns);
                     self.arm_cpu_timer(cpu.0, HRTICK, at_ns.max(self.now));
                 }
                 Output::DisarmTimer { cpu, timer: Timer::HrTick } => {
@@ -509,9 +566,21 @@ impl<'w, S: Sink> Machine<'w, S> {
                     self.emit(Event::Migrate { task: slot, from, to });
                 }
                 // Groups cannot be made on the machine yet.
-                Output::ArmGroupTimer { .. }
-                | Output::DisarmGroupTimer { .. }
-                | Output::Park { .. } => {}
+                Output::ArmGroupTimer { group, timer, at_ns } => {
+                    let slot = self.layout.group_timer(group, timer);
+                    self.events.arm(slot, at_ns);
+                }
+                Output::DisarmGroupTimer { group, timer } => {
+                    let slot = self.layout.group_timer(group, timer);
+                    self.events.disarm(slot);
+                }
+                Output::Park { cpu } => {
+                    self.cpus[cpu.index()].park = true;
+                    self.list(cpu.0);
+                }
+                Output::Throttled { group, cpu, stops } => {
+                    self.emit(Event::Throttle { group: group.index() as u32, cpu, stops });
+                }
             }
         }
     }
@@ -533,10 +602,54 @@ impl<'w, S: Sink> Machine<'w, S> {
         while let Some(cpu) = self.resched.pop_front() {
             let state = &mut self.cpus[cpu as usize];
             state.listed = false;
-            if state.pending != Pending::Nothing && cpu != self.active && self.may_switch(cpu) {
+            if cpu == self.active {
+                continue;
+            }
+            if state.park {
+                self.account(cpu);
+                self.park(cpu)?;
+            }
+            if self.cpus[cpu as usize].pending != Pending::Nothing && self.may_switch(cpu) {
+                // No program is being executed: an interrupt asks.
+                if self.interrupt_ns > 0 && self.active == NONE {
+                    self.reschedule_later(cpu);
+                    continue;
+                }
                 self.account(cpu);
                 self.switch(cpu, Left::Preempted)?;
             }
+        }
+        Ok(())
+    }
+
+    /// The pick an interrupt has asked for comes at its end.
+    fn reschedule_later(&mut self, cpu: u32) {
+        if !self.interrupt_goes_on(cpu) {
+            let length_ns = self.spread(self.interrupt_ns);
+            let at_ns = self.now.saturating_add(length_ns);
+            self.events.arm(self.layout.cpu(cpu, RESCHEDULE), at_ns);
+        }
+    }
+
+    /// About this long.
+    fn spread(&mut self, length_ns: u64) -> u64 {
+        match self.costs.interrupts.spread_ns {
+            0 => length_ns,
+            spread_ns => {
+                let drawn_ns = self.interrupt_rng.below(spread_ns.saturating_add(1));
+                length_ns.saturating_add(drawn_ns).saturating_sub(spread_ns / 2)
+            }
+        }
+    }
+
+    fn interrupt_goes_on(&self, cpu: u32) -> bool {
+        self.interrupts && self.events.is_armed(self.layout.cpu(cpu, RESCHEDULE))
+    }
+
+    fn reschedule(&mut self, cpu: u32) -> Done {
+        if self.cpus[cpu as usize].pending != Pending::Nothing && self.may_switch(cpu) {
+            self.account(cpu);
+            self.switch(cpu, Left::Preempted)?;
         }
         Ok(())
     }
@@ -547,7 +660,11 @@ impl<'w, S: Sink> Machine<'w, S> {
         if self.instant_steps > self.instant_limit() {
             return Err(self.no_progress(self.cpus[cpu as usize].current));
         }
-        self.cpus[cpu as usize].pending = Pending::Nothing;
+        let state = &mut self.cpus[cpu as usize];
+        (state.pending, state.park) = (Pending::Nothing, false);
+        if self.interrupts {
+            self.events.arm(self.layout.cpu(cpu, RESCHEDULE), u64::MAX);
+        }
         let result = self.sched.schedule(self.now, CpuId(cpu));
         let Switch { prev, next, .. } = result.map_err(|error| self.refused(error))?;
         self.take_outputs();
@@ -723,8 +840,10 @@ fn check_sizes(cpus: u32, workload: &Workload) -> Result<(), SetupError> {
         ("timers", workload.timers.len()),
         ("devices", workload.devices.len()),
         ("queues", workload.queues.len()),
+        ("groups", workload.groups.len()),
     ];
-    // Eight lists at most fill half of the event queue's numbers; living tasks take the rest.
+    // Those that events are of fill half of the event queue's numbers at most; living tasks and
+    // groups' places among them take the rest.
     match lists.iter().find(|(_, length)| *length > SLOTS_MAX / 16) {
         Some((what, _)) => Err(SetupError::TooMany(what)),
         None if cpus as usize * CPU_SLOTS as usize > SLOTS_MAX / 16 => {

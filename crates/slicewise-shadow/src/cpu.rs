@@ -13,6 +13,8 @@ pub(crate) enum Pending {
     Yield,
     /// A system call that changes attributes.
     Attributes,
+    /// The running task is about to end.
+    Exit,
 }
 
 /// The core has asked for a new pick.

@@ -9,7 +9,7 @@ use std::io::{Read, Seek};
 
 use slicewise_ftrace::{
     Event, Findings, HrtimerExpire, Kind, Other, Reader, StatRuntime, TaskRef, TimerFunction,
-    Wakeup,
+    Value, Wakeup,
 };
 use slicewise_sched::{CpuId, CpuSet, Output, SchedConfig, Scheduler, Spawn, TaskId, Timer, Wake};
 
@@ -137,7 +137,12 @@ impl<'c> Replay<'c> {
                 self.set_attr(&task)?;
             }
             Kind::Lost(_) => self.gap(cpu)?,
-            Kind::Exec(_) | Kind::Exit(_) => {}
+            Kind::Exit(exit) => {
+                if self.cpus[cpu].current == exit.task.pid {
+                    self.pend(cpu, Pending::Exit)?;
+                }
+            }
+            Kind::Exec(_) => {}
             Kind::Other(other) => self.other(cpu, event.pid, other)?,
         }
         Ok(())
@@ -179,7 +184,8 @@ impl<'c> Replay<'c> {
                 Output::Migrated { .. }
                 | Output::ArmGroupTimer { .. }
                 | Output::DisarmGroupTimer { .. }
-                | Output::Park { .. } => {}
+                | Output::Park { .. }
+                | Output::Throttled { .. } => {}
             }
         }
     }
@@ -300,6 +306,7 @@ impl<'c> Replay<'c> {
                     None => Ok(()),
                 };
             }
+            Pending::Exit => self.sched.begin_exit(clock_ns, id),
             Pending::Yield => {
                 self.cpus[cpu].yielded = true;
                 self.sched.yield_now(clock_ns, id)
@@ -355,7 +362,27 @@ impl<'c> Replay<'c> {
             }
             return Ok(());
         }
+        if &*other.name == "sched_wait_task" {
+            return self.wait_task(other);
+        }
         self.compare_probe(cpu, other);
+        Ok(())
+    }
+
+    /// Somebody waits until a task is off its CPU (a new kernel thread's maker, before it pins it): a
+    /// task that is only still queued to pay off its lag leaves at once, and keeps what it owes.
+    fn wait_task(&mut self, other: &Other) -> Result<(), ShadowError> {
+        let pid = other.field("pid").and_then(Value::as_u64);
+        let known = pid.and_then(|pid| self.tasks.get(pid as i32)).copied();
+        let Some(known) = known.filter(|known| known.doing == Doing::Sleeping) else {
+            return Ok(());
+        };
+        self.settle_pending(known.cpu as usize)?;
+        let clock_ns = self.clock(known.cpu as usize);
+        let pinned = CpuSet::one(CpuId(known.cpu));
+        let gone = self.sched.set_affinity(clock_ns, known.id, pinned);
+        self.core(gone)?;
+        self.outputs();
         Ok(())
     }
 
