@@ -50,6 +50,7 @@ impl<S: Sink> Machine<'_, S> {
                 affinity: template.affinity.clone(),
                 parent: parent.map(|parent| self.tasks[parent as usize].id),
                 cpu: None,
+                group: None,
             },
         );
         let id = result.map_err(|error| self.refused(error))?;
@@ -71,9 +72,9 @@ impl<S: Sink> Machine<'_, S> {
         let (entry, replies) = (self.code.entries[program], self.code.replies[program]);
         let task = Task::new(id, spec, pid, cpu, entry, replies, self.now);
         let slot = id.slot();
-        // The core's slots are dense, so at most one is missing here.
+        // Slots between are of groups: nobody ever lives in them.
         while self.tasks.len() <= slot {
-            self.tasks.push(task.clone());
+            self.tasks.push(Task { alive: false, ..task.clone() });
             self.details.push(TaskDetail::new(rng.clone()));
             self.events.grow(self.layout.task(self.tasks.len() as u32) + 1);
             self.last_submission.resize(self.tasks.len() * self.devices.len(), 0);

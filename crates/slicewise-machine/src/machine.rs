@@ -531,6 +531,10 @@ impl<'w, S: Sink> Machine<'w, S> {
                     self.counts.migrations += 1;
                     self.emit(Event::Migrate { task: slot, from, to });
                 }
+                // Groups cannot be made on the machine yet.
+                Output::ArmGroupTimer { .. }
+                | Output::DisarmGroupTimer { .. }
+                | Output::Park { .. } => {}
             }
         }
     }

@@ -31,7 +31,8 @@
 
 use core::fmt;
 
-use crate::{Attr, CpuId, CpuSet, TaskId};
+use crate::bandwidth::LimitError;
+use crate::{Attr, CpuId, CpuSet, GroupId, TaskId};
 
 /// A time-stamped thing that happened, for hosts that keep or ship their inputs. Each has a method
 /// of [`Scheduler`](crate::Scheduler) of the same name.
@@ -39,6 +40,8 @@ use crate::{Attr, CpuId, CpuSet, TaskId};
 pub enum Input {
     /// A task was forked and is runnable.
     Spawn(Spawn),
+    /// The running task of this CPU begins to end.
+    BeginExit(CpuId),
     /// A task ended.
     Exit(TaskId),
     /// A sleeping task is runnable again.
@@ -87,6 +90,28 @@ pub enum Output {
         /// Which.
         timer: Timer,
     },
+    /// Call `group_timer_fired` at this time. Replaces an earlier request for the same timer.
+    ArmGroupTimer {
+        /// Whose.
+        group: GroupId,
+        /// Which.
+        timer: GroupTimer,
+        /// When, ns.
+        at_ns: u64,
+    },
+    /// The timer is no longer needed.
+    DisarmGroupTimer {
+        /// Whose.
+        group: GroupId,
+        /// Which.
+        timer: GroupTimer,
+    },
+    /// The running task is in a group that has used up its quota: as soon as it runs in user mode,
+    /// call `return_to_user` (6.18 and later; earlier kernels take it off at once).
+    Park {
+        /// Where it runs.
+        cpu: CpuId,
+    },
     /// A task now belongs to another CPU.
     Migrated {
         /// Who.
@@ -105,6 +130,15 @@ pub enum Timer {
     HrTick,
 }
 
+/// The timers of a group's bandwidth (fair.md E.9, E.11).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum GroupTimer {
+    /// The end of a period: quota is refilled.
+    Period,
+    /// Quota that was returned is handed out again.
+    Slack,
+}
+
 /// A new task.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Spawn {
@@ -116,6 +150,8 @@ pub struct Spawn {
     pub parent: Option<TaskId>,
     /// Put it there instead of choosing a CPU.
     pub cpu: Option<CpuId>,
+    /// The group it starts in; `None` is its parent's, or the root.
+    pub group: Option<GroupId>,
 }
 
 /// How a task is woken.
@@ -204,6 +240,10 @@ pub enum Error {
     NotAllowed(TaskId, CpuId),
     /// The task is not queued and waiting.
     NotWaiting(TaskId),
+    /// No such group.
+    NoSuchGroup(GroupId),
+    /// The kernel refuses such a limit.
+    Limit(LimitError),
 }
 
 impl fmt::Display for Error {
@@ -215,6 +255,8 @@ impl fmt::Display for Error {
             Self::NoAllowedCpu => f.write_str("none of the allowed CPUs exists"),
             Self::NotAllowed(task, cpu) => write!(f, "task {task} may not run on CPU {cpu}"),
             Self::NotWaiting(task) => write!(f, "task {task} is not waiting for a CPU"),
+            Self::NoSuchGroup(group) => write!(f, "group {} does not exist", group.0),
+            Self::Limit(error) => error.fmt(f),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Names for things: tasks and CPUs.
+//! Names for things: tasks, groups and CPUs.
 
 use core::fmt;
 use core::num::NonZeroU64;
@@ -21,6 +21,18 @@ impl fmt::Display for CpuId {
     }
 }
 
+/// One task group (a cgroup with the cpu controller). The root group has no number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct GroupId(pub(crate) u32);
+
+impl GroupId {
+    /// The number as an index into arrays: groups are numbered in the order they were made.
+    #[inline]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// One task. Slots are used again after a task has exited; the generation tells the old task from
 /// the new one, so that a stale wakeup or timer is refused and never reaches the wrong task.
 ///
@@ -35,7 +47,8 @@ impl TaskId {
         Self(NonZeroU64::new(word).unwrap_or(NonZeroU64::MIN))
     }
 
-    /// The slot: a small number, dense over living tasks, good for side arrays.
+    /// The slot: a small number, good for side arrays. Living tasks and the entities of groups
+    /// share the slots.
     #[inline]
     pub fn slot(self) -> usize {
         ((self.0.get() >> 32) - 1) as usize

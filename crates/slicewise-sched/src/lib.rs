@@ -13,6 +13,7 @@ mod id;
 mod ordered;
 pub mod pelt;
 mod profile;
+pub mod psi;
 mod rt;
 mod scheduler;
 mod task;
@@ -23,11 +24,11 @@ pub use attr::{Attr, Class, Nice, Policy, RtPriority};
 pub use cgroup_weight::{GroupLoad, Shares};
 pub use cpuset::{CPUS_MAX, CpuSet};
 pub use feature::{Feature, Features};
-pub use host::{Error, Input, Output, Rule, Spawn, Switch, Timer, Wake};
-pub use id::{CpuId, TaskId};
+pub use host::{Error, GroupTimer, Input, Output, Rule, Spawn, Switch, Timer, Wake};
+pub use id::{CpuId, GroupId, TaskId};
 pub use profile::{
-    CfsRules, EevdfRules, FairRules, Inflation, LagLimit, Profile, Protection, Reweight,
-    WakeupRule, YieldRule, ZeroPoint,
+    CfsRules, EevdfRules, FairRules, GroupQueueing, GroupWeight, Inflation, LagLimit, Profile,
+    Protection, Reweight, Throttling, WakeupRule, YieldRule, ZeroPoint,
 };
 pub use scheduler::{ConfigError, SchedConfig, Scheduler};
 pub use view::{Candidate, Decision, FairView, QueueView};

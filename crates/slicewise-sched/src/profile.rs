@@ -16,6 +16,14 @@ pub struct Profile {
     pub features: Features,
     /// Fair-class reschedule requests are lazy where the machine's preemption model knows lazy.
     pub lazy_preemption: bool,
+    /// A CPU tells the others of a group's load at most every millisecond (6.12 and later).
+    pub group_load_rate_limited: bool,
+    /// What happens to a group that has used up its quota.
+    pub throttling: Throttling,
+    /// How groups are queued.
+    pub groups: GroupQueueing,
+    /// Never compared with a real kernel, and not all of its rules are here.
+    pub experimental: bool,
 }
 
 /// Which algorithm the fair class runs.
@@ -78,6 +86,40 @@ pub struct EevdfRules {
     pub hrtick_by_deadline: bool,
     /// A pick that needs no HRTICK leaves the one that is armed, unless the CPU goes idle (7.2).
     pub hrtick_outlives_pick: bool,
+}
+
+/// What happens to a group that has used up its quota on a CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Throttling {
+    /// Its entity leaves the queue, and with it everyone in it (up to 6.17).
+    Group,
+    /// Each task is taken off when it returns to user mode (6.18 and later).
+    Task,
+}
+
+/// How groups are queued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GroupQueueing {
+    /// A group has a queue of its own on each CPU, and an entity in its parent's (up to 7.2).
+    Nested,
+    /// All tasks of a CPU are in one queue, with the weights their groups leave them (7.3).
+    Flat(GroupWeight),
+}
+
+/// What the shares of a group are multiplied by before they are parted among its CPUs (fair.md D.5;
+/// debugfs `sched/cgroup_mode`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GroupWeight {
+    /// `up`: the group weighs its shares on every CPU.
+    Up,
+    /// `smp`: its shares, parted among CPUs by load, as up to 7.2.
+    Smp,
+    /// `concur`: times as many tasks as can run at once.
+    Concurrency,
+    /// `max`: times its CPUs.
+    Cpus,
+    /// `tasks`: times its runnable tasks.
+    Tasks,
 }
 
 /// What the weighted sums are relative to.
@@ -155,7 +197,7 @@ pub enum WakeupRule {
 
 impl Profile {
     /// Every kernel there is a profile for, oldest first.
-    pub const ALL: &[Profile] = &[V6_1, V6_6, V6_12, V6_18_15, V6_18, V7_2];
+    pub const ALL: &[Profile] = &[V6_1, V6_6, V6_12, V6_18_15, V6_18, V7_2, V7_3];
 
     /// The profile users call by this name, with or without a point release: `6.12`, `6.12.117`.
     pub fn named(name: &str) -> Option<Profile> {
@@ -186,9 +228,13 @@ const V6_1: Profile = Profile {
             Feature::ALT_PERIOD,
             Feature::BASE_SLICE,
         ],
-        &[Feature::NEXT_BUDDY],
+        &[Feature::NEXT_BUDDY, Feature::CFS_SLICE_EXPIRY],
     ),
     lazy_preemption: false,
+    group_load_rate_limited: false,
+    throttling: Throttling::Group,
+    groups: GroupQueueing::Nested,
+    experimental: false,
 };
 
 const EEVDF_6_6: EevdfRules = EevdfRules {
@@ -257,6 +303,10 @@ const V6_6: Profile = Profile {
         &[Feature::NEXT_BUDDY, Feature::HRTICK],
     ),
     lazy_preemption: false,
+    group_load_rate_limited: false,
+    throttling: Throttling::Group,
+    groups: GroupQueueing::Nested,
+    experimental: false,
 };
 
 const MODERN_ON: [Feature; 9] = [
@@ -279,6 +329,10 @@ const V6_12: Profile = Profile {
     fair: FairRules::Eevdf(EEVDF_6_12),
     features: MODERN,
     lazy_preemption: false,
+    group_load_rate_limited: true,
+    throttling: Throttling::Group,
+    groups: GroupQueueing::Nested,
+    experimental: false,
 };
 
 const V6_18: Profile = Profile {
@@ -287,6 +341,10 @@ const V6_18: Profile = Profile {
     fair: FairRules::Eevdf(EEVDF_6_18),
     features: MODERN,
     lazy_preemption: true,
+    group_load_rate_limited: true,
+    throttling: Throttling::Task,
+    groups: GroupQueueing::Nested,
+    experimental: false,
 };
 
 /// As a booted 6.18.15 behaves: the limit of lag and the test at a wakeup are still the older ones.
@@ -322,4 +380,18 @@ const V7_2: Profile = Profile {
         &[Feature::NEXT_BUDDY],
     ),
     lazy_preemption: true,
+    group_load_rate_limited: true,
+    throttling: Throttling::Task,
+    groups: GroupQueueing::Nested,
+    experimental: false,
+};
+
+/// *Experimental*: 7.2 with the flat groups of 7.3, from the text alone. What 7.3 changes for single
+/// tasks is not here: slice protection where slices differ, and a next buddy for short slices.
+const V7_3: Profile = Profile {
+    name: "7.3",
+    release: "7.3.4",
+    groups: GroupQueueing::Flat(GroupWeight::Concurrency),
+    experimental: true,
+    ..V7_2
 };

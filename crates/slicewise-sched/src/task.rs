@@ -14,7 +14,12 @@ pub(crate) enum State {
     Exiting,
     /// The slot is free.
     Free,
+    /// Not a task: the entity of a group on a CPU.
+    Group,
 }
+
+/// No group, and no queue of a group: the root.
+pub(crate) const ROOT: u32 = u32::MAX;
 
 /// A task.
 #[derive(Clone, Debug)]
@@ -28,6 +33,10 @@ pub(crate) struct Task {
     pub(crate) rt: RtEntity,
     /// Running where it may not any more: it moves at the next switch.
     pub(crate) must_move: bool,
+    /// Runnable, but taken off its queue until its group has quota again.
+    pub(crate) parked: bool,
+    /// The group it is in, or [`ROOT`]; of a group's entity, the queue it stands for.
+    pub(crate) group: u32,
 }
 
 /// All tasks, by slot. Freed slots are used again.

@@ -180,7 +180,11 @@ impl<'c> Replay<'c> {
                     self.cpus[cpu.index()].armed_ns = None;
                 }
                 // Placement is the recording's.
-                Output::Migrated { .. } => {}
+                // No quotas are known here.
+                Output::Migrated { .. }
+                | Output::ArmGroupTimer { .. }
+                | Output::DisarmGroupTimer { .. }
+                | Output::Park { .. } => {}
             }
         }
     }
@@ -438,7 +442,7 @@ impl<'c> Replay<'c> {
         let parent = parent.and_then(|parent| self.tasks.get(parent)).map(|parent| parent.id);
         let target = CpuId(cpu as u32);
         let affinity = CpuSet::one(target);
-        let spawn = Spawn { attr, affinity, parent, cpu: Some(target) };
+        let spawn = Spawn { attr, affinity, parent, cpu: Some(target), group: None };
         let spawned = self.sched.spawn(clock_ns, spawn);
         let id = self.core(spawned)?;
         self.insert(&wakeup.task, id, target.0, Doing::Waiting, other_class);

@@ -23,10 +23,16 @@ impl FairQueue {
     /// The slice of an entity, queued or about to be (B.3).
     pub(super) fn cfs_slice(&self, params: &FairParams, cfs: &CfsParams, entity: &Entity) -> u64 {
         let joining = u64::from(!entity.on_rq);
-        // ALT_PERIOD counts the whole CPU, which with one level is this queue.
-        let period = period_ns(cfs, u64::from(self.nr_queued) + joining);
+        let nr_queued = match &self.outer {
+            Some(outer) if params.has(Feature::ALT_PERIOD) => outer.nr_queued,
+            _ => self.nr_queued,
+        };
+        let period = period_ns(cfs, u64::from(nr_queued) + joining);
         let load = self.load_weight + joining * entity.load.weight;
-        let slice = scaled_division(period, entity.load.weight, Load::summed(load));
+        let mut slice = scaled_division(period, entity.load.weight, Load::summed(load));
+        for (weight, load) in self.outer.iter().flat_map(|outer| &outer.shares) {
+            slice = scaled_division(slice, *weight, Load::summed(*load));
+        }
         if !params.has(Feature::BASE_SLICE) {
             return slice;
         }
@@ -146,7 +152,7 @@ impl FairQueue {
     }
 
     pub(super) fn cfs_left(&mut self, entities: &mut [Entity], id: u32, how: Dequeue) {
-        if how != Dequeue::Sleep {
+        if !matches!(how, Dequeue::Sleep | Dequeue::Throttle) {
             let entity = &mut entities[id as usize];
             entity.vruntime = entity.vruntime.wrapping_sub(self.zero);
         }
@@ -225,7 +231,11 @@ impl FairQueue {
             entities[wakee as usize].batch,
         );
         if !curr_idle || wakee_idle {
-            if wakee_idle || batch || !params.has(Feature::WAKEUP_PREEMPTION) {
+            let unfit = match wakeup.normal {
+                None => wakee_idle || batch,
+                Some(normal) => !normal || wakee_idle && !curr_idle,
+            };
+            if unfit || !params.has(Feature::WAKEUP_PREEMPTION) {
                 return;
             }
             self.account(params, entities, now_ns);

@@ -191,7 +191,7 @@ impl FairQueue {
 
     /// The shortest slice queued, the running entity included.
     #[inline]
-    fn shortest_slice(&self, eevdf: &EevdfParams, entities: &[Entity]) -> Option<u64> {
+    pub(super) fn shortest_slice(&self, eevdf: &EevdfParams, entities: &[Entity]) -> Option<u64> {
         if self.nr_custom_slice == 0 {
             return Some(eevdf.base_slice_ns);
         }
@@ -442,10 +442,6 @@ impl FairQueue {
     }
 
     /// Changes the weight of a queued entity (C.12).
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for group entities, whose weight follows their load")
-    )]
     pub(crate) fn eevdf_reweight_queued(
         &mut self,
         params: &FairParams,
@@ -638,7 +634,11 @@ impl FairQueue {
             self.resched = true;
             return;
         }
-        if waking.idle || waking.batch {
+        let unfit = match wakeup.normal {
+            None => waking.idle || waking.batch,
+            Some(normal) => !normal || waking.idle && !running.idle,
+        };
+        if unfit {
             return;
         }
         self.account(params, entities, now_ns);
@@ -708,7 +708,15 @@ impl FairQueue {
         let best = if plain {
             self.eevdf_pick(params, eevdf, entities, !short)
         } else {
-            self.eevdf_settled_pick(params, eevdf, entities, !short, now_ns, |_paid| {})
+            let mut paid = core::mem::take(&mut self.paid);
+            let grouped = wakeup.normal.is_some();
+            let best = self.eevdf_settled_pick(params, eevdf, entities, !short, now_ns, |id| {
+                if grouped {
+                    paid.push(id);
+                }
+            });
+            self.paid = paid;
+            best
         };
         if best.is_some_and(|(id, _)| id == wakee) {
             if short {

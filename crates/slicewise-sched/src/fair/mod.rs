@@ -208,6 +208,19 @@ pub(crate) enum Dequeue {
     Save,
     /// The end of a delayed dequeue.
     Delayed,
+    /// Its group has used up its quota: as if it slept, but never delayed.
+    Throttle,
+}
+
+/// What the slices of a group's queue depend on in CFS (B.3): the period is that of the whole CPU,
+/// and every level above takes its part.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CfsOuter {
+    /// Tasks queued on the CPU.
+    pub(crate) nr_queued: u32,
+    /// Of each entity above, from this queue's own up: its weight, and the sum of the weights of
+    /// the queue it is in or about to join.
+    pub(crate) shares: Vec<(u64, u64)>,
 }
 
 /// A runqueue of one level. Entities live outside; the queue names them by index.
@@ -241,6 +254,12 @@ pub(crate) struct FairQueue {
     /// Whether any of the three is marked.
     any_buddy: bool,
     next_seq: u64,
+    /// What was charged since the owner last took it, for the group's quota.
+    pub(crate) charged_ns: u64,
+    /// With groups: the delayed entities a preemption test has dequeued, for the owner to take.
+    pub(crate) paid: Vec<u32>,
+    /// CFS: what slices depend on beyond this queue; `None` at the root.
+    pub(crate) outer: Option<Box<CfsOuter>>,
     /// Accounting or a preemption test asks for a new pick; the owner takes it.
     pub(crate) resched: bool,
 }
@@ -264,6 +283,9 @@ impl FairQueue {
             skip_buddy: None,
             any_buddy: false,
             next_seq: 0,
+            charged_ns: 0,
+            paid: Vec::new(),
+            outer: None,
             resched: false,
         }
     }
@@ -338,6 +360,7 @@ impl FairQueue {
     fn charge(&mut self, params: &FairParams, entities: &mut [Entity], curr: u32, delta: u64) {
         let entity = &mut entities[curr as usize];
         self.preemptor = None;
+        self.charged_ns = self.charged_ns.wrapping_add(delta);
         entity.exec_start = entity.exec_start.wrapping_add(delta);
         entity.sum_exec = entity.sum_exec.wrapping_add(delta);
         entity.vruntime = entity.vruntime.wrapping_add(params.virtual_delta(delta, entity));
@@ -484,6 +507,144 @@ impl FairQueue {
         }
     }
 
+    /// With groups: the pick of this level, after charging the running entity. It may be a delayed
+    /// entity, which is the owner's to dequeue.
+    pub(crate) fn pick_level(
+        &mut self,
+        params: &FairParams,
+        entities: &mut [Entity],
+        now_ns: u64,
+    ) -> Option<(u32, Rule)> {
+        if self.queued_curr(entities).is_some() {
+            self.account(params, entities, now_ns);
+        }
+        match &params.algorithm {
+            Algorithm::Cfs(cfs) => self.cfs_pick(params, cfs, entities),
+            Algorithm::Eevdf(eevdf) => self.eevdf_pick(params, eevdf, entities, true),
+        }
+    }
+
+    /// Charges the running entity, if it is still queued.
+    pub(crate) fn account_queued(
+        &mut self,
+        params: &FairParams,
+        entities: &mut [Entity],
+        now_ns: u64,
+    ) {
+        if self.queued_curr(entities).is_some() {
+            self.account(params, entities, now_ns);
+        }
+    }
+
+    /// Who runs, or is about to be put back.
+    #[inline]
+    pub(crate) fn curr(&self) -> Option<u32> {
+        self.curr
+    }
+
+    /// Sum of the weights queued.
+    #[inline]
+    pub(crate) fn load_weight(&self) -> u64 {
+        self.load_weight
+    }
+
+    /// The shortest slice queued, for the group's entity (6.12 and later).
+    pub(crate) fn shortest_queued_slice(
+        &self,
+        params: &FairParams,
+        entities: &[Entity],
+    ) -> Option<u64> {
+        match &params.algorithm {
+            Algorithm::Eevdf(eevdf) if eevdf.rules.custom_slice => {
+                self.shortest_slice(eevdf, entities)
+            }
+            _ => None,
+        }
+    }
+
+    /// A group's entity takes the slice of its queue (D.1). Its deadline stays.
+    pub(crate) fn set_group_slice(&mut self, entities: &mut [Entity], id: u32, slice: u64) {
+        let entity = &mut entities[id as usize];
+        let old = core::mem::replace(&mut entity.slice, slice);
+        let was_custom = core::mem::replace(&mut entity.custom_slice, true);
+        if !entity.on_rq {
+            return;
+        }
+        self.nr_custom_slice += u32::from(!was_custom);
+        self.preemptor = None;
+        if self.curr != Some(id) && old != slice && self.tree.remove(entity.deadline, entity.seq) {
+            self.tree.insert(Entry {
+                key: entity.deadline,
+                seq: entity.seq,
+                vruntime: entity.vruntime,
+                slice,
+                entity: id,
+            });
+        }
+    }
+
+    /// Changes the weight of an entity, queued or not (C.12; CFS keeps virtual runtimes).
+    pub(crate) fn reweight(
+        &mut self,
+        params: &FairParams,
+        entities: &mut [Entity],
+        id: u32,
+        load: Load,
+        now_ns: u64,
+    ) {
+        if !entities[id as usize].on_rq {
+            Self::reweight_off_queue(params, entities, id, load);
+            return;
+        }
+        match &params.algorithm {
+            Algorithm::Eevdf(eevdf) => {
+                self.eevdf_reweight_queued(params, eevdf, entities, id, load, now_ns);
+            }
+            Algorithm::Cfs(_) => {
+                if self.curr == Some(id) {
+                    self.account(params, entities, now_ns);
+                }
+                let entity = &mut entities[id as usize];
+                self.load_weight = self.load_weight - entity.load.weight + load.weight;
+                entity.set_load(load, params);
+            }
+        }
+    }
+
+    /// Next and last buddy.
+    pub(crate) fn buddies(&self) -> (Option<u32>, Option<u32>) {
+        (self.next_buddy, self.last_buddy)
+    }
+
+    /// As [`mark_next`](Self::mark_next), for the last buddy.
+    pub(crate) fn mark_last(&mut self, entities: &[Entity], id: u32) -> bool {
+        let entity = &entities[id as usize];
+        if !entity.on_rq || entity.idle {
+            return false;
+        }
+        (self.last_buddy, self.any_buddy) = (Some(id), true);
+        true
+    }
+
+    /// A group becomes idle or stops being so.
+    pub(crate) fn set_idle(&mut self, entities: &mut [Entity], id: u32, idle: bool) {
+        let entity = &mut entities[id as usize];
+        let was = core::mem::replace(&mut entity.idle, idle);
+        if entity.on_rq {
+            self.nr_idle = self.nr_idle + u32::from(idle) - u32::from(was);
+        }
+    }
+
+    /// The entity becomes the next buddy, unless it is idle or not queued: whether it did.
+    pub(crate) fn mark_next(&mut self, entities: &[Entity], id: u32) -> bool {
+        let entity = &entities[id as usize];
+        if !entity.on_rq || entity.idle {
+            return false;
+        }
+        (self.next_buddy, self.any_buddy) = (Some(id), true);
+        true
+    }
+
     /// The running entity stops running; if still queued, it waits.
     pub(crate) fn put_prev(&mut self, params: &FairParams, entities: &mut [Entity], now_ns: u64) {
         self.put_prev_inlined(params, entities, now_ns);
@@ -619,15 +780,16 @@ impl FairQueue {
         }
     }
 
-    /// When the running entity's slice ends, as a delay from now in real ns: `Ok(delay)`, or
+    /// `nr_queued` tasks are queued on the CPU. When the running entity's slice ends, as a delay from now in real ns: `Ok(delay)`, or
     /// `Err(())` if it has ended already (C.15). `None` when no timer is wanted.
     #[inline(always)]
     pub(crate) fn hrtick_delay(
         &self,
         params: &FairParams,
         entities: &[Entity],
+        nr_queued: u32,
     ) -> Option<Result<u64, ()>> {
-        if !params.has(Feature::HRTICK) || self.nr_queued < 2 {
+        if !params.has(Feature::HRTICK) || nr_queued < 2 {
             return None;
         }
         let (_, entity) = self.queued_curr(entities)?;
@@ -722,4 +884,6 @@ pub(crate) struct Wakeup {
     pub(crate) fork: bool,
     /// A reschedule of this CPU is pending already.
     pub(crate) resched_pending: bool,
+    /// Where entities of groups are compared: whether the task that came has policy NORMAL.
+    pub(crate) normal: Option<bool>,
 }

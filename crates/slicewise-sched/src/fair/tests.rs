@@ -712,7 +712,7 @@ fn wx50_the_slice_timer_runs_to_the_deadline() {
         let mut bench = Bench::new("7.2", 8, 250);
         bench.waiting(nice(0), 0, 9 * MS);
         bench.running(load, MS, MS + left);
-        bench.queue.hrtick_delay(&bench.params, &bench.entities)
+        bench.queue.hrtick_delay(&bench.params, &bench.entities, bench.queue.nr_queued)
     };
     assert_eq!(delay(nice(5), 8_558_806), Some(Ok(2_800_000)));
     assert_eq!(delay(nice(0), 5_000), Some(Ok(10_000)));

@@ -32,6 +32,9 @@ impl Scheduler {
     pub fn charge(&mut self, now_ns: u64, cpu: CpuId) -> Result<(), Error> {
         let now_ns = self.advance(now_ns);
         self.check_cpu(cpu)?;
+        if self.groups.any() {
+            self.account_in_groups(now_ns, cpu.0);
+        }
         self.cpus[cpu.index()].fair.account(&self.params, &mut self.entities, now_ns);
         self.take_fair_resched(cpu.0);
         Ok(())

@@ -44,6 +44,11 @@ impl Scheduler {
         self.idle.set(cpu, false);
         match self.class_of(slot) {
             Class::Fair => {
+                if self.groups.any() {
+                    self.enqueue_in_groups(now_ns, cpu, slot, how);
+                    self.update_hrtick(now_ns, cpu, false);
+                    return;
+                }
                 let rq = &mut self.cpus[cpu as usize];
                 rq.fair.enqueue(&self.params, &mut self.entities, slot, how, now_ns);
                 self.take_fair_resched(cpu);
@@ -71,8 +76,12 @@ impl Scheduler {
         slot: u32,
         how: Dequeue,
     ) -> bool {
+        let class = self.tasks.slots[slot as usize].attr.policy.class();
+        if class == Class::Fair && self.groups.any() {
+            return self.dequeue_in_groups(now_ns, cpu, slot, how);
+        }
         let rq = &mut self.cpus[cpu as usize];
-        match self.tasks.slots[slot as usize].attr.policy.class() {
+        match class {
             Class::Fair => {
                 let left =
                     rq.fair.dequeue_inlined(&self.params, &mut self.entities, slot, how, now_ns);
@@ -101,6 +110,10 @@ impl Scheduler {
 
     pub(super) fn wake_delayed(&mut self, now_ns: u64, cpu: u32, slot: u32) {
         if let Algorithm::Eevdf(eevdf) = self.params.algorithm {
+            if self.groups.any() {
+                self.wake_delayed_in_groups(now_ns, cpu, slot);
+                return;
+            }
             let rq = &mut self.cpus[cpu as usize];
             rq.fair.eevdf_wake_delayed(&self.params, &eevdf, &mut self.entities, slot, now_ns);
             self.take_fair_resched(cpu);
@@ -159,6 +172,10 @@ impl Scheduler {
             // A lower class never preempts.
         } else if class == Class::Fair {
             let wakeup = Wakeup { resched_pending: rq.resched != Resched::No, ..wakeup };
+            if self.groups.any() {
+                self.preempt_in_groups(now_ns, cpu, current, slot, wakeup);
+                return;
+            }
             rq.fair.wakeup_preempt(&self.params, &mut self.entities, slot, wakeup, now_ns);
             self.take_fair_resched(cpu);
         } else if class == Class::Rt {
@@ -224,7 +241,11 @@ impl Scheduler {
         if let Some(slot) = rq.rt.first() {
             return (Some(slot), Rule::RtPriority);
         }
-        let picked = rq.fair.pick_inlined(&self.params, &mut self.entities, now_ns);
+        let picked = if self.groups.any() {
+            self.pick_in_groups(now_ns, cpu)
+        } else {
+            rq.fair.pick_inlined(&self.params, &mut self.entities, now_ns)
+        };
         if let Some((slot, rule)) = picked {
             return (Some(slot), rule);
         }
@@ -237,7 +258,12 @@ impl Scheduler {
             return (None, Rule::Idle);
         }
         let rq = &mut self.cpus[cpu as usize];
-        match rq.fair.pick(&self.params, &mut self.entities, now_ns) {
+        let picked = if self.groups.any() {
+            self.pick_in_groups(now_ns, cpu)
+        } else {
+            rq.fair.pick(&self.params, &mut self.entities, now_ns)
+        };
+        match picked {
             Some((slot, rule)) => (Some(slot), rule),
             None => (None, Rule::Idle),
         }
@@ -248,7 +274,7 @@ impl Scheduler {
         let rq = &mut self.cpus[cpu as usize];
         rq.fair.account(&self.params, &mut self.entities, now_ns);
         let mut paid = Vec::new();
-        if rq.stop.is_empty() && rq.rt.first().is_none() {
+        if rq.stop.is_empty() && rq.rt.first().is_none() && !self.groups.any() {
             // The pick would do this itself, but then nobody could tell what it chose from.
             rq.fair.drop_paid(&self.params, &mut self.entities, now_ns, |slot| paid.push(slot));
         }
@@ -280,8 +306,15 @@ impl Scheduler {
         }
         let mut prev_id = None;
         let mut leaves = None;
+        let grouped = self.groups.any();
+        if grouped {
+            self.switch_in_groups(now_ns, cpu, next);
+        }
+        let rq = &mut self.cpus[cpu as usize];
         if let Some(slot) = prev {
-            rq.fair.put_prev_inlined(&self.params, &mut self.entities, now_ns);
+            if !grouped {
+                rq.fair.put_prev_inlined(&self.params, &mut self.entities, now_ns);
+            }
             // Accounting may have asked for what is just being done.
             rq.fair.resched = false;
             let task = &self.tasks.slots[slot as usize];
@@ -290,6 +323,7 @@ impl Scheduler {
         }
         rq.current = next;
         if let Some(slot) = next
+            && !grouped
             && self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair
         {
             rq.fair.set_next_inlined(&self.params, &mut self.entities, slot, now_ns);
@@ -360,12 +394,16 @@ impl Scheduler {
         if rq.hrtick_armed && !after_pick {
             return;
         }
-        match rq.fair.hrtick_delay(&self.params, &self.entities) {
+        let level = self.running_level(cpu);
+        let rq = &mut self.cpus[cpu as usize];
+        let nr_queued = rq.nr_fair_queued();
+        let fair = self.groups.fair(&rq.fair, level);
+        match fair.hrtick_delay(&self.params, &self.entities, nr_queued) {
             Some(Ok(delay_ns)) => {
                 rq.hrtick_armed = true;
                 // The delay is rounded down, and a timer never fires early: one ns later the
                 // deadline is reached.
-                let short = rq.fair.hrtick_falls_short(&self.params, &self.entities, delay_ns);
+                let short = fair.hrtick_falls_short(&self.params, &self.entities, delay_ns);
                 let at_ns = now_ns.saturating_add(delay_ns + u64::from(short));
                 let timer = Timer::HrTick;
                 self.outputs.push(Output::ArmTimer { cpu: CpuId(cpu), timer, at_ns });
@@ -407,13 +445,14 @@ impl Scheduler {
             };
             self.deactivate(now_ns, cpu, slot, how);
             if running && old_class == Class::Fair {
-                self.cpus[cpu as usize].fair.put_prev(&self.params, &mut self.entities, now_ns);
+                self.put_prev_fair(now_ns, cpu);
             }
         }
         if !queued && class != old_class {
             self.change_class_asleep(now_ns, slot, old_class, class);
         }
         let load = Load::of(attr.policy, attr.nice);
+        self.age_average(now_ns, slot);
         FairQueue::reweight_off_queue(&self.params, &mut self.entities, slot, load);
         let mut entity = self.entities[slot as usize];
         if class != old_class {
@@ -431,10 +470,12 @@ impl Scheduler {
     fn change_class_asleep(&mut self, now_ns: u64, slot: u32, from: Class, to: Class) {
         let Algorithm::Cfs(cfs) = self.params.algorithm else { return };
         let cpu = self.tasks.slots[slot as usize].cpu;
-        let fair = &self.cpus[cpu as usize].fair;
-        let entity = &mut self.entities[slot as usize];
+        let level = self.level_on(slot, cpu);
+        let params = self.params;
+        let (fair, entities) = self.fair_and_entities(level);
+        let entity = &mut entities[slot as usize];
         if from == Class::Fair {
-            fair.cfs_leave_class(&self.params, &cfs, entity, now_ns);
+            fair.cfs_leave_class(&params, &cfs, entity, now_ns);
         } else if to == Class::Fair {
             fair.cfs_join_class(entity);
         }
@@ -456,8 +497,7 @@ impl Scheduler {
         }
         if running {
             if attr.policy.class() == Class::Fair {
-                let rq = &mut self.cpus[cpu as usize];
-                rq.fair.set_next(&self.params, &mut self.entities, slot, now_ns);
+                self.set_next_fair(now_ns, cpu, slot);
             }
             let demoted = prio > old_prio || attr.policy.class() != old.policy.class();
             if demoted {
@@ -500,9 +540,8 @@ impl Scheduler {
         if !task.must_move || task.state != State::Runnable || !self.queued(slot) {
             return;
         }
-        let rq = &mut self.cpus[cpu as usize];
         if self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair {
-            rq.fair.put_prev(&self.params, &mut self.entities, now_ns);
+            self.put_prev_fair(now_ns, cpu);
         }
         self.move_displaced_task(now_ns, slot);
     }

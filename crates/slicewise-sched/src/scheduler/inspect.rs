@@ -48,7 +48,7 @@ impl Scheduler {
         let lag = match self.profile.fair {
             FairRules::Cfs(_) => 0,
             FairRules::Eevdf(_) if entity.on_rq => {
-                let fair = &self.cpus[found.cpu as usize].fair;
+                let fair = self.fair_of(slot);
                 fair.average_vruntime(&self.entities).wrapping_sub(entity.vruntime) as i64
             }
             FairRules::Eevdf(_) => entity.vlag,
@@ -90,7 +90,9 @@ impl Scheduler {
             let task = &self.tasks.slots[*slot as usize];
             task.attr.policy.class() == Class::Fair && self.entities[*slot as usize].on_rq
         });
-        let fair = running_fair.into_iter().chain(rq.fair.waiting());
+        let grouped = self.groups.any().then(|| self.groups.waiting(cpu, &self.tasks));
+        let at_root = rq.fair.waiting().filter(|slot| !self.is_group(*slot));
+        let fair = running_fair.into_iter().chain(at_root).chain(grouped.into_iter().flatten());
         candidates.extend(fair.map(|slot| self.candidate(cpu, slot)));
         let (average, minimum) = match self.profile.fair {
             FairRules::Cfs(_) => (None, Some(rq.fair.zero_vruntime() as i64)),
@@ -118,12 +120,12 @@ impl Scheduler {
             attr: task.attr,
             class,
             current,
-            fair: (class == Class::Fair).then(|| self.fair_view(cpu, slot, current)),
+            fair: (class == Class::Fair).then(|| self.fair_view(slot, current)),
         }
     }
 
-    fn fair_view(&self, cpu: u32, slot: u32, current: bool) -> FairView {
-        let fair = &self.cpus[cpu as usize].fair;
+    fn fair_view(&self, slot: u32, current: bool) -> FairView {
+        let fair = self.fair_of(slot);
         let entity = &self.entities[slot as usize];
         let eevdf = self.profile.is_eevdf();
         let lag = fair.average_vruntime(&self.entities).wrapping_sub(entity.vruntime) as i64;

@@ -1,10 +1,12 @@
 //! The scheduler: runqueues of all CPUs, the order of the classes, and what each input does.
 //!
 //! This file holds the state and the inputs; [`classes`] puts tasks on and off the queues of their
-//! class and picks; [`placement`] chooses CPUs; [`inspect`] shows what is inside.
+//! class and picks; [`groups`] does the same for the fair class where there are task groups;
+//! [`placement`] chooses CPUs; [`inspect`] shows what is inside.
 
 mod adopt;
 mod classes;
+mod groups;
 mod inspect;
 mod placement;
 #[cfg(test)]
@@ -13,10 +15,11 @@ mod tests;
 use core::fmt;
 use std::collections::VecDeque;
 
+use self::groups::Groups;
 use self::placement::IdleCpus;
 use crate::fair::{Algorithm, Entity, FairParams, FairQueue, Wakeup};
 use crate::rt::{RtEntity, RtQueue};
-use crate::task::{State, Task, Tasks};
+use crate::task::{ROOT, State, Task, Tasks};
 use crate::weight::Load;
 use crate::{
     Attr, CPUS_MAX, Class, CpuId, CpuSet, Decision, Error, Features, Input, Nice, Output, Policy,
@@ -73,6 +76,9 @@ struct Cpu {
     stop: VecDeque<u32>,
     rt: RtQueue,
     fair: FairQueue,
+    /// Fair tasks below the root less group entities at the root: what the root queue's own counts
+    /// are off by. Always 0 without groups.
+    below: groups::Below,
     /// Who runs.
     current: Option<u32>,
     resched: Resched,
@@ -87,6 +93,7 @@ impl Cpu {
             stop: VecDeque::new(),
             rt: RtQueue::new(),
             fair: FairQueue::new(),
+            below: groups::Below::default(),
             current: None,
             resched: Resched::No,
             hrtick_armed: false,
@@ -98,13 +105,25 @@ impl Cpu {
     /// Everyone queued, delayed ones included: the kernel's `nr_running`.
     #[inline]
     fn nr_running(&self) -> u32 {
-        self.stop.len() as u32 + self.rt.nr_queued + self.fair.nr_queued
+        self.stop.len() as u32 + self.rt.nr_queued + self.nr_fair_queued()
     }
 
     /// Everyone who wants to run.
     #[inline]
     fn nr_runnable(&self) -> u32 {
-        self.stop.len() as u32 + self.rt.nr_queued + self.fair.nr_runnable
+        self.stop.len() as u32 + self.rt.nr_queued + self.nr_fair_runnable()
+    }
+
+    /// Fair tasks queued at any level.
+    #[inline]
+    fn nr_fair_queued(&self) -> u32 {
+        self.fair.nr_queued.wrapping_add_signed(self.below.queued)
+    }
+
+    /// Of those, not delayed.
+    #[inline]
+    fn nr_fair_runnable(&self) -> u32 {
+        self.fair.nr_runnable.wrapping_add_signed(self.below.runnable)
     }
 }
 
@@ -130,6 +149,7 @@ pub struct Scheduler {
     nr_rt_waiting: u32,
     /// Tasks that run where they may not any more.
     nr_must_move: u32,
+    groups: Groups,
 }
 
 impl Scheduler {
@@ -166,6 +186,7 @@ impl Scheduler {
             nr_rt_queued: 0,
             nr_rt_waiting: 0,
             nr_must_move: 0,
+            groups: Groups::default(),
         })
     }
 
@@ -176,6 +197,7 @@ impl Scheduler {
     pub fn handle(&mut self, now_ns: u64, input: Input) -> Result<(), Error> {
         match input {
             Input::Spawn(spawn) => self.spawn(now_ns, spawn).map(drop),
+            Input::BeginExit(cpu) => self.begin_exit(now_ns, cpu),
             Input::Exit(task) => self.exit(now_ns, task),
             Input::Wake(task, wake) => self.wake(now_ns, task, wake).map(drop),
             Input::Block(cpu) => self.block(now_ns, cpu),
@@ -235,7 +257,14 @@ impl Scheduler {
             Some(cpu) => cpu.0,
             None => self.select_fork_cpu(&attr, &spawn.affinity, parent_cpu)?,
         };
+        let group = match (spawn.group, parent) {
+            (Some(group), _) => self.groups.find(group)?,
+            (None, Some(parent)) => self.tasks.slots[parent as usize].group,
+            (None, None) => ROOT,
+        };
         let slot = self.add_task(State::Runnable, parent_cpu, attr, spawn.affinity);
+        self.tasks.slots[slot as usize].group = group;
+        self.groups.forget_average(slot);
         self.fork_into(now_ns, slot, parent_cpu);
         self.tasks.slots[slot as usize].cpu = cpu;
         self.activate(now_ns, cpu, slot, crate::fair::Enqueue::Initial);
@@ -312,9 +341,7 @@ impl Scheduler {
         let rq = &mut self.cpus[cpu.index()];
         match self.tasks.slots[slot as usize].attr.policy.class() {
             Class::Rt => rq.rt.requeue(&mut self.tasks.slots, slot, crate::rt::Position::Tail),
-            Class::Fair if rq.nr_running() > 1 => {
-                rq.fair.yield_curr(&self.params, &mut self.entities, now_ns);
-            }
+            Class::Fair if rq.nr_running() > 1 => self.yield_fair(now_ns, cpu.0, slot),
             _ => {}
         }
         Ok(())
@@ -330,9 +357,11 @@ impl Scheduler {
         let now_ns = self.advance(now_ns);
         let slot = self.tasks.find(task)?;
         let cpu = self.tasks.slots[slot as usize].cpu;
+        self.leave_parked(slot);
         if self.queued(slot) {
             self.deactivate(now_ns, cpu, slot, crate::fair::Dequeue::Leave);
         }
+        self.detach_average(now_ns, slot);
         if self.cpus[cpu as usize].current == Some(slot) {
             self.tasks.slots[slot as usize].state = State::Exiting;
         } else {
@@ -374,6 +403,7 @@ impl Scheduler {
         let Some(slot) = rq.current else { return Ok(()) };
         match self.tasks.slots[slot as usize].attr.policy.class() {
             Class::Rt => self.tick_rt(cpu.0, slot),
+            Class::Fair if self.groups.any() => self.tick_in_groups(now_ns, cpu.0),
             Class::Fair => {
                 rq.fair.tick(&self.params, &mut self.entities, now_ns);
                 self.take_fair_resched(cpu.0);
@@ -397,6 +427,10 @@ impl Scheduler {
             .current
             .is_some_and(|slot| self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair);
         if fair_runs {
+            if self.groups.any() {
+                self.account_in_groups(now_ns, cpu.0);
+            }
+            let rq = &mut self.cpus[cpu.index()];
             rq.fair.account(&self.params, &mut self.entities, now_ns);
             rq.fair.resched = true;
             self.take_fair_resched(cpu.0);
@@ -411,7 +445,11 @@ impl Scheduler {
     pub fn set_attr(&mut self, now_ns: u64, task: TaskId, attr: Attr) -> Result<(), Error> {
         let now_ns = self.advance(now_ns);
         let slot = self.tasks.find(task)?;
-        self.change_attr(now_ns, slot, attr);
+        if attr.policy.class() == self.tasks.slots[slot as usize].attr.policy.class() {
+            self.change_attr(now_ns, slot, attr);
+        } else {
+            self.while_unparked(now_ns, slot, |sched| sched.change_attr(now_ns, slot, attr));
+        }
         Ok(())
     }
 
@@ -430,7 +468,7 @@ impl Scheduler {
         if affinity.first_within(self.nr_cpus()).is_none() {
             return Err(Error::NoAllowedCpu);
         }
-        self.change_affinity(now_ns, slot, affinity);
+        self.while_unparked(now_ns, slot, |sched| sched.change_affinity(now_ns, slot, affinity));
         Ok(())
     }
 
@@ -444,6 +482,7 @@ impl Scheduler {
         self.check_cpu(to)?;
         let from = self.tasks.slots[slot as usize].cpu;
         if self.cpus[from as usize].current == Some(slot)
+            || self.tasks.slots[slot as usize].parked
             || self.tasks.slots[slot as usize].state != State::Runnable
         {
             return Err(Error::NotWaiting(task));
@@ -547,6 +586,8 @@ impl Scheduler {
             affinity,
             rt: RtEntity::new(self.rr_ticks),
             must_move: false,
+            parked: false,
+            group: ROOT,
         });
         match self.entities.get_mut(slot as usize) {
             Some(place) => *place = entity,
@@ -581,15 +622,23 @@ impl Scheduler {
     fn detach_sleeper(&mut self, from: u32, slot: u32) {
         let fair = self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair;
         if fair && matches!(self.params.algorithm, Algorithm::Cfs(_)) {
-            self.cpus[from as usize].fair.cfs_detach_sleeper(&mut self.entities[slot as usize]);
+            let level = self.level_on(slot, from);
+            let (fair, entities) = self.fair_and_entities(level);
+            fair.cfs_detach_sleeper(&mut entities[slot as usize]);
+        }
+        if fair {
+            self.detach_average(self.now_ns, slot);
         }
     }
 
     fn fork_into(&mut self, now_ns: u64, slot: u32, parent_cpu: u32) {
         if let Algorithm::Cfs(cfs) = self.params.algorithm {
-            let rq = &mut self.cpus[parent_cpu as usize];
-            rq.fair.cfs_fork(&self.params, &cfs, &mut self.entities, slot, now_ns);
-            self.take_fair_resched(parent_cpu);
+            let level = self.level_on(slot, parent_cpu);
+            self.set_outer(level);
+            let params = self.params;
+            let (fair, entities) = self.fair_and_entities(level);
+            fair.cfs_fork(&params, &cfs, entities, slot, now_ns);
+            self.take_level_resched(level);
         }
     }
 

@@ -191,7 +191,7 @@ impl Scheduler {
         let mut busiest: Option<(u32, u32)> = None;
         for (other, rq) in self.cpus.iter().enumerate() {
             let other = other as u32;
-            let waiting = rq.fair.nr_runnable;
+            let waiting = rq.nr_fair_runnable();
             let enough = if rq.current.is_some() { 2 } else { 1 };
             if other != cpu
                 && rq.nr_runnable() >= enough
@@ -210,7 +210,9 @@ impl Scheduler {
 
     /// The first waiting fair task of `from` that is awake and may run on `cpu`.
     fn waiting_for(&self, from: u32, cpu: u32) -> Option<u32> {
-        self.cpus[from as usize].fair.waiting().find(|slot| {
+        let groups = self.groups.any().then(|| self.groups.waiting(from, &self.tasks));
+        let waiting = self.cpus[from as usize].fair.waiting().filter(|slot| !self.is_group(*slot));
+        waiting.chain(groups.into_iter().flatten()).find(|slot| {
             !self.entities[*slot as usize].delayed
                 && self.tasks.slots[*slot as usize].affinity.contains(CpuId(cpu))
         })

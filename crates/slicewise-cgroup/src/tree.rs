@@ -1,0 +1,131 @@
+//! The groups of a machine: files that look at each other.
+
+use slicewise_sched::bandwidth::LimitError;
+
+use crate::{Clamp, File, Refused, Rules, Settings, Version, Why};
+
+/// A group of a [`Tree`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct GroupId(usize);
+
+#[derive(Clone, Debug)]
+struct Group {
+    /// Always an earlier one; the root is its own.
+    parent: usize,
+    settings: Settings,
+}
+
+/// All groups of a machine under one interface and kernel.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    version: Version,
+    rules: Rules,
+    groups: Vec<Group>,
+}
+
+impl Tree {
+    /// The root group.
+    pub const ROOT: GroupId = GroupId(0);
+
+    /// The root alone.
+    pub fn new(version: Version, rules: Rules) -> Self {
+        let root = Group { parent: 0, settings: Settings::default() };
+        Self { version, rules, groups: vec![root] }
+    }
+
+    /// A new group in another; `None` if that does not exist.
+    pub fn add(&mut self, parent: GroupId) -> Option<GroupId> {
+        self.groups.get(parent.0)?;
+        self.groups.push(Group { parent: parent.0, settings: Settings::default() });
+        Some(GroupId(self.groups.len() - 1))
+    }
+
+    /// A group's settings; `None` if it does not exist.
+    pub fn settings(&self, group: GroupId) -> Option<&Settings> {
+        self.groups.get(group.0).map(|group| &group.settings)
+    }
+
+    /// The group a group is in; `None` for the root.
+    pub fn parent(&self, group: GroupId) -> Option<GroupId> {
+        let parent = self.groups.get(group.0)?.parent;
+        (group != Self::ROOT).then_some(GroupId(parent))
+    }
+
+    fn exists(&self, group: GroupId, file: File) -> bool {
+        match group {
+            Self::ROOT => file.exists_in_root(self.version, &self.rules),
+            GroupId(other) => other < self.groups.len() && file.exists(self.version, &self.rules),
+        }
+    }
+
+    /// A write(2) of this text to a group's file. Nothing changes if it is refused.
+    ///
+    /// v1 refuses a quota, period or burst with which a group would have more CPU than the nearest
+    /// limited group above it, in either direction; v2 enforces each level and lets them be.
+    ///
+    /// # Errors
+    /// What the kernel refuses; `ENOENT` for a group or file that does not exist.
+    pub fn write(&mut self, group: GroupId, file: File, text: &[u8]) -> Result<(), Refused> {
+        if !self.exists(group, file) {
+            return Err(Refused::NO_FILE);
+        }
+        if group == Self::ROOT {
+            if text.is_empty() {
+                return Ok(());
+            }
+            Settings::check_text(file, text, &self.rules)?;
+            return Err(Refused::invalid(Why::Root));
+        }
+        let Some(before) = self.settings(group).copied() else { return Err(Refused::NO_FILE) };
+        let after = before.after_write(file, text, &self.rules)?;
+        let limits = matches!(file, File::CfsQuotaUs | File::CfsPeriodUs | File::CfsBurstUs);
+        if limits && after != before && !self.may_have(group, &after) {
+            return Err(Refused::invalid(Why::Limit(LimitError::Hierarchy)));
+        }
+        if let Some(group) = self.groups.get_mut(group.0) {
+            group.settings = after;
+        }
+        Ok(())
+    }
+
+    /// What a group's file reads.
+    ///
+    /// # Errors
+    /// `ENOENT` for a group or file that does not exist.
+    pub fn read(&self, group: GroupId, file: File) -> Result<String, Refused> {
+        match self.settings(group) {
+            Some(settings) if self.exists(group, file) => Ok(settings.read(file, &self.rules)),
+            _ => Err(Refused::NO_FILE),
+        }
+    }
+
+    /// Whether with these settings of one group no group has more CPU than those above it.
+    fn may_have(&self, changed: GroupId, settings: &Settings) -> bool {
+        // Of each group, what it or the nearest limited group above it has. Parents come first.
+        let mut ratios: Vec<Option<u64>> = Vec::with_capacity(self.groups.len());
+        for (number, group) in self.groups.iter().enumerate() {
+            let own = if number == changed.0 { settings } else { &group.settings };
+            let above = ratios.get(group.parent).copied().flatten();
+            let ratio = match (own.limit().ratio(), above) {
+                (Some(own), Some(above)) if own > above => return false,
+                (own, above) => own.or(above),
+            };
+            ratios.push(ratio);
+        }
+        true
+    }
+
+    /// The utilisation clamps in force for a group: what it requests, within what is in force above
+    /// it; in the root, what the system allows. `None` if the group does not exist.
+    pub fn effective_clamp(&self, group: GroupId, system: Clamp) -> Option<Clamp> {
+        self.groups.get(group.0)?;
+        let mut path = Vec::new();
+        let mut at = group;
+        while let Some(parent) = self.parent(at) {
+            path.push(at);
+            at = parent;
+        }
+        let request = |group: &GroupId| self.settings(*group).map(Settings::clamp);
+        Some(path.iter().rev().filter_map(request).fold(system, |parent, own| own.in_group(parent)))
+    }
+}
