@@ -197,6 +197,7 @@ impl Scheduler {
     pub fn handle(&mut self, now_ns: u64, input: Input) -> Result<(), Error> {
         match input {
             Input::Spawn(spawn) => self.spawn(now_ns, spawn).map(drop),
+            Input::BeginExit(cpu) => self.begin_exit(now_ns, cpu),
             Input::Exit(task) => self.exit(now_ns, task),
             Input::Wake(task, wake) => self.wake(now_ns, task, wake).map(drop),
             Input::Block(cpu) => self.block(now_ns, cpu),
