@@ -146,6 +146,8 @@ struct CpuRuntime {
     throttled: bool,
     /// Since when its stop counts, if it does yet.
     stopped_ns: Option<u64>,
+    /// The refill its runtime is from.
+    refill: u64,
 }
 
 /// The bandwidth of one group.
@@ -166,6 +168,9 @@ pub struct Bandwidth {
     /// CPUs that are stopped, the longest first.
     throttled: VecDeque<u32>,
     stats: BandwidthStats,
+    /// How many refills there were.
+    refills: u64,
+    slices_expire: bool,
 }
 
 /// What came of a charge.
@@ -186,7 +191,7 @@ impl Bandwidth {
     /// If the kernel refuses the limit.
     pub fn new(limit: Limit, cpus: u32, phase_ns: u64) -> Result<Self, LimitError> {
         limit.check()?;
-        let cpu = CpuRuntime { remaining_ns: 0, throttled: false, stopped_ns: None };
+        let cpu = CpuRuntime { remaining_ns: 0, throttled: false, stopped_ns: None, refill: 0 };
         Ok(Self {
             limit,
             slice_ns: SLICE_NS,
@@ -199,7 +204,15 @@ impl Bandwidth {
             cpus: vec![cpu; cpus as usize],
             throttled: VecDeque::with_capacity(cpus as usize),
             stats: BandwidthStats::default(),
+            refills: 0,
+            slices_expire: false,
         })
+    }
+
+    /// Whether what a CPU holds is lost at the next refill: the defect of kernels before 5.4
+    /// ([`Feature::CFS_SLICE_EXPIRY`](crate::Feature::CFS_SLICE_EXPIRY)).
+    pub fn set_slices_expire(&mut self, on: bool) {
+        self.slices_expire = on;
     }
 
     /// The limit in force; the kernel doubles it when the period is too short to be kept.
@@ -265,6 +278,9 @@ impl Bandwidth {
         let Some(state) = self.cpus.get_mut(cpu as usize) else { return Charge::Goes };
         let ran_ns = i64::try_from(ran_ns).unwrap_or(i64::MAX);
         state.remaining_ns = state.remaining_ns.saturating_sub(ran_ns);
+        if self.slices_expire && state.refill != self.refills {
+            state.remaining_ns = state.remaining_ns.min(0);
+        }
         if state.remaining_ns > 0 || state.throttled {
             return Charge::Goes;
         }
@@ -314,6 +330,9 @@ impl Bandwidth {
             return;
         }
         state.remaining_ns = KEPT_NS;
+        if self.slices_expire && state.refill != self.refills {
+            return;
+        }
         self.runtime_ns = self.runtime_ns.saturating_add(excess_ns as u64);
         let worth_it = self.runtime_ns > self.slice_ns && !self.throttled.is_empty();
         let refill_soon = self.refill_within(now_ns, SLACK_NS + SLACK_REFRESH_NS);
@@ -397,6 +416,7 @@ impl Bandwidth {
     /// E.3.
     fn refill(&mut self) {
         let Some(quota_ns) = self.limit.quota_ns else { return };
+        self.refills += 1;
         self.runtime_ns = self.runtime_ns.saturating_add(quota_ns);
         let over_ns = self.snapshot_ns.saturating_sub(self.runtime_ns);
         if over_ns > 0 {
@@ -417,6 +437,7 @@ impl Bandwidth {
             let amount_ns = self.runtime_ns.min(need_ns);
             self.runtime_ns -= amount_ns;
             state.remaining_ns = state.remaining_ns.saturating_add_unsigned(amount_ns);
+            state.refill = self.refills;
             self.idle = false;
         }
         state.remaining_ns > 0
@@ -452,6 +473,7 @@ impl Bandwidth {
             let amount_ns = debt_ns.min(self.runtime_ns);
             self.runtime_ns -= amount_ns;
             state.remaining_ns = state.remaining_ns.saturating_add_unsigned(amount_ns);
+            state.refill = self.refills;
             if state.remaining_ns > 0 {
                 self.end_stop(now_ns, cpu);
                 released.push(cpu);

@@ -75,10 +75,14 @@ impl GroupLoad {
     /// The weight of the group's entity on this CPU, on the 20-bit scale: its part of the group's
     /// shares, by load. With nothing queued the weight stays what it was: `None`.
     pub fn entity_weight(&self, shares: Shares) -> Option<u64> {
+        self.part_of(shares.shares() << 10)
+    }
+
+    /// The same for shares on the 20-bit scale that have been multiplied before (fair.md D.5).
+    pub(crate) fn part_of(&self, scaled: u64) -> Option<u64> {
         if self.queued_weight == 0 {
             return None;
         }
-        let scaled = shares.shares() << 10;
         let load = self.queued_weight.max(self.load_avg);
         let all = self.total.saturating_sub(self.published).saturating_add(load);
         let part = u128::from(scaled) * u128::from(load) / u128::from(all.max(1));

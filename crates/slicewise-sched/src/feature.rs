@@ -54,6 +54,9 @@ features! {
     ALT_PERIOD = 14;
     /// CFS: a slice is never below the minimum granularity (B.3).
     BASE_SLICE = 15;
+    /// No switch of any kernel, but what kernels before 5.4 did: runtime that a CPU of a group with
+    /// a quota holds is lost at the end of the period, so that groups are throttled that use little.
+    CFS_SLICE_EXPIRY = 16;
 }
 
 /// A set of switches that are on, and of those the kernel has at all.

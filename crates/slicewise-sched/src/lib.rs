@@ -27,8 +27,8 @@ pub use feature::{Feature, Features};
 pub use host::{Error, GroupTimer, Input, Output, Rule, Spawn, Switch, Timer, Wake};
 pub use id::{CpuId, GroupId, TaskId};
 pub use profile::{
-    CfsRules, EevdfRules, FairRules, Inflation, LagLimit, Profile, Protection, Reweight,
-    Throttling, WakeupRule, YieldRule, ZeroPoint,
+    CfsRules, EevdfRules, FairRules, GroupQueueing, GroupWeight, Inflation, LagLimit, Profile,
+    Protection, Reweight, Throttling, WakeupRule, YieldRule, ZeroPoint,
 };
 pub use scheduler::{ConfigError, SchedConfig, Scheduler};
 pub use view::{Candidate, Decision, FairView, QueueView};

@@ -20,6 +20,10 @@ pub struct Profile {
     pub group_load_rate_limited: bool,
     /// What happens to a group that has used up its quota.
     pub throttling: Throttling,
+    /// How groups are queued.
+    pub groups: GroupQueueing,
+    /// Never compared with a real kernel, and not all of its rules are here.
+    pub experimental: bool,
     /// Each group's grid of periods begins at a random time (6.3 and later), not at 0 (fair.md E.9).
     pub random_period_phase: bool,
 }
@@ -95,6 +99,31 @@ pub enum Throttling {
     Task,
 }
 
+/// How groups are queued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GroupQueueing {
+    /// A group has a queue of its own on each CPU, and an entity in its parent's (up to 7.2).
+    Nested,
+    /// All tasks of a CPU are in one queue, with the weights their groups leave them (7.3).
+    Flat(GroupWeight),
+}
+
+/// What the shares of a group are multiplied by before they are parted among its CPUs (fair.md D.5;
+/// debugfs `sched/cgroup_mode`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GroupWeight {
+    /// `up`: the group weighs its shares on every CPU.
+    Up,
+    /// `smp`: its shares, parted among CPUs by load, as up to 7.2.
+    Smp,
+    /// `concur`: times as many tasks as can run at once.
+    Concurrency,
+    /// `max`: times its CPUs.
+    Cpus,
+    /// `tasks`: times its runnable tasks.
+    Tasks,
+}
+
 /// What the weighted sums are relative to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ZeroPoint {
@@ -160,13 +189,17 @@ pub enum WakeupRule {
     Pick,
     /// A shorter slice cancels protection first; then if the pick would choose it (6.12).
     CancelThenPick,
-    /// A shorter slice is judged without protection; forks never preempt (6.18, 7.2).
+    /// A shorter slice is judged without protection, and shortens it if that was not enough; the
+    /// test leaves delayed tasks where they are (6.18.15).
+    ShortOrPlainPick,
+    /// A shorter slice is judged without protection; the test dequeues delayed tasks it meets, and
+    /// shortens protection whoever wakes; forks never preempt (6.18.35, 7.2).
     ShortOrPick,
 }
 
 impl Profile {
     /// Every kernel there is a profile for, oldest first.
-    pub const ALL: &[Profile] = &[V6_1, V6_6, V6_12, V6_18_15, V6_18, V7_2];
+    pub const ALL: &[Profile] = &[V6_1, V6_6, V6_12, V6_18_15, V6_18, V7_2, V7_3];
 
     /// The profile users call by this name, with or without a point release: `6.12`, `6.12.117`.
     pub fn named(name: &str) -> Option<Profile> {
@@ -197,11 +230,13 @@ const V6_1: Profile = Profile {
             Feature::ALT_PERIOD,
             Feature::BASE_SLICE,
         ],
-        &[Feature::NEXT_BUDDY],
+        &[Feature::NEXT_BUDDY, Feature::CFS_SLICE_EXPIRY],
     ),
     lazy_preemption: false,
     group_load_rate_limited: false,
     throttling: Throttling::Group,
+    groups: GroupQueueing::Nested,
+    experimental: false,
     random_period_phase: false,
 };
 
@@ -273,6 +308,8 @@ const V6_6: Profile = Profile {
     lazy_preemption: false,
     group_load_rate_limited: false,
     throttling: Throttling::Group,
+    groups: GroupQueueing::Nested,
+    experimental: false,
     random_period_phase: true,
 };
 
@@ -298,6 +335,8 @@ const V6_12: Profile = Profile {
     lazy_preemption: false,
     group_load_rate_limited: true,
     throttling: Throttling::Group,
+    groups: GroupQueueing::Nested,
+    experimental: false,
     random_period_phase: true,
 };
 
@@ -309,15 +348,21 @@ const V6_18: Profile = Profile {
     lazy_preemption: true,
     group_load_rate_limited: true,
     throttling: Throttling::Task,
+    groups: GroupQueueing::Nested,
+    experimental: false,
     random_period_phase: true,
 };
 
-/// As a booted 6.18.15 behaves: the limit of lag is still the older one. (What else fair.md 0.3
-/// tells of 6.18.2 was not seen there.)
+/// As a booted 6.18.15 behaves: the limit of lag and the test at a wakeup are still the older ones.
+/// (What else fair.md 0.3 tells of 6.18.2 was not seen there.)
 const V6_18_15: Profile = Profile {
     name: "6.18.15",
     release: "6.18.15",
-    fair: FairRules::Eevdf(EevdfRules { lag_limit: LagLimit::OwnSlice, ..EEVDF_6_18 }),
+    fair: FairRules::Eevdf(EevdfRules {
+        lag_limit: LagLimit::OwnSlice,
+        wakeup: WakeupRule::ShortOrPlainPick,
+        ..EEVDF_6_18
+    }),
     ..V6_18
 };
 
@@ -343,5 +388,17 @@ const V7_2: Profile = Profile {
     lazy_preemption: true,
     group_load_rate_limited: true,
     throttling: Throttling::Task,
+    groups: GroupQueueing::Nested,
+    experimental: false,
     random_period_phase: true,
+};
+
+/// *Experimental*: 7.2 with the flat groups of 7.3, from the text alone. What 7.3 changes for single
+/// tasks is not here: slice protection where slices differ, and a next buddy for short slices.
+const V7_3: Profile = Profile {
+    name: "7.3",
+    release: "7.3.4",
+    groups: GroupQueueing::Flat(GroupWeight::Concurrency),
+    experimental: true,
+    ..V7_2
 };

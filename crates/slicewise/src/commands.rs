@@ -231,6 +231,7 @@ pub(crate) fn kernels(args: &KernelsArgs) -> Result<(), Failure> {
                         "release": profile.release,
                         "fair_class": algorithm(profile),
                         "features": profile.features.to_string(),
+                        "experimental": profile.experimental,
                     })
                 })
                 .collect();
@@ -246,6 +247,13 @@ pub(crate) fn kernels(args: &KernelsArgs) -> Result<(), Failure> {
                     profile.release,
                     algorithm(profile),
                     profile.features
+                ));
+            }
+            let experimental = Profile::ALL.iter().filter(|profile| profile.experimental);
+            for profile in experimental {
+                text.push_str(&format!(
+                    "\n{} is experimental: written from the text alone, not compared with a kernel.\n",
+                    profile.name
                 ));
             }
             print(&text)

@@ -168,6 +168,28 @@ fn wx33_the_timer_stops_after_an_idle_period_and_starts_on_the_same_grid() {
 }
 
 #[test]
+fn with_the_old_defect_what_a_cpu_kept_is_lost_at_the_end_of_the_period() {
+    for (expires, left_ns) in [(false, MS as i64 - 200_000), (true, 5 * MS as i64)] {
+        let mut group = Bandwidth::new(limit_ms(10, 100, 0), 2, 0).unwrap();
+        group.set_slices_expire(expires);
+        group.set_limit(0, limit_ms(10, 100, 0)).unwrap();
+        group.charge(0, 0, 300_000, true);
+        group.give_back(0, 0);
+        assert_eq!(group.remaining_ns(0), MS as i64);
+        group.on_period_timer(100 * MS);
+        let before = group.runtime_ns();
+        group.charge(101 * MS, 0, 200_000, true);
+        assert_eq!(group.remaining_ns(0), left_ns);
+        let taken = before - group.runtime_ns();
+        assert_eq!(taken, if expires { 5 * MS } else { 0 }, "a slice is taken in its place");
+        group.on_period_timer(200 * MS);
+        let before = group.runtime_ns();
+        group.give_back(201 * MS, 0);
+        assert_eq!(group.runtime_ns(), before, "what is from before is not given back");
+    }
+}
+
+#[test]
 fn case_61_what_the_kernel_refuses() {
     let refused = |limit: Limit| limit.check().unwrap_err();
     let us = |quota: u64, period: u64, burst: u64| Limit {

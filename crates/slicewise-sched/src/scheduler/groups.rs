@@ -6,10 +6,14 @@
 //!
 //! Group entities take slots of the task arena, so that queues name tasks and groups alike.
 //!
+//! From 7.3 on all tasks are in the root queue, and groups only give them their weights: what differs
+//! then is in `flat`.
+//!
 //! *Simplification, group averages*: a group's queue has the load average its queued weight gives
 //! over time, and tasks that come or go bring or take theirs; what they change for the entity of
 //! the group in the queue above (fair.md D.4) shows only as time passes.
 
+mod flat;
 mod throttle;
 
 use super::{Cpu, Resched, Scheduler};
@@ -56,9 +60,13 @@ struct Group {
     queues: Vec<u32>,
     /// Σ of the load averages its CPUs have published.
     total_load: u64,
+    /// Σ of the averages of how many were runnable, published likewise.
+    total_runnable: u64,
     bandwidth: Option<Box<Bandwidth>>,
     /// When its timers are armed for: period, slack.
     timers: [Option<u64>; 2],
+    /// What `cpu.stat.local` reads.
+    throttled_local_ns: u64,
 }
 
 impl Group {
@@ -78,16 +86,23 @@ struct GroupQueue {
     /// The slot of its entity.
     entity: u32,
     fair: FairQueue,
+    /// Where all tasks are in the root queue: Σ of the weights of who would be in this one.
+    flat_weight: u64,
+    /// There, whether the parent's sum has this queue's entity.
+    counts_in_parent: bool,
     /// Tasks queued here or below, and of those the ones not delayed.
     nr_queued: u32,
     nr_runnable: u32,
     /// Throttled queues from here to the root.
     throttle_count: u32,
+    /// Since when this stop counts for `cpu.stat.local`, if it does yet.
+    stopped_ns: Option<u64>,
     /// Tasks taken off while it was throttled; the last one goes on first.
     parked: Vec<u32>,
     average: LoadAverage,
     /// What of the average is in the group's total.
     published: u64,
+    published_runnable: u64,
     published_ns: u64,
 }
 
@@ -184,10 +199,14 @@ impl Scheduler {
             idle: false,
             queues: vec![ROOT; self.cpus.len()],
             total_load: 0,
+            total_runnable: 0,
             bandwidth: None,
             timers: [None; 2],
+            throttled_local_ns: 0,
         });
         self.groups.on_cpu.resize(self.cpus.len(), Vec::new());
+        // What ran before there were groups is charged to none.
+        self.cpus.iter_mut().for_each(|cpu| cpu.fair.charged_ns = 0);
         Ok(GroupId(group))
     }
 
@@ -220,7 +239,12 @@ impl Scheduler {
         for cpu in 0..self.nr_cpus() {
             let queue = self.groups.list[group as usize].queues[cpu as usize];
             if let Some((entity, level)) = self.groups.above(Level { cpu, queue }) {
-                self.on_level(level, |fair, _, entities| fair.set_idle(entities, entity, idle));
+                if self.is_flat() {
+                    self.entities[entity as usize].idle = idle;
+                    self.refresh_flat_idle(cpu);
+                } else {
+                    self.on_level(level, |fair, _, entities| fair.set_idle(entities, entity, idle));
+                }
             }
         }
         self.reweight_everywhere(now_ns, group);
@@ -321,6 +345,12 @@ impl Scheduler {
 
     /// The level a task or a group's entity is queued on.
     fn level_of(&self, slot: u32) -> Level {
+        let home = self.home_of(slot);
+        if self.is_flat() { Level { queue: ROOT, ..home } } else { home }
+    }
+
+    /// The level of the group a task or a group's entity is in.
+    fn home_of(&self, slot: u32) -> Level {
         let task = &self.tasks.slots[slot as usize];
         let own = task.group as usize;
         if task.state == State::Group {
@@ -342,7 +372,7 @@ impl Scheduler {
     pub(super) fn level_on(&mut self, slot: u32, cpu: u32) -> Level {
         let group = self.tasks.slots[slot as usize].group;
         let queue = if group == ROOT { ROOT } else { self.queue_of(group, cpu) };
-        Level { cpu, queue }
+        Level { cpu, queue: if self.is_flat() { ROOT } else { queue } }
     }
 
     /// The queue of a group on a CPU, with those above it.
@@ -400,6 +430,8 @@ impl Scheduler {
             depth,
             entity: slot,
             fair: FairQueue::new(),
+            flat_weight: 0,
+            counts_in_parent: false,
             nr_queued: 0,
             nr_runnable: 0,
             throttle_count: self
@@ -407,9 +439,11 @@ impl Scheduler {
                 .queues
                 .get(parent as usize)
                 .map_or(0, |queue| queue.throttle_count),
+            stopped_ns: None,
             parked: Vec::new(),
             average: LoadAverage::new(self.now_ns),
             published: 0,
+            published_runnable: 0,
             published_ns: 0,
         });
         self.groups.list[group as usize].queues[cpu as usize] = number;
@@ -422,10 +456,15 @@ impl Scheduler {
         act: impl FnOnce(&mut FairQueue, &FairParams, &mut [Entity]) -> R,
     ) -> R {
         let fair = fair_at(&mut self.cpus, &mut self.groups, level);
+        let curr = fair.curr();
         let done = act(fair, &self.params, &mut self.entities);
         let charged_ns = core::mem::take(&mut fair.charged_ns);
-        if charged_ns > 0 && level.queue != ROOT {
-            self.charge_quota(level, charged_ns);
+        if charged_ns > 0 {
+            if level.queue != ROOT {
+                self.charge_quota(level, charged_ns);
+            } else if let Some(slot) = curr.filter(|_| self.is_flat()) {
+                self.charge_flat(slot, charged_ns);
+            }
         }
         done
     }
@@ -519,6 +558,9 @@ impl Scheduler {
 
     /// Onto the queue of its group, and the entities of groups that had nobody queued onto theirs.
     pub(super) fn enqueue_in_groups(&mut self, now_ns: u64, cpu: u32, slot: u32, how: Enqueue) {
+        if self.is_flat() {
+            return self.enqueue_flat(now_ns, cpu, slot, how);
+        }
         let own = self.level_on(slot, cpu);
         self.attach_average(now_ns, slot, own);
         let count = i32::from(own.queue != ROOT);
@@ -580,6 +622,9 @@ impl Scheduler {
         slot: u32,
         how: Dequeue,
     ) -> bool {
+        if self.is_flat() {
+            return self.dequeue_flat(now_ns, slot, how);
+        }
         let own = self.level_of(slot);
         debug_assert_eq!(own.cpu, cpu);
         let was_delayed = self.entities[slot as usize].delayed;
@@ -690,9 +735,14 @@ impl Scheduler {
     /// A delayed task is woken: the entities above it are queued already.
     pub(super) fn wake_delayed_in_groups(&mut self, now_ns: u64, cpu: u32, slot: u32) {
         let level = self.level_on(slot, cpu);
-        self.update_average(now_ns, level);
+        let home = self.home_of(slot);
+        self.update_average(now_ns, home);
         self.wake_delayed_entity(now_ns, slot, level);
-        self.count_tasks(level, 0, 1);
+        if self.is_flat() {
+            self.count_flat_runnable(home, 1);
+        } else {
+            self.count_tasks(home, 0, 1);
+        }
     }
 
     fn wake_delayed_entity(&mut self, now_ns: u64, entity: u32, level: Level) {
@@ -730,7 +780,7 @@ impl Scheduler {
             match self.child_of(entity) {
                 Some(queue) => level = Level { cpu, queue },
                 None => {
-                    if self.is_throttled(level) {
+                    if self.is_throttled(self.home_of(entity)) {
                         self.outputs.push(Output::Park { cpu: CpuId(cpu) });
                     }
                     return Some((entity, rule));
@@ -793,6 +843,9 @@ impl Scheduler {
                 fair.set_next(params, entities, *entity, now_ns);
             });
         }
+        if self.is_flat() && new.len() > common {
+            self.weigh_flat_current(now_ns, cpu);
+        }
         for (level, _) in old.iter().chain(&new) {
             fair_at(&mut self.cpus, &mut self.groups, *level).resched = false;
         }
@@ -828,6 +881,9 @@ impl Scheduler {
     pub(super) fn tick_in_groups(&mut self, now_ns: u64, cpu: u32) {
         if let Some(slot) = self.cpus[cpu as usize].current {
             self.note_average(now_ns, slot);
+        }
+        if self.is_flat() {
+            self.tick_flat(now_ns, cpu);
         }
         let mut level = self.running_level(cpu);
         loop {
@@ -899,7 +955,7 @@ impl Scheduler {
                 return;
             }
         }
-        if self.is_throttled(self.level_of(slot)) {
+        if self.is_throttled(self.home_of(slot)) {
             return;
         }
         let normal = self.tasks.slots[slot as usize].attr.policy == Policy::Normal;
@@ -942,7 +998,9 @@ impl Scheduler {
         }
         let mut paid = core::mem::take(&mut fair.paid);
         for entity in paid.drain(..) {
-            if self.is_group(entity) {
+            if self.is_flat() {
+                self.leave_groups(now_ns, entity, self.home_of(entity), true);
+            } else if self.is_group(entity) {
                 self.count_group(entity, level, -1, 0);
             } else {
                 self.count_tasks(level, -1, 0);
@@ -957,9 +1015,9 @@ impl Scheduler {
 
     /// The weight of a group's entity follows the group's shares and its load here (D.2).
     fn reweight_group(&mut self, now_ns: u64, queue: u32) {
-        let GroupQueue { group, ref fair, average, published, .. } =
+        let GroupQueue { group, ref fair, flat_weight, average, published, .. } =
             self.groups.queues[queue as usize];
-        let queued_weight = scale_down(fair.load_weight());
+        let queued_weight = scale_down(fair.load_weight() + flat_weight);
         let group = &self.groups.list[group as usize];
         let load = GroupLoad {
             queued_weight,
@@ -967,10 +1025,12 @@ impl Scheduler {
             published,
             total: group.total_load,
         };
-        let Some(weight) = load.entity_weight(group.effective_shares()) else { return };
+        let Some(weight) = load.part_of(self.scaled_shares(group)) else { return };
         let cpu = self.groups.queues[queue as usize].cpu;
         let Some((entity, level)) = self.groups.above(Level { cpu, queue }) else { return };
-        if self.entities[entity as usize].load.weight != weight {
+        if self.is_flat() {
+            self.reweigh_flat_group(queue, weight);
+        } else if self.entities[entity as usize].load.weight != weight {
             self.on_level(level, |fair, params, entities| {
                 fair.reweight(params, entities, entity, Load::summed(weight), now_ns);
             });
@@ -981,8 +1041,11 @@ impl Scheduler {
     fn reweight_everywhere(&mut self, now_ns: u64, group: u32) {
         for cpu in 0..self.nr_cpus() {
             let queue = self.groups.list[group as usize].queues[cpu as usize];
-            if let Some((entity, level)) = self.groups.above(Level { cpu, queue }) {
-                self.update_average(now_ns, Level { cpu, queue });
+            let own = Level { cpu, queue };
+            if self.is_flat() {
+                self.refresh_flat(now_ns, own);
+            } else if let Some((entity, level)) = self.groups.above(own) {
+                self.update_average(now_ns, own);
                 self.refresh_from(now_ns, entity, level, None);
             }
         }
@@ -991,7 +1054,7 @@ impl Scheduler {
     /// Whether averages matter: on one CPU a group's part of its shares is all of them.
     #[inline]
     fn keeps_averages(&self) -> bool {
-        self.cpus.len() > 1 && self.groups.any()
+        (self.cpus.len() > 1 || self.is_flat()) && self.groups.any()
     }
 
     /// Brings the average of a group's queue up to now, and publishes it.
@@ -999,11 +1062,12 @@ impl Scheduler {
         if !self.keeps_averages() {
             return;
         }
+        let running = self.runs_in(level);
         let Some(queue) = self.groups.queues.get_mut(level.queue as usize) else { return };
         let signals = Signals {
-            load: scale_down(queue.fair.load_weight()),
+            load: scale_down(queue.fair.load_weight() + queue.flat_weight),
             runnable: queue.nr_runnable.into(),
-            running: queue.fair.curr().is_some(),
+            running,
         };
         if queue.average.update(now_ns, 1, signals) {
             self.publish(now_ns, level.queue);
@@ -1018,6 +1082,14 @@ impl Scheduler {
             return;
         }
         let (load, published) = (queue.average.load_avg, queue.published);
+        let runnable = queue.average.runnable_avg;
+        if runnable.abs_diff(queue.published_runnable) > queue.published_runnable / 64 {
+            let group = &mut self.groups.list[queue.group as usize];
+            group.total_runnable =
+                (group.total_runnable + runnable).saturating_sub(queue.published_runnable);
+            queue.published_runnable = runnable;
+            queue.published_ns = now_ns;
+        }
         if load.abs_diff(published) > published / 64 {
             let group = &mut self.groups.list[queue.group as usize];
             group.total_load = (group.total_load + load).saturating_sub(published);
@@ -1035,7 +1107,7 @@ impl Scheduler {
         if self.groups.averages.len() <= slot as usize {
             self.groups.averages.resize(slot as usize + 1, none);
         }
-        let weight = scale_down(self.entities[slot as usize].load.weight);
+        let weight = scale_down(self.own_weight(slot));
         let TaskAverage { mut average, queue, begun } = self.groups.averages[slot as usize];
         let empty = LoadAverage::new(now_ns);
         if begun {
@@ -1060,7 +1132,7 @@ impl Scheduler {
 
     /// The time of a queued task, before that ends or its weight changes.
     fn note_average(&mut self, now_ns: u64, slot: u32) {
-        let weight = scale_down(self.entities[slot as usize].load.weight);
+        let weight = scale_down(self.own_weight(slot));
         let entity = &self.entities[slot as usize];
         let signals = Signals {
             load: u64::from(entity.on_rq),
@@ -1089,7 +1161,7 @@ impl Scheduler {
         let Some(own) = self.groups.averages.get_mut(slot as usize) else { return };
         let queue = core::mem::replace(&mut own.queue, ROOT);
         let average = own.average;
-        let weight = scale_down(self.entities[slot as usize].load.weight);
+        let weight = scale_down(self.own_weight(slot));
         let Some(cpu) = self.groups.queues.get(queue as usize).map(|queue| queue.cpu) else {
             return;
         };
@@ -1122,6 +1194,29 @@ impl Scheduler {
         for number in self.groups.on_cpu.get(cpu as usize).into_iter().flatten() {
             let queue = &self.groups.queues[*number as usize];
             let entity = &self.entities[queue.entity as usize];
+            if self.is_flat() {
+                let level = Level { cpu, queue: *number };
+                let in_group = |slot: u32| !self.is_group(slot) && self.home_of(slot) == level;
+                let root = &self.cpus[cpu as usize].fair;
+                let running = root.curr().filter(|slot| self.entities[*slot as usize].on_rq);
+                let tasks = root.waiting().chain(running).filter(|slot| in_group(*slot));
+                let own: Vec<u32> = tasks.collect();
+                let on_cpu = self.groups.on_cpu[cpu as usize].iter();
+                let inner = on_cpu
+                    .map(|number| &self.groups.queues[*number as usize])
+                    .filter(|inner| inner.parent == *number && inner.nr_queued > 0);
+                let groups: Vec<u32> = inner.map(|inner| inner.entity).collect();
+                let weight: u64 =
+                    own.iter().chain(&groups).map(|slot| self.own_weight(*slot)).sum();
+                prop_assert_eq!(queue.flat_weight, weight);
+                let below: u32 = groups
+                    .iter()
+                    .filter_map(|slot| self.child_of(*slot))
+                    .map(|child| self.groups.queues[child as usize].nr_queued)
+                    .sum();
+                prop_assert_eq!(queue.nr_queued, own.len() as u32 + below);
+                continue;
+            }
             let running = queue.fair.curr().filter(|slot| self.entities[*slot as usize].on_rq);
             let queued: Vec<u32> = queue.fair.waiting().chain(running).collect();
             prop_assert_eq!(queue.fair.nr_queued as usize, queued.len());

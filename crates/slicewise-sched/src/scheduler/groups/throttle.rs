@@ -9,7 +9,7 @@ use crate::bandwidth::{Bandwidth, Charge, Limit};
 use crate::fair::{Dequeue, Enqueue, Wakeup};
 use crate::scheduler::{Resched, Scheduler};
 use crate::task::{ROOT, Task};
-use crate::{Class, CpuId, Error, GroupId, GroupTimer, Output, Throttling};
+use crate::{Class, CpuId, Error, Feature, GroupId, GroupTimer, Output, Throttling};
 
 impl Scheduler {
     /// Sets quota, period and burst of a group (`cpu.max`, `cpu.max.burst`). `phase_ns` is a point
@@ -29,7 +29,9 @@ impl Scheduler {
         let cpus = self.nr_cpus();
         let found = &mut self.groups.list[index as usize];
         if found.bandwidth.is_none() {
-            let none = Bandwidth::new(Limit::default(), cpus, phase_ns).map_err(Error::Limit)?;
+            let mut none =
+                Bandwidth::new(Limit::default(), cpus, phase_ns).map_err(Error::Limit)?;
+            none.set_slices_expire(self.params.has(Feature::CFS_SLICE_EXPIRY));
             found.bandwidth = Some(Box::new(none));
         }
         let Some(bandwidth) = &mut found.bandwidth else { return Ok(()) };
@@ -44,6 +46,12 @@ impl Scheduler {
     /// The quota of a group and its counters; `None` if it never had a limit.
     pub fn group_bandwidth(&self, group: GroupId) -> Option<&Bandwidth> {
         self.groups.list.get(group.index())?.bandwidth.as_deref()
+    }
+
+    /// How long the group, or one it is in, was stopped while it had something to run, added up
+    /// over its CPUs, ns (`cpu.stat.local`). Stops under way are not in it.
+    pub fn group_throttled_local_ns(&self, group: GroupId) -> u64 {
+        self.groups.list.get(group.index()).map_or(0, |group| group.throttled_local_ns)
     }
 
     /// A timer of a group has fired.
@@ -86,8 +94,10 @@ impl Scheduler {
         let now_ns = self.advance(now_ns);
         self.check_cpu(cpu)?;
         let Some(slot) = self.cpus[cpu.index()].current else { return Ok(false) };
-        let level = self.running_level(cpu.0);
-        if level.queue == ROOT
+        let level = self.home_of(slot);
+        let fair = self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair;
+        if !fair
+            || level.queue == ROOT
             || !self.is_throttled(level)
             || self.profile.throttling != Throttling::Task
             || !self.entities[slot as usize].on_rq
@@ -104,7 +114,10 @@ impl Scheduler {
         self.tasks.slots[slot as usize].parked = true;
         self.groups.queues[level.queue as usize].parked.push(slot);
         let mut number = level.queue;
-        while let Some(queue) = self.groups.queues.get(number as usize) {
+        while let Some(queue) = self.groups.queues.get_mut(number as usize) {
+            if queue.throttle_count > 0 {
+                queue.stopped_ns.get_or_insert(now_ns);
+            }
             let group = &mut self.groups.list[queue.group as usize];
             if let Some(bandwidth) = &mut group.bandwidth {
                 bandwidth.stop_counts(now_ns, level.cpu);
@@ -118,7 +131,7 @@ impl Scheduler {
         if !core::mem::replace(&mut self.tasks.slots[slot as usize].parked, false) {
             return false;
         }
-        let level = self.level_of(slot);
+        let level = self.home_of(slot);
         if let Some(queue) = self.groups.queues.get_mut(level.queue as usize) {
             queue.parked.retain(|other| *other != slot);
         }
@@ -141,7 +154,7 @@ impl Scheduler {
         self.activate(now_ns, cpu, slot, Enqueue::Wakeup);
         act(self);
         let Task { cpu, attr, .. } = self.tasks.slots[slot as usize];
-        let level = self.level_of(slot);
+        let level = self.home_of(slot);
         if self.cpus[cpu as usize].current != Some(slot)
             && attr.policy.class() == Class::Fair
             && self.is_throttled(level)
@@ -184,20 +197,32 @@ impl Scheduler {
     /// E.4.
     pub(super) fn charge_quota(&mut self, level: Level, ran_ns: u64) {
         let now_ns = self.now_ns;
-        let runs = fair_at(&mut self.cpus, &mut self.groups, level).curr().is_some();
+        let runs = self.runs_in(level);
         let Some((group, bandwidth)) = self.bandwidth_of(level) else { return };
         let charge = bandwidth.charge(now_ns, level.cpu, ran_ns, runs);
         self.sync_timers(group);
-        if charge == Charge::Exhausted {
+        if charge == Charge::Goes {
+            return;
+        }
+        if !self.is_flat() {
             self.request_resched(level.cpu, Resched::Now);
+        } else if self.throttle_if_out(now_ns, level) {
+            self.outputs.push(Output::Park { cpu: CpuId(level.cpu) });
         }
     }
 
     /// The first of a queue where nobody runs: E.6.
     pub(super) fn throttle_first_queued(&mut self, now_ns: u64, level: Level) {
-        let fair = fair_at(&mut self.cpus, &mut self.groups, level);
-        if fair.nr_queued != 1 || fair.curr().is_some() {
+        let first = match self.groups.queues.get(level.queue as usize) {
+            Some(queue) if self.is_flat() => queue.nr_queued == 1,
+            Some(queue) => queue.fair.nr_queued == 1,
+            None => return,
+        };
+        if !first || self.runs_in(level) {
             return;
+        }
+        if self.is_throttled(level) && self.profile.throttling == Throttling::Group {
+            self.groups.queues[level.queue as usize].stopped_ns.get_or_insert(now_ns);
         }
         let Some((group, bandwidth)) = self.bandwidth_of(level) else { return };
         if bandwidth.is_throttled(level.cpu) {
@@ -223,7 +248,7 @@ impl Scheduler {
             return false;
         }
         self.tell_throttled(group, level.cpu, true);
-        self.count_throttled(level, true);
+        self.count_throttled(now_ns, level, true);
         if by_group {
             self.take_group_off(now_ns, level);
         }
@@ -231,7 +256,7 @@ impl Scheduler {
     }
 
     /// Counts a throttled queue for everyone below it too.
-    fn count_throttled(&mut self, level: Level, begins: bool) {
+    fn count_throttled(&mut self, now_ns: u64, level: Level, begins: bool) {
         for at in 0..self.groups.on_cpu[level.cpu as usize].len() {
             let number = self.groups.on_cpu[level.cpu as usize][at];
             let mut above = number;
@@ -240,9 +265,23 @@ impl Scheduler {
             {
                 above = queue.parent;
             }
-            if above == level.queue {
-                let count = &mut self.groups.queues[number as usize].throttle_count;
-                *count = if begins { *count + 1 } else { count.saturating_sub(1) };
+            if above != level.queue {
+                continue;
+            }
+            let queue = &mut self.groups.queues[number as usize];
+            if begins {
+                queue.throttle_count += 1;
+                if self.profile.throttling == Throttling::Group && queue.fair.nr_queued > 0 {
+                    queue.stopped_ns.get_or_insert(now_ns);
+                }
+                continue;
+            }
+            queue.throttle_count = queue.throttle_count.saturating_sub(1);
+            if queue.throttle_count == 0
+                && let Some(since_ns) = queue.stopped_ns.take()
+            {
+                let group = &mut self.groups.list[queue.group as usize];
+                group.throttled_local_ns += now_ns.saturating_sub(since_ns);
             }
         }
     }
@@ -267,7 +306,7 @@ impl Scheduler {
         if queue == ROOT {
             return;
         }
-        self.count_throttled(level, false);
+        self.count_throttled(now_ns, level, false);
         match self.profile.throttling {
             Throttling::Group => self.put_group_back(now_ns, level),
             Throttling::Task => self.unpark(now_ns, cpu),

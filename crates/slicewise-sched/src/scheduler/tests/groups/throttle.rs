@@ -233,6 +233,26 @@ fn case_64_periods_count_while_the_group_is_busy() {
 }
 
 #[test]
+fn a_stop_counts_for_the_groups_below_too() {
+    for kernel in KERNELS {
+        let mut host = Host::new(kernel, 1, 250);
+        let group = host.group(None, 1024);
+        let inner = host.group(Some(group), 1024);
+        host.limit(group, limit(20 * MS, 100 * MS));
+        host.spawn_in(inner, 0);
+        while host.now_ns < 296 * MS {
+            host.tick_after(4 * MS);
+        }
+        host.run_to(300 * MS);
+        // The stops of WX-28, which are the outer group's own.
+        assert_eq!(host.sched.group_throttled_local_ns(inner), 236 * MS, "{kernel}");
+        assert_eq!(host.sched.group_throttled_local_ns(group), 236 * MS, "{kernel}");
+        assert_eq!(host.stats(group).throttled_ns, 236 * MS, "{kernel}");
+        assert!(host.sched.group_bandwidth(inner).is_none(), "{kernel}");
+    }
+}
+
+#[test]
 fn a_rewritten_limit_lets_everyone_go_on() {
     for kernel in KERNELS {
         let mut host = Host::new(kernel, 1, 1000);
