@@ -138,23 +138,7 @@ impl Case {
             return Ok(Some((format!("{}.toml", self.name), text.clone())));
         }
         let Some(text) = &self.rtapp else { return Ok(None) };
-        let (head, tail) = text.split_once('{').ok_or("rtapp: not a JSON object")?;
-        if text.contains("\"global\"") {
-            return Err("rtapp: `global` is the lab's: set duration_s, cpus and so on".to_owned());
-        }
-        let global = json!({
-            "duration": self.duration_s,
-            "calibration": CALIBRATION_NS,
-            "default_policy": "SCHED_OTHER",
-            "lock_pages": false,
-            "logdir": LOG_DIRECTORY,
-            "log_basename": LOG_BASENAME,
-            "log_size": 4,
-            "ftrace": false,
-            "gnuplot": false
-        });
-        // As text: a JSON map would lose keys that appear twice, which rt-app allows.
-        let workload = format!("{head}{{ \"global\": {global}, {tail}");
+        let workload = rtapp_text(text, self.duration_s)?;
         Ok(Some((format!("{}.json", self.name), workload)))
     }
 
@@ -217,6 +201,27 @@ impl Case {
     pub(crate) fn applies_to(&self, series: &str) -> bool {
         self.kernels.is_empty() || self.kernels.iter().any(|kernel| kernel == series)
     }
+}
+
+/// What rt-app runs: the file with the part that is the lab's.
+pub(crate) fn rtapp_text(text: &str, duration_s: u32) -> std::result::Result<String, String> {
+    let (head, tail) = text.split_once('{').ok_or("rtapp: not a JSON object")?;
+    if text.contains("\"global\"") {
+        return Err("rtapp: `global` is the lab's: set duration_s, cpus and so on".to_owned());
+    }
+    let global = json!({
+        "duration": duration_s,
+        "calibration": CALIBRATION_NS,
+        "default_policy": "SCHED_OTHER",
+        "lock_pages": false,
+        "logdir": LOG_DIRECTORY,
+        "log_basename": LOG_BASENAME,
+        "log_size": 4,
+        "ftrace": false,
+        "gnuplot": false
+    });
+    // As text: a JSON map would lose keys that appear twice, which rt-app allows.
+    Ok(format!("{head}{{ \"global\": {global}, {tail}"))
 }
 
 /// All case files of a directory, or the named ones: a path, or a name in the directory.

@@ -48,7 +48,7 @@ poweroff -f
 "#;
 
 /// What every script begins with: where things are, and how results are sent.
-const HEAD: &str = r#"D=/sys/kernel/debug/sched
+pub(crate) const HEAD: &str = r#"D=/sys/kernel/debug/sched
 T=/sys/kernel/tracing
 about() {
 uname -a

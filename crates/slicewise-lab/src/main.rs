@@ -17,6 +17,7 @@ mod case;
 mod failure;
 mod fidelity;
 mod figures;
+mod groups;
 mod guest;
 mod host;
 mod initramfs;
@@ -77,6 +78,9 @@ enum Command {
     Compare(Comparison),
     /// Run cases on the kernels, keep what is needed as the truth, and write docs/fidelity.md.
     Fidelity(Fidelity),
+    /// Run cases with cgroups on the kernels, keep what their files said as the truth, and write
+    /// docs/fidelity-groups.md.
+    Groups(Groups),
     /// Run a case on the kernel of this machine, and in Slicewise (needs root and trace-cmd).
     Host {
         /// Name of a case, or a case file.
@@ -93,6 +97,23 @@ enum Command {
         /// How long.
         #[arg(long)]
         seconds: u64,
+        /// Only the tasks of this cgroup; `/` is the root.
+        #[arg(long)]
+        group: Option<String>,
+        /// Turns of the loop in a ms [default: measured].
+        #[arg(long)]
+        turns: Option<u64>,
+    },
+    /// Measure how many turns of the load's loop take a ms.
+    #[command(hide = true)]
+    Calibrate,
+    /// Write what the files of cgroups read to a file.
+    #[command(hide = true)]
+    Snapshot {
+        /// Where to.
+        out: PathBuf,
+        /// Paths of cgroups.
+        groups: Vec<String>,
     },
 }
 
@@ -115,6 +136,24 @@ struct Comparison {
     /// How late the slice timer (HRTICK) is in the simulation.
     #[arg(long, default_value_t = simulate::SLICE_TIMER_NS)]
     slice_timer_ns: u64,
+}
+
+#[derive(Args, Debug)]
+struct Groups {
+    #[command(flatten)]
+    selection: Selection,
+    /// Use results that are in the cache already.
+    #[arg(long)]
+    reuse: bool,
+    /// Run nothing: compare Slicewise with the truth in the repository.
+    #[arg(long)]
+    recorded: bool,
+    /// Where the cases are.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/cases-groups"))]
+    directory: PathBuf,
+    /// The page to write.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/fidelity-groups.md"))]
+    page: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -157,20 +196,38 @@ fn main() -> ExitCode {
 /// How many limits are not kept that were asked to be.
 fn run(arguments: &Arguments) -> Result<usize> {
     // In the guest there is no place for a cache.
-    if let Command::Load { file, seconds } = &arguments.command {
-        let loaded = slicewise_workload::load(&text(file)?, slicewise_workload::Format::Scenario);
-        let loaded = loaded.map_err(|diagnostics| {
-            Failure::new(diagnostics.first().map_or_else(String::new, |d| d.message.clone()))
-        })?;
-        load::run(loaded.workload, std::time::Duration::from_secs(*seconds))?;
-        return Ok(0);
+    match &arguments.command {
+        Command::Load { file, seconds, group, turns } => {
+            let beside = file.parent().unwrap_or(Path::new("."));
+            let mut read = |name: &str| {
+                std::fs::read_to_string(beside.join(name)).map_err(|error| error.to_string())
+            };
+            let format = slicewise_workload::Format::Scenario;
+            let loaded = slicewise_workload::load_with(&text(file)?, format, &mut read);
+            let loaded = loaded.map_err(|rejected| {
+                let first = rejected.diagnostics.first();
+                Failure::new(first.map_or_else(String::new, |first| first.message.clone()))
+            })?;
+            let duration = std::time::Duration::from_secs(*seconds);
+            load::run(loaded.workload, duration, group.as_deref(), *turns)?;
+            return Ok(0);
+        }
+        Command::Calibrate => {
+            say(&format!("{}\n", load::calibrate()))?;
+            return Ok(0);
+        }
+        Command::Snapshot { out, groups } => {
+            load::snapshot(out, groups)?;
+            return Ok(0);
+        }
+        _ => {}
     }
     let cache = Cache::open(arguments.cache.as_deref())?;
     let kernels = kernels::chosen(&arguments.kernel)?;
     let cases = |names: &[String]| case::select(&arguments.cases, names);
     let mut short = 0;
     match &arguments.command {
-        Command::Load { .. } => Ok(()),
+        Command::Load { .. } | Command::Calibrate | Command::Snapshot { .. } => Ok(()),
         Command::Fetch => {
             for series in kernels {
                 let kernel = apt::fetch(&cache, series)?;
@@ -198,6 +255,17 @@ fn run(arguments: &Arguments) -> Result<usize> {
             })
         }
         Command::Host { name, profile } => host::run(&arguments.cases, name, profile.as_deref()),
+        Command::Groups(asked) => {
+            if !asked.recorded {
+                let cases = groups::select(&asked.directory, &asked.selection.names)?;
+                groups::on_kernels(&cache, &cases, &kernels, asked.reuse, |_, cell| {
+                    groups::figures::keep(cell)
+                })?;
+            }
+            let compared = groups::page::compare(&asked.directory)?;
+            short = groups::page::write(&compared, &asked.page)?;
+            say(&format!("{short} limits are not kept: {}\n", asked.page.display()))
+        }
         Command::Fidelity(fidelity) => {
             if !fidelity.recorded {
                 let Comparison { selection, reuse, .. } = &fidelity.comparison;

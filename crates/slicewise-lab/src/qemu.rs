@@ -48,6 +48,27 @@ pub(crate) fn run(cache: &Cache, kernel: &Kernel, case: &Case) -> Result<()> {
     write_text(&out.join("package.txt"), &kernel.package)
 }
 
+/// Runs a script with files of its own; what it sends is in `out` then.
+pub(crate) fn run_script(
+    kernel: &Kernel,
+    files: &[(String, String)],
+    script: &str,
+    cpus: u32,
+    seconds: u64,
+    out: &Path,
+) -> Result<()> {
+    fresh(out)?;
+    let mut archive = initramfs::base()?;
+    for (path, text) in files {
+        archive.file(path, text.clone().into_bytes());
+    }
+    let limit_s = BOOT_S + WALL_PER_GUEST_S * seconds;
+    let work = out.join("boot");
+    let parcel = boot(kernel, archive, script, cpus, limit_s, &work)?;
+    unpack(&parcel, out)?;
+    write_text(&out.join("package.txt"), &kernel.package)
+}
+
 /// Boots with a script and takes what comes over the serial port.
 ///
 /// The guest's time is a count of instructions: with one CPU, runs repeat and do not depend on how

@@ -45,7 +45,7 @@ pub(crate) const TICK_COST_NS: u64 = 8_400;
 const SYSTEM_CALL_NS: u64 = 2_800;
 
 /// Costs of a guest.
-fn costs(slice_timer_ns: u64) -> Costs {
+pub(crate) fn costs(slice_timer_ns: u64) -> Costs {
     Costs {
         context_switch_ns: CONTEXT_SWITCH_NS,
         tick_ns: TICK_COST_NS,

@@ -6,8 +6,12 @@
 //! asking for one's CPU time would make the kernel account for the thread and so disturb what is
 //! measured.
 
+mod snapshot;
 mod spin;
 mod thread;
+
+pub(crate) use snapshot::snapshot;
+pub(crate) use spin::calibrate;
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::Builder;
@@ -44,10 +48,22 @@ struct Shared {
     suspended: Vec<Gate>,
 }
 
-/// Runs the tasks of a workload for a while, as threads of this process.
-pub(crate) fn run(workload: Workload, duration: Duration) -> Result<()> {
+/// Runs the tasks of a workload for a while, as threads of this process: all, or those of one group
+/// (`/` is the root). What turns of the loop take is measured, unless it is given.
+pub(crate) fn run(
+    workload: Workload,
+    duration: Duration,
+    group: Option<&str>,
+    turns_per_ms: Option<u64>,
+) -> Result<()> {
     refuse(&workload)?;
-    let turns_per_ms = spin::calibrate();
+    let turns_per_ms = turns_per_ms.unwrap_or_else(spin::calibrate);
+    let wanted = |task: &TaskSpec| {
+        let of = task.group.and_then(|at| workload.groups.get(at as usize));
+        let path = of.map_or("", |group| &group.path);
+        group.is_none_or(|group| group.trim_matches('/') == path)
+    };
+    let wanted: Vec<bool> = workload.tasks.iter().map(wanted).collect();
     let shared = Arc::new(Shared {
         turns_per_ms,
         begin: Instant::now() + LEAD,
@@ -58,9 +74,10 @@ pub(crate) fn run(workload: Workload, duration: Duration) -> Result<()> {
         suspended: workload.tasks.iter().map(|_| Gate::default()).collect(),
         workload,
     });
-    for (index, task) in shared.workload.tasks.iter().enumerate().filter(|(_, task)| !task.template)
-    {
-        start(&shared, index, task)?;
+    for (index, task) in shared.workload.tasks.iter().enumerate() {
+        if wanted[index] && !task.template {
+            start(&shared, index, task)?;
+        }
     }
     spin::sleep_until(shared.begin + duration);
     // Threads end with the process, wherever they are.

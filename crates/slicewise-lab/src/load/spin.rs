@@ -18,7 +18,7 @@ pub(super) fn turns(count: u64) {
 }
 
 /// How many turns take 1 ms: the fastest of some measurements, for the others were disturbed.
-pub(super) fn calibrate() -> u64 {
+pub(crate) fn calibrate() -> u64 {
     let fastest = (0..SAMPLES)
         .map(|_| {
             let began = Instant::now();
