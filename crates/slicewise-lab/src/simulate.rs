@@ -342,6 +342,7 @@ fn add_background(
         attr: Attr { policy, nice, ..Attr::default() },
         affinity: CpuSet::of(background.cpus.iter().map(|cpu| CpuId(*cpu))),
         start_ns,
+        group: None,
         template: false,
         index: 0,
         origin: Origin::default(),

@@ -15,6 +15,8 @@ pub(crate) enum Stream {
     Service = 4,
     /// How long interrupts go on.
     Interrupt = 5,
+    /// Where the grid of a group's periods begins; index of the group.
+    Period = 6,
 }
 
 /// xoshiro256++ 1.0 (Blackman and Vigna).

@@ -24,6 +24,8 @@ pub struct Profile {
     pub groups: GroupQueueing,
     /// Never compared with a real kernel, and not all of its rules are here.
     pub experimental: bool,
+    /// Each group's grid of periods begins at a random time (6.3 and later), not at 0 (fair.md E.9).
+    pub random_period_phase: bool,
 }
 
 /// Which algorithm the fair class runs.
@@ -235,6 +237,7 @@ const V6_1: Profile = Profile {
     throttling: Throttling::Group,
     groups: GroupQueueing::Nested,
     experimental: false,
+    random_period_phase: false,
 };
 
 const EEVDF_6_6: EevdfRules = EevdfRules {
@@ -307,6 +310,7 @@ const V6_6: Profile = Profile {
     throttling: Throttling::Group,
     groups: GroupQueueing::Nested,
     experimental: false,
+    random_period_phase: true,
 };
 
 const MODERN_ON: [Feature; 9] = [
@@ -333,6 +337,7 @@ const V6_12: Profile = Profile {
     throttling: Throttling::Group,
     groups: GroupQueueing::Nested,
     experimental: false,
+    random_period_phase: true,
 };
 
 const V6_18: Profile = Profile {
@@ -345,6 +350,7 @@ const V6_18: Profile = Profile {
     throttling: Throttling::Task,
     groups: GroupQueueing::Nested,
     experimental: false,
+    random_period_phase: true,
 };
 
 /// As a booted 6.18.15 behaves: the limit of lag and the test at a wakeup are still the older ones.
@@ -384,6 +390,7 @@ const V7_2: Profile = Profile {
     throttling: Throttling::Task,
     groups: GroupQueueing::Nested,
     experimental: false,
+    random_period_phase: true,
 };
 
 /// *Experimental*: 7.2 with the flat groups of 7.3, from the text alone. What 7.3 changes for single
