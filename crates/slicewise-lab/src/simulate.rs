@@ -25,14 +25,14 @@ use crate::{HZ, TICK_NS};
 pub(crate) const SLICE_TIMER_NS: u64 = 10_700;
 
 /// From the charge in an interrupt to the charge of the pick it asks for, in a guest: medians on 6.18
-/// and 7.2, of ticks that wake nobody, of slice timers, and of timers that wake one thread. Eight in ten slice timers
-/// take between 3.82 and 4.18 us.
-const INTERRUPTS: Interrupts =
+/// and 7.2, of ticks that wake nobody, of slice timers, and of timers that wake one thread. Eight in
+/// ten slice timers take between 3.82 and 4.18 us.
+pub(crate) const INTERRUPTS: Interrupts =
     Interrupts { tick_ns: 4_650, slice_timer_ns: 4_150, wakeup_ns: 8_500, spread_ns: 400 };
 
 /// From the charge at a wakeup in a system call to the charge of the pick at its end, in a guest: the
 /// median of ping-pong-beside-hog on 6.18 and 7.2.
-const WAKEUP_RETURN_NS: u64 = 7_400;
+pub(crate) const WAKEUP_RETURN_NS: u64 = 7_400;
 
 /// What a switch costs the task that comes, and an interrupt who runs, in a guest: measured with
 /// tasks that yield after 300 us of work, without an interrupt (310.8 us from pick to pick), with a
@@ -42,17 +42,53 @@ pub(crate) const TICK_COST_NS: u64 = 8_400;
 
 /// From a thread's own code to the scheduler, in a guest: of a yield, by the same measurement; two of
 /// them, a switch and a wakeup make the 21 us that a turn of ping-pong takes besides its work.
-const SYSTEM_CALL_NS: u64 = 2_800;
+pub(crate) const SYSTEM_CALL_NS: u64 = 2_800;
 
-/// Costs of a guest.
-pub(crate) fn costs(slice_timer_ns: u64) -> Costs {
-    Costs {
-        context_switch_ns: CONTEXT_SWITCH_NS,
-        tick_ns: TICK_COST_NS,
-        slice_timer_ns,
-        wakeup_return_ns: WAKEUP_RETURN_NS,
-        interrupts: INTERRUPTS,
-        ..Costs::NONE
+/// What a guest's machine costs, and the seed of what spreads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Guest {
+    pub(crate) costs: Costs,
+    system_call_ns: u64,
+    seed: u64,
+}
+
+impl Default for Guest {
+    /// As measured.
+    fn default() -> Self {
+        let costs = Costs {
+            context_switch_ns: CONTEXT_SWITCH_NS,
+            tick_ns: TICK_COST_NS,
+            slice_timer_ns: SLICE_TIMER_NS,
+            wakeup_return_ns: WAKEUP_RETURN_NS,
+            interrupts: INTERRUPTS,
+            ..Costs::NONE
+        };
+        Self { costs, system_call_ns: SYSTEM_CALL_NS, seed: 1 }
+    }
+}
+
+impl Guest {
+    /// `NAME=NS`: another cost, to see what a figure owes to it.
+    pub(crate) fn set(&mut self, word: &str) -> Result<()> {
+        let allowed = "NAME=NS with one of switch, tick, slice-timer, call, return, pick-tick, \
+                       pick-slice, pick-wakeup, spread; or seed=N";
+        let wrong = || Failure::with_help(format!("no such cost: {word}"), allowed);
+        let (name, value) = word.split_once('=').ok_or_else(wrong)?;
+        let place = match name {
+            "switch" => &mut self.costs.context_switch_ns,
+            "tick" => &mut self.costs.tick_ns,
+            "slice-timer" => &mut self.costs.slice_timer_ns,
+            "call" => &mut self.system_call_ns,
+            "return" => &mut self.costs.wakeup_return_ns,
+            "pick-tick" => &mut self.costs.interrupts.tick_ns,
+            "pick-slice" => &mut self.costs.interrupts.slice_timer_ns,
+            "pick-wakeup" => &mut self.costs.interrupts.wakeup_ns,
+            "spread" => &mut self.costs.interrupts.spread_ns,
+            "seed" => &mut self.seed,
+            _ => return Err(wrong()),
+        };
+        *place = value.parse().map_err(|_| wrong())?;
+        Ok(())
     }
 }
 
@@ -65,11 +101,11 @@ fn takes_demand(case: &Case, loaded: &Loaded) -> bool {
 }
 
 /// Runs every round of a cell; the figures of all together.
-pub(crate) fn run(case: &Case, cell: &Cell, slice_timer_ns: u64) -> Result<Summary> {
+pub(crate) fn run(case: &Case, cell: &Cell, guest: &Guest) -> Result<Summary> {
     let profile = profile_of(&cell.series, &cell.package)?;
     let mut all: Option<Figures> = None;
     for round in &cell.rounds {
-        let figures = run_round(case, &profile, cell, round, slice_timer_ns)
+        let figures = run_round(case, &profile, cell, round, guest)
             .map_err(|message| Failure::new(format!("case {}: {message}", case.name)))?;
         match &mut all {
             Some(all) => all.merge(&figures),
@@ -86,14 +122,14 @@ fn run_round(
     profile: &Profile,
     cell: &Cell,
     round: &Conditions,
-    slice_timer_ns: u64,
+    guest: &Guest,
 ) -> std::result::Result<Figures, String> {
     let mut loaded = case.loaded()?;
-    let costs = costs(slice_timer_ns);
+    let costs = guest.costs;
     if takes_demand(case, &loaded) {
         take_demand(&mut loaded, &cell.kernel);
     } else {
-        take_calls(&mut loaded);
+        take_calls(&mut loaded, guest.system_call_ns);
     }
     let latency_ns = costs.interrupts.wakeup_ns + costs.context_switch_ns;
     let mut early = EarlyStarts { next_ns: 0, latency_ns };
@@ -117,7 +153,7 @@ fn run_round(
         tick_skew_ns: round.tick_skew_ns,
         preemption: loaded.settings.preemption.unwrap_or(preemption),
         costs,
-        seed: 1,
+        seed: guest.seed,
         duration_ns: round.end_ns,
     };
     let names = case.groups();
@@ -147,12 +183,12 @@ fn take_demand(loaded: &mut Loaded, kernel: &Summary) {
 }
 
 /// System calls take time before they do what they are for.
-fn take_calls(loaded: &mut Loaded) {
+fn take_calls(loaded: &mut Loaded, system_call_ns: u64) {
     for program in &mut loaded.workload.programs {
         let calls = |op: &Op| matches!(op, Op::Barrier(_) | Op::Yield | Op::Timer { .. });
         for at in (0..program.ops.len()).rev() {
             if calls(&program.ops[at]) {
-                let work = Dist::Constant(SYSTEM_CALL_NS);
+                let work = Dist::Constant(system_call_ns);
                 insert(&mut program.ops, at, Op::Run { work, mode: Mode::Kernel });
             }
         }
@@ -361,7 +397,51 @@ impl Sink for Listener {
 
 #[cfg(test)]
 mod tests {
-    use super::group_of;
+    use slicewise_machine::{Dist, Mode, Op};
+
+    use super::{CONTEXT_SWITCH_NS, Guest, WAKEUP_RETURN_NS, group_of, spread_demand};
+    use crate::figures::GroupSummary;
+
+    #[test]
+    fn a_cost_is_set_by_name_and_others_are_refused_with_what_there_is() {
+        let mut guest = Guest::default();
+        guest.set("call=1800").unwrap();
+        guest.set("pick-slice=0").unwrap();
+        assert_eq!((guest.system_call_ns, guest.costs.interrupts.slice_timer_ns), (1_800, 0));
+        for wrong in ["call", "call=", "call=-1", "calls=1"] {
+            let error = guest.set(wrong).unwrap_err().to_string();
+            assert!(error.contains(wrong) && error.contains("pick-wakeup"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_job_is_split_where_it_makes_threads_and_loops_stay_what_they_were() {
+        let run = |ns| Op::Run { work: Dist::Constant(ns), mode: Mode::User };
+        let mut ops = vec![
+            Op::LoopBegin { count: None, end: 4 },
+            run(1),
+            Op::Fork(0),
+            Op::Fork(0),
+            Op::LoopEnd { begin: 0 },
+        ];
+        let measured = GroupSummary {
+            demand_ns: 400_000,
+            wakes_ns: vec![100_000, 250_000],
+            ..GroupSummary::default()
+        };
+        spread_demand(&mut ops, 1, &measured);
+        let first = 100_000 - CONTEXT_SWITCH_NS;
+        let wanted = [
+            Op::LoopBegin { count: None, end: 6 },
+            run(first),
+            Op::Fork(0),
+            run(150_000 - WAKEUP_RETURN_NS),
+            Op::Fork(0),
+            run(150_000 - WAKEUP_RETURN_NS),
+            Op::LoopEnd { begin: 0 },
+        ];
+        assert_eq!(format!("{ops:?}"), format!("{wanted:?}"));
+    }
 
     #[test]
     fn instances_belong_to_their_task() {

@@ -10,7 +10,7 @@ use super::{Cell, Figures, GroupCase};
 use crate::HZ;
 use crate::failure::{Failure, Result};
 use crate::kernels::profile_of;
-use crate::simulate::{SLICE_TIMER_NS, costs};
+use crate::simulate::Guest;
 
 /// What the groups of a case do under the profile of a cell's kernel.
 pub(crate) fn run(case: &GroupCase, cell: &Cell) -> Result<Figures> {
@@ -45,7 +45,7 @@ fn run_until(
         tick_phase_ns: 0,
         tick_skew_ns: 0,
         preemption,
-        costs: costs(SLICE_TIMER_NS),
+        costs: Guest::default().costs,
         seed: 1,
         duration_ns,
     };
