@@ -33,26 +33,34 @@ pub(crate) struct Compared {
 /// The file of causes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Causes {
+pub(crate) struct Causes {
     #[serde(default)]
-    cause: Vec<Cause>,
+    pub(crate) cause: Vec<Cause>,
+}
+
+impl Causes {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
+        let broken = |error| Failure::new(format!("{}: {error}", path.display()));
+        toml::from_str(&text).map_err(broken)
+    }
 }
 
 /// A cause, and the cells it is for. What is not named is any.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Cause {
-    text: String,
+pub(crate) struct Cause {
+    pub(crate) text: String,
     #[serde(default)]
-    cases: Vec<String>,
+    pub(crate) cases: Vec<String>,
     #[serde(default)]
-    kernels: Vec<String>,
+    pub(crate) kernels: Vec<String>,
     #[serde(default)]
     figures: Vec<String>,
 }
 
 impl Cause {
-    fn covers(&self, case: &str, series: &str, figure: &str) -> bool {
+    pub(crate) fn covers(&self, case: &str, series: &str, figure: &str) -> bool {
         let fits = |list: &[String], value| list.is_empty() || list.iter().any(|one| one == value);
         fits(&self.cases, case) && fits(&self.kernels, series) && fits(&self.figures, figure)
     }
@@ -118,9 +126,7 @@ pub(crate) fn write(compared: &[Compared], document: &Path, directory: &Path) ->
 }
 
 fn read_causes() -> Result<Causes> {
-    let path = Path::new(CAUSES);
-    let text = fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
-    toml::from_str(&text).map_err(|error| Failure::new(format!("{CAUSES}: {error}")))
+    Causes::read(Path::new(CAUSES))
 }
 
 /// How many limits a cell keeps, of how many.

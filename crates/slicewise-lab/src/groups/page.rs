@@ -1,6 +1,6 @@
 //! `docs/fidelity-groups.md`: every case with cgroups on every kernel, beside Slicewise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,14 @@ use rayon::prelude::*;
 use super::figures::{Figure, GroupFigures, kept};
 use super::{Cell, Figures, GroupCase, select, simulate};
 use crate::failure::{Failure, Result};
+use crate::fidelity::{Cause, Causes};
 use crate::kernels::SERIES;
+use crate::truth::DIRECTORY;
+
+/// Why cells stay short.
+const CAUSES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/causes-groups.toml");
+/// Which limits were kept when the truth was last compared.
+const MET: &str = "met-groups.txt";
 
 /// CPU share of a group: a percentage point.
 const SHARE_POINTS: f64 = 1.0;
@@ -108,14 +115,29 @@ impl Compared {
     }
 }
 
-/// Writes the page; how many limits are not kept.
+/// The limits that are kept, one a line: `case kernel group: figure`.
+fn met(compared: &[Compared]) -> BTreeSet<String> {
+    let mut met = BTreeSet::new();
+    for one in compared {
+        for row in one.rows().iter().filter(|row| row.kept() == Some(true)) {
+            let series = &one.cell.series;
+            met.insert(format!("{} {series} {}: {}", one.case.name, row.group, row.figure));
+        }
+    }
+    met
+}
+
+/// Writes the page and the list of what is kept; how many limits are not.
 pub(crate) fn write(compared: &[Compared], page: &Path) -> Result<usize> {
-    let (text, short) = render(compared);
+    let (text, short) = render(compared, &Causes::read(Path::new(CAUSES))?);
     fs::write(page, text).map_err(|error| Failure::file("write", page, &error))?;
+    let list: String = met(compared).into_iter().map(|line| line + "\n").collect();
+    let path = Path::new(DIRECTORY).join(MET);
+    fs::write(&path, list).map_err(|error| Failure::file("write", &path, &error))?;
     Ok(short)
 }
 
-fn render(compared: &[Compared]) -> (String, usize) {
+fn render(compared: &[Compared], causes: &Causes) -> (String, usize) {
     let mut by_case: BTreeMap<&str, Vec<&Compared>> = BTreeMap::new();
     for one in compared {
         by_case.entry(&one.case.name).or_default().push(one);
@@ -125,6 +147,7 @@ fn render(compared: &[Compared]) -> (String, usize) {
     let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for (name, cells) in by_case {
         render_case(&mut body, name, &cells, &mut counts);
+        render_causes(&mut body, &cells, causes);
     }
     let short = counts.values().map(|(kept, all)| all - kept).sum();
     let mut text = String::from(HEAD);
@@ -201,6 +224,56 @@ fn render_case<'c>(
     }
 }
 
+/// Why limits of a case are not kept: each cause once, with what it is for.
+fn render_causes(text: &mut String, cells: &[&Compared], causes: &Causes) {
+    let mut said: Vec<(&str, Vec<String>)> = Vec::new();
+    for one in cells {
+        for row in one.rows().iter().filter(|row| row.kept() == Some(false)) {
+            let (case, series) = (&one.case.name, &one.cell.series);
+            let fits = |cause: &&Cause| cause.covers(case, series, &row.figure);
+            let cause = causes.cause.iter().find(fits);
+            let cause = cause.map_or("No cause is known.", |cause| cause.text.trim());
+            let cell = format!("{series} {}: {}", row.group, row.figure);
+            match said.iter_mut().find(|(known, _)| *known == cause) {
+                Some((_, cells)) => cells.push(cell),
+                None => said.push((cause, vec![cell])),
+            }
+        }
+    }
+    for (cause, cells) in said {
+        let _ = writeln!(text, "\n*Not kept*: {}. {cause}", cells.join("; "));
+    }
+}
+
 fn number(figure: &str, value: f64) -> String {
     if figure == "share" { format!("{value:.2} %") } else { format!("{value:.0}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The recorded kernels are the referee, without booting them. `groups --recorded` takes what has
+    /// become better into the list.
+    #[test]
+    fn no_limit_that_was_kept_is_lost() {
+        let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases-groups");
+        let now = met(&compare(&cases).unwrap());
+        let before = fs::read_to_string(Path::new(DIRECTORY).join(MET)).unwrap();
+        let lost: Vec<&str> = before.lines().filter(|line| !now.contains(*line)).collect();
+        assert!(before.lines().count() > 100, "the list of what is kept is nearly empty");
+        assert!(lost.is_empty(), "kept before, not now:\n{}", lost.join("\n"));
+    }
+
+    #[test]
+    fn the_file_of_causes_names_cases_and_kernels_that_exist() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases-groups");
+        let cases = select(&directory, &[]).unwrap();
+        for cause in Causes::read(Path::new(CAUSES)).unwrap().cause {
+            for case in &cause.cases {
+                assert!(cases.iter().any(|known| known.name == *case), "no case {case}");
+            }
+            assert!(cause.kernels.iter().all(|series| SERIES.contains(&series.as_str())));
+        }
+    }
 }
