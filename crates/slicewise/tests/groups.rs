@@ -372,3 +372,22 @@ fn a_comparison_marks_what_a_limit_does_to_a_group() {
     let throttled = figures.iter().find(|figure| figure["metric"] == "throttled").unwrap();
     assert_eq!(throttled["marked"][1], true);
 }
+
+#[test]
+fn autogroup_lets_an_editor_keep_up_beside_eight_compilers_and_is_no_cgroup() {
+    let editor = |more: &[&str]| {
+        let report = run(&[&["examples/autogroup.toml", "--cgroup-files"], more].concat());
+        assert_eq!(
+            report["cgroup_files"].as_array().unwrap().len(),
+            1,
+            "only the system's pressure"
+        );
+        let tasks = report["tasks"].as_array().unwrap();
+        tasks.iter().find(|task| task["name"] == "editor").unwrap()["share"].as_f64().unwrap()
+    };
+    for kernel in KERNELS {
+        assert!(editor(&["--kernel", kernel]) > 0.295, "{kernel}: all it wants");
+        let without = editor(&["--kernel", kernel, "--set", "autogroup=false"]);
+        assert!((without - 1.0 / 9.0).abs() < 0.005, "{kernel}: one of nine, {without}");
+    }
+}
