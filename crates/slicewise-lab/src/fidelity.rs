@@ -160,6 +160,7 @@ fn method() -> String {
         .replace("{pick_tick}", &us(simulate::INTERRUPTS.tick_ns))
         .replace("{pick_slice}", &us(simulate::INTERRUPTS.slice_timer_ns))
         .replace("{pick_wakeup}", &us(simulate::INTERRUPTS.wakeup_ns))
+        .replace("{seeds}", &simulate::SEEDS.to_string())
         .replace("{spread}", &us(simulate::INTERRUPTS.spread_ns))
 }
 
@@ -182,7 +183,8 @@ const METHOD: &str = "\
   a tick or slice timer {tick} us, {call} us from a thread's own code to what a system call does, {wakeup}
   more to a wakeup in it, and {return} us from there to its end. The slice timer is {late} us late. The pick that an interrupt
   asks for comes {pick_tick} us after a tick, {pick_slice} us after a slice timer and {pick_wakeup} us after a
-  timer's wakeup, each give or take half of {spread} us.
+  timer's wakeup, each give or take half of {spread} us; what is
+  compared is the mean of {seeds} seeds.
 * Both sides become switches and wakeups of threads; one code makes the figures of both. Threads of
   one description are added up.
 * Limits, the same for every cell: CPU share within 0.5 percentage points; involuntary switches

@@ -30,6 +30,9 @@ pub(crate) const SLICE_TIMER_NS: u64 = 10_700;
 pub(crate) const INTERRUPTS: Interrupts =
     Interrupts { tick_ns: 4_650, slice_timer_ns: 4_150, wakeup_ns: 8_500, spread_ns: 400 };
 
+/// The simulation is run so often: interrupts spread a little, and it is no one draw that is compared.
+pub(crate) const SEEDS: u64 = 5;
+
 /// From the pick of a thread that was woken to its own wakeup of another, in a guest, by kernel: medians
 /// of ping-pong and messaging. What the switch and the system call do not explain is the wakeup's.
 pub(crate) const PICK_TO_WAKEUP_NS: [(&str, u64); 4] =
@@ -54,7 +57,9 @@ pub(crate) const SYSTEM_CALL_NS: u64 = 2_800;
 pub(crate) struct Guest {
     costs: Costs,
     system_call_ns: u64,
+    /// The first seed, and how many.
     seed: u64,
+    seeds: u64,
 }
 
 impl Guest {
@@ -72,13 +77,13 @@ impl Guest {
             interrupts: INTERRUPTS,
             ..Costs::NONE
         };
-        Self { costs, system_call_ns: SYSTEM_CALL_NS, seed: 1 }
+        Self { costs, system_call_ns: SYSTEM_CALL_NS, seed: 1, seeds: SEEDS }
     }
 
     /// `NAME=NS`: another cost, to see what a figure owes to it.
     pub(crate) fn set(&mut self, word: &str) -> Result<()> {
         let allowed = "NAME=NS with one of switch, tick, slice-timer, call, wakeup, return, \
-                       pick-tick, pick-slice, pick-wakeup, spread; or seed=N";
+                       pick-tick, pick-slice, pick-wakeup, spread; or seed=N, seeds=N";
         let wrong = || Failure::with_help(format!("no such cost: {word}"), allowed);
         let (name, value) = word.split_once('=').ok_or_else(wrong)?;
         let place = match name {
@@ -93,6 +98,7 @@ impl Guest {
             "pick-wakeup" => &mut self.costs.interrupts.wakeup_ns,
             "spread" => &mut self.costs.interrupts.spread_ns,
             "seed" => &mut self.seed,
+            "seeds" => &mut self.seeds,
             _ => return Err(wrong()),
         };
         *place = value.parse().map_err(|_| wrong())?;
@@ -108,21 +114,25 @@ fn takes_demand(case: &Case, loaded: &Loaded) -> bool {
     case.measured_demand && !programs.iter().any(|program| program.ops.iter().any(meets))
 }
 
-/// Runs every round of a cell; the figures of all together.
+/// Runs every round of a cell, with several seeds; the figures of all rounds together, the mean of the
+/// seeds.
 pub(crate) fn run(case: &Case, cell: &Cell, guest: &Guest) -> Result<Summary> {
     let profile = profile_of(&cell.series, &cell.package)?;
     let mut all: Option<Figures> = None;
     for round in &cell.rounds {
-        let figures = run_round(case, &profile, cell, round, guest)
-            .map_err(|message| Failure::new(format!("case {}: {message}", case.name)))?;
-        match &mut all {
-            Some(all) => all.merge(&figures),
-            None => all = Some(figures),
+        for seed in guest.seed..guest.seed.saturating_add(guest.seeds) {
+            let guest = Guest { seed, ..*guest };
+            let figures = run_round(case, &profile, cell, round, &guest)
+                .map_err(|message| Failure::new(format!("case {}: {message}", case.name)))?;
+            match &mut all {
+                Some(all) => all.merge(&figures),
+                None => all = Some(figures),
+            }
         }
     }
-    all.as_ref()
-        .map(Summary::from)
-        .ok_or_else(|| Failure::new(format!("case {}: no rounds", case.name)))
+    let mut all = all.ok_or_else(|| Failure::new(format!("case {}: no rounds", case.name)))?;
+    all.divide(guest.seeds);
+    Ok(Summary::from(&all))
 }
 
 fn run_round(
