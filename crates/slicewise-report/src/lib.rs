@@ -7,6 +7,7 @@
 
 mod compare;
 mod explain;
+mod groups;
 mod histogram;
 mod metrics;
 mod report;
@@ -14,13 +15,16 @@ mod rt;
 mod table;
 mod text;
 
-pub use compare::{Better, CompareReport, ComparedTask, Comparison, Unit, Value, render_compare};
+pub use compare::{
+    Better, CompareReport, ComparedGroup, ComparedTask, Comparison, Unit, Value, render_compare,
+};
 pub use explain::{ExplainReport, ExplainedCandidate, ExplainedFair, render_explain};
+pub use groups::{GroupFacts, GroupFigures, GroupMeter};
 pub use histogram::{Histogram, Log2Histogram};
 pub use metrics::{Metrics, RunInfo};
 pub use report::{
-    CpuReport, DelayReport, DeviceReport, QueueReport, RunReport, RunqlatRow, SwitchReport,
-    TaskReport,
+    CgroupFile, CpuReport, DelayReport, DeviceReport, GroupReport, PressureReport, QueueReport,
+    RunReport, RunqlatRow, SwitchReport, TaskReport,
 };
 pub use rt::{
     RtCore, RtKernel, RtPriority, RtReport, RtStretch, RtSuggestion, RtTask, RtTimeline, RtUnknown,
