@@ -625,7 +625,8 @@ impl<'w, S: Sink> Machine<'w, S> {
     /// The pick an interrupt has asked for comes at its end.
     fn reschedule_later(&mut self, cpu: u32) {
         if !self.interrupt_goes_on(cpu) {
-            let length_ns = self.spread(self.interrupt_ns);
+            let idle = self.cpus[cpu as usize].current == NONE;
+            let length_ns = if idle { self.interrupt_ns } else { self.spread(self.interrupt_ns) };
             let at_ns = self.now.saturating_add(length_ns);
             self.events.arm(self.layout.cpu(cpu, RESCHEDULE), at_ns);
         }
