@@ -423,3 +423,37 @@ fn cases_44_and_45_slices_that_expire_throttle_a_group_far_below_its_quota() {
         assert!(lost.contains(&defect_ms), "{cpus} CPUs, with the defect: {defect_ms}");
     }
 }
+
+#[test]
+fn case_8_groups_that_want_less_than_there_is_get_the_same_whatever_they_weigh() {
+    let mut text = "[machine]\ncpus = 4\nduration = \"5s\"\n".to_owned();
+    for weight in [50, 100, 150] {
+        text += &format!("[[group]]\npath = \"w{weight}\"\n\"cpu.weight\" = {weight}\n");
+        text += &format!("[[task]]\nname = \"t{weight}\"\ngroup = \"w{weight}\"\nhog = true\n");
+    }
+    let (_dir, path) = file("w.toml", &text);
+    for kernel in KERNELS {
+        let report = run(&[&path, "--kernel", kernel]);
+        for group in report["groups"].as_array().unwrap() {
+            let usage_ms = ms(&group["usage_ns"]);
+            assert!((4_990.0..=5_000.0).contains(&usage_ms), "{kernel}: {group}");
+        }
+    }
+}
+
+#[test]
+fn case_60_an_ancestors_limit_holds_for_a_leaf_without_one() {
+    let mut text = "[machine]\ncpus = 5\nhz = 1000\nduration = \"5s\"\n".to_owned();
+    text += "[[group]]\npath = \"pod\"\n\"cpu.max\" = \"200000 100000\"\n";
+    text += "[[group]]\npath = \"pod/app\"\n\"cpu.max\" = \"max 100000\"\n";
+    text += "[[task]]\nname = \"worker\"\ncount = 5\ngroup = \"pod/app\"\nhog = true\n";
+    let (_dir, path) = file("w.toml", &text);
+    for kernel in KERNELS {
+        let report = run(&[&path, "--kernel", kernel]);
+        let groups = report["groups"].as_array().unwrap();
+        let leaf = groups.iter().find(|group| group["path"] == "pod/app").unwrap();
+        let cores = ms(&leaf["usage_ns"]) / 5_000.0;
+        assert!((cores - 2.0).abs() < 0.05, "{kernel}: {cores} CPUs");
+        assert_eq!(leaf["quota_ns"], Value::Null);
+    }
+}
