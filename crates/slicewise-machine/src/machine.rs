@@ -512,11 +512,12 @@ impl<'w, S: Sink> Machine<'w, S> {
         state.busy_ns += elapsed;
         state.overhead_ns += overhead;
         let task = &mut self.tasks[state.current as usize];
-        if let Some(times) = self.group_times.get_mut(task.group as usize) {
-            times.count(task, elapsed, overhead);
-        }
         if task.span == Span::Work {
             task.left = task.left.saturating_sub(elapsed - overhead);
+        }
+        if task.group != NONE {
+            let task = state.current;
+            self.count_group_time(task, elapsed, overhead);
         }
     }
 
