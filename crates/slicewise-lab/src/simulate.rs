@@ -75,7 +75,6 @@ impl Guest {
             wakeup_ns: pick_to_wakeup_ns.saturating_sub(CONTEXT_SWITCH_NS + SYSTEM_CALL_NS),
             wakeup_return_ns: WAKEUP_RETURN_NS,
             interrupts: INTERRUPTS,
-            ..Costs::NONE
         };
         Self { costs, system_call_ns: SYSTEM_CALL_NS, seed: 1, seeds: SEEDS }
     }
