@@ -88,7 +88,7 @@ pub(crate) fn compare(cases: &Path, directory: &Path) -> Result<Vec<Compared>> {
 fn one(case: Case, cell: Cell) -> Result<Compared> {
     let ours = match case.command {
         Some(_) => Summary::default(),
-        None => simulate::run(&case, &cell, &Guest::default())?,
+        None => simulate::run(&case, &cell, &Guest::of(&cell.series))?,
     };
     let rows = verdict::rows(&case, &cell.series, &cell.kernel, &ours);
     Ok(Compared { case, cell, rows })
@@ -151,15 +151,22 @@ nothing on it is written by hand but the causes.
 /// How it is compared; what the guest costs is filled in.
 fn method() -> String {
     let us = |ns: u64| format!("{:.1}", ns as f64 / 1e3);
+    let own = simulate::CONTEXT_SWITCH_NS + simulate::SYSTEM_CALL_NS;
+    let wakeups: Vec<String> = simulate::PICK_TO_WAKEUP_NS
+        .iter()
+        .map(|(series, ns)| format!("{} us ({series})", us(ns.saturating_sub(own))))
+        .collect();
     METHOD
         .replace("{late}", &us(simulate::SLICE_TIMER_NS))
         .replace("{switch}", &us(simulate::CONTEXT_SWITCH_NS))
         .replace("{tick}", &us(simulate::TICK_COST_NS))
         .replace("{call}", &us(simulate::SYSTEM_CALL_NS))
+        .replace("{wakeup}", &wakeups.join(", "))
         .replace("{return}", &us(simulate::WAKEUP_RETURN_NS))
         .replace("{pick_tick}", &us(simulate::INTERRUPTS.tick_ns))
         .replace("{pick_slice}", &us(simulate::INTERRUPTS.slice_timer_ns))
         .replace("{pick_wakeup}", &us(simulate::INTERRUPTS.wakeup_ns))
+        .replace("{seeds}", &simulate::SEEDS.to_string())
         .replace("{spread}", &us(simulate::INTERRUPTS.spread_ns))
 }
 
@@ -179,10 +186,11 @@ const METHOD: &str = "\
   threads, because rt-app's and the kernel's own work come on top of what the file asks for. It is not
   told anything that the scheduler decides.
 * It is told what the guest's machine costs, measured once and the same for all cases: a switch {switch} us,
-  a tick or slice timer {tick} us, {call} us from a thread's own code to what a system call does, and
-  {return} us from a wakeup in it to its end. The slice timer is {late} us late. The pick that an interrupt
+  a tick or slice timer {tick} us, {call} us from a thread's own code to what a system call does, {wakeup}
+  more to a wakeup in it, and {return} us from there to its end. The slice timer is {late} us late. The pick that an interrupt
   asks for comes {pick_tick} us after a tick, {pick_slice} us after a slice timer and {pick_wakeup} us after a
-  timer's wakeup, each give or take half of {spread} us.
+  timer's wakeup, each give or take half of {spread} us; what is
+  compared is the mean of {seeds} seeds.
 * Both sides become switches and wakeups of threads; one code makes the figures of both. Threads of
   one description are added up.
 * Limits, the same for every cell: CPU share within 0.5 percentage points; involuntary switches

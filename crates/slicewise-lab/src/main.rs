@@ -283,13 +283,15 @@ fn run(arguments: &Arguments) -> Result<usize> {
         }
         Command::Compare(comparison) => {
             let Comparison { selection, reuse, .. } = comparison;
-            let mut guest = simulate::Guest::default();
-            comparison.cost.iter().try_for_each(|word| guest.set(word))?;
             let cases = cases(&selection.names)?;
             on_kernels(&cache, &cases, &kernels, *reuse, |case, cell| {
                 let ours = match case.command {
                     Some(_) => None,
-                    None => Some(simulate::run(case, cell, &guest)?),
+                    None => {
+                        let mut guest = simulate::Guest::of(&cell.series);
+                        comparison.cost.iter().try_for_each(|word| guest.set(word))?;
+                        Some(simulate::run(case, cell, &guest)?)
+                    }
                 };
                 if let Some(ours) = ours.as_ref().filter(|_| comparison.check) {
                     let rows = verdict::rows(case, &cell.series, &cell.kernel, ours);
