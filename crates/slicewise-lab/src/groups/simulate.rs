@@ -1,6 +1,6 @@
 //! The same groups in Slicewise: run to both moments, as the files were read at both.
 
-use slicewise_machine::{Machine, MachineConfig, Preemption};
+use slicewise_machine::{Costs, Machine, MachineConfig, Preemption};
 use slicewise_report::GroupMeter;
 use slicewise_sched::Profile;
 use slicewise_workload::{Severity, settle_cgroups};
@@ -17,7 +17,7 @@ pub(crate) fn run(case: &GroupCase, cell: &Cell) -> Result<Figures> {
     let profile = profile_of(&cell.series, &cell.package)?;
     let begin_ns = u64::from(case.warmup_ms) * 1_000_000;
     let until = |ns: u64| {
-        run_until(case, &profile, ns)
+        run_until(case, &profile, Guest::of(&cell.series).costs, ns)
             .map_err(|message| Failure::new(format!("case {}: {message}", case.name)))
     };
     let before = until(begin_ns)?;
@@ -28,6 +28,7 @@ pub(crate) fn run(case: &GroupCase, cell: &Cell) -> Result<Figures> {
 fn run_until(
     case: &GroupCase,
     profile: &Profile,
+    costs: Costs,
     duration_ns: u64,
 ) -> std::result::Result<Figures, String> {
     let mut loaded = case.loaded()?;
@@ -45,7 +46,7 @@ fn run_until(
         tick_phase_ns: 0,
         tick_skew_ns: 0,
         preemption,
-        costs: Guest::default().costs,
+        costs,
         seed: 1,
         duration_ns,
     };
