@@ -193,6 +193,7 @@ fn add_background(workload: &mut Workload, background: &Background) {
         attr: Attr { policy, nice, ..Attr::default() },
         affinity: CpuSet::of(background.cpus.iter().map(|cpu| CpuId(*cpu))),
         start_ns: 0,
+        group: None,
         template: false,
         index: 0,
         origin: Origin::default(),

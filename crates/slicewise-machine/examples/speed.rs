@@ -39,6 +39,7 @@ fn sleepers(tasks: u32, run: Dist, sleep: Dist) -> Workload {
         attr: Attr::default(),
         affinity: CpuSet::All,
         start_ns: u64::from(index) * 1_000,
+        group: None,
         template: false,
         index,
         origin: Origin::default(),

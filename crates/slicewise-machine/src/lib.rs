@@ -26,7 +26,7 @@ pub use dist::{Dist, EmpiricalBin};
 pub use error::{Holder, RunError, SetupError, Waiting, WaitsFor};
 pub use machine::{Machine, TASKS_MAX};
 pub use program::{
-    Barrier, Device, Mode, Op, OpIndex, Origin, Program, ProgramId, Queue, TaskSpec, TimerMode,
-    TimerSpec, Workload,
+    Barrier, Device, GroupSpec, Mode, Op, OpIndex, Origin, Program, ProgramId, Queue, TaskSpec,
+    TimerMode, TimerSpec, Workload,
 };
 pub use summary::{CpuSummary, End, QueueSummary, RunSummary};

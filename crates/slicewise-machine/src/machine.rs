@@ -511,7 +511,8 @@ impl<'w, S: Sink> Machine<'w, S> {
                 // Groups cannot be made on the machine yet.
                 Output::ArmGroupTimer { .. }
                 | Output::DisarmGroupTimer { .. }
-                | Output::Park { .. } => {}
+                | Output::Park { .. }
+                | Output::Throttled { .. } => {}
             }
         }
     }

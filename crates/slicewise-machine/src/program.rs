@@ -3,7 +3,8 @@
 //! A [`Workload`] is complete and checked: names have become indices, durations nanoseconds,
 //! instances single tasks. Formats (scenario files, rt-app JSON) are read elsewhere and end here.
 
-use slicewise_sched::{Attr, CpuSet};
+use slicewise_sched::bandwidth::Limit;
+use slicewise_sched::{Attr, CpuSet, Shares};
 
 use crate::Dist;
 
@@ -20,6 +21,8 @@ pub struct Workload {
     /// The tasks there are from the start, and those that only exist as templates for
     /// [`Op::Fork`].
     pub tasks: Vec<TaskSpec>,
+    /// Task groups, by index: each after the one it is in.
+    pub groups: Vec<GroupSpec>,
     /// Names of mutexes, by index.
     pub mutexes: Vec<String>,
     /// Names of condition variables, by index.
@@ -35,6 +38,43 @@ pub struct Workload {
     /// When nothing can ever happen again, but tasks still wait, the run just ends
     /// ([`End::Stuck`](crate::End::Stuck)) instead of failing.
     pub stuck_is_end: bool,
+}
+
+impl Workload {
+    /// Adds a group with default settings to another, or to the root, and gives its number.
+    ///
+    /// ```
+    /// use slicewise_machine::Workload;
+    ///
+    /// let mut workload = Workload::default();
+    /// let pods = workload.add_group(None, "kubepods");
+    /// let pod = workload.add_group(Some(pods), "pod1");
+    /// assert_eq!(workload.groups[pod as usize].path, "kubepods/pod1");
+    /// ```
+    pub fn add_group(&mut self, parent: Option<u32>, name: &str) -> u32 {
+        let above = parent.and_then(|parent| self.groups.get(parent as usize));
+        let path = above.map_or(name.to_owned(), |above| format!("{}/{name}", above.path));
+        self.groups.push(GroupSpec { path, parent, ..GroupSpec::default() });
+        self.groups.len() as u32 - 1
+    }
+}
+
+/// A task group: a cgroup with the cpu controller.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct GroupSpec {
+    /// Its path below the root: `kubepods/pod1`.
+    pub path: String,
+    /// The group it is in, a lower index of [`Workload::groups`]; `None` is the root.
+    pub parent: Option<u32>,
+    /// Its weight.
+    pub shares: Shares,
+    /// `cpu.idle`: it weighs next to nothing, whatever `shares` says.
+    pub idle: bool,
+    /// Quota, period and burst.
+    pub limit: Limit,
+    /// A point of the grid its periods are on, ns. `None` is as on the kernel: 0 up to 6.2, random
+    /// from 6.3 on.
+    pub phase_ns: Option<u64>,
 }
 
 /// A sequence of operations.
@@ -57,6 +97,9 @@ pub struct TaskSpec {
     pub affinity: CpuSet,
     /// When it is forked, ns from the start of the run.
     pub start_ns: u64,
+    /// The group it starts in, in [`Workload::groups`]; `None` is that of its parent if it is
+    /// forked, else the root.
+    pub group: Option<u32>,
     /// Only made by [`Op::Fork`], never at the start.
     pub template: bool,
     /// Number among the instances of one thread object (rt-app's log needs it).

@@ -110,6 +110,15 @@ pub enum Output {
         /// Where it runs.
         cpu: CpuId,
     },
+    /// A group has used up its quota on a CPU and stops there, or goes on. Nothing has to be done.
+    Throttled {
+        /// Which.
+        group: GroupId,
+        /// Where.
+        cpu: CpuId,
+        /// It stops.
+        stops: bool,
+    },
     /// A task now belongs to another CPU.
     Migrated {
         /// Who.

@@ -20,6 +20,8 @@ pub struct Profile {
     pub group_load_rate_limited: bool,
     /// What happens to a group that has used up its quota.
     pub throttling: Throttling,
+    /// Each group's grid of periods begins at a random time (6.3 and later), not at 0 (fair.md E.9).
+    pub random_period_phase: bool,
     /// How groups are queued.
     pub groups: GroupQueueing,
     /// Never compared with a real kernel, and not all of its rules are here.
@@ -229,6 +231,7 @@ const V6_1: Profile = Profile {
     lazy_preemption: false,
     group_load_rate_limited: false,
     throttling: Throttling::Group,
+    random_period_phase: false,
     groups: GroupQueueing::Nested,
     experimental: false,
 };
@@ -301,6 +304,7 @@ const V6_6: Profile = Profile {
     lazy_preemption: false,
     group_load_rate_limited: false,
     throttling: Throttling::Group,
+    random_period_phase: true,
     groups: GroupQueueing::Nested,
     experimental: false,
 };
@@ -327,6 +331,7 @@ const V6_12: Profile = Profile {
     lazy_preemption: false,
     group_load_rate_limited: true,
     throttling: Throttling::Group,
+    random_period_phase: true,
     groups: GroupQueueing::Nested,
     experimental: false,
 };
@@ -339,6 +344,7 @@ const V6_18: Profile = Profile {
     lazy_preemption: true,
     group_load_rate_limited: true,
     throttling: Throttling::Task,
+    random_period_phase: true,
     groups: GroupQueueing::Nested,
     experimental: false,
 };
@@ -374,6 +380,7 @@ const V7_2: Profile = Profile {
     lazy_preemption: true,
     group_load_rate_limited: true,
     throttling: Throttling::Task,
+    random_period_phase: true,
     groups: GroupQueueing::Nested,
     experimental: false,
 };

@@ -179,7 +179,8 @@ impl<'c> Replay<'c> {
                 Output::Migrated { .. }
                 | Output::ArmGroupTimer { .. }
                 | Output::DisarmGroupTimer { .. }
-                | Output::Park { .. } => {}
+                | Output::Park { .. }
+                | Output::Throttled { .. } => {}
             }
         }
     }

@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+use crate::Sources;
+use crate::sources::floor_boundary;
+
 /// How bad it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Severity {
@@ -18,7 +21,8 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// What is wrong: the offending value, and what is allowed.
     pub message: String,
-    /// Where, as byte offsets into the input; always within it and on character boundaries.
+    /// Where, as byte offsets into the input and the files it names ([`Sources`]); always within one
+    /// of them and on character boundaries.
     pub span: Range<usize>,
     /// What to write instead.
     pub help: Option<String>,
@@ -46,14 +50,6 @@ pub fn line_col(text: &str, offset: usize) -> LineCol {
         line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
         column: before[line_start..].chars().count() + 1,
     }
-}
-
-fn floor_boundary(text: &str, offset: usize) -> usize {
-    let mut offset = offset.min(text.len());
-    while !text.is_char_boundary(offset) {
-        offset -= 1;
-    }
-    offset
 }
 
 /// More than this many and the reader has stopped reading.
@@ -113,27 +109,35 @@ impl Sink {
         self.list.push(Diagnostic { severity, message, span, help });
     }
 
+    /// Whether another diagnostic would be shown: help that takes long to find can be left out if
+    /// not.
+    pub(crate) fn has_room(&self) -> bool {
+        self.list.len() < DIAGNOSTICS_MAX
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         self.errors > 0
     }
 
-    /// All of them, in the order of the text, with spans that fit it.
-    pub(crate) fn finish(mut self, text: &str) -> Vec<Diagnostic> {
+    /// Takes over what is wrong with a text that begins at `start` of the space of offsets.
+    pub(crate) fn take_over(&mut self, other: Self, start: usize) {
+        for Diagnostic { severity, message, span, help } in other.list {
+            self.push(severity, span.start + start..span.end + start, message, help);
+        }
+        self.dropped += other.dropped;
+    }
+
+    /// All of them, in the order of the texts, with spans that fit them.
+    pub(crate) fn finish(mut self, sources: &Sources) -> Vec<Diagnostic> {
         for diagnostic in &mut self.list {
-            let start = floor_boundary(text, diagnostic.span.start);
-            let end = floor_boundary(text, diagnostic.span.end).max(start);
-            diagnostic.span = start..end;
+            diagnostic.span = sources.clamp(diagnostic.span.clone());
         }
         self.list.sort_by_key(|d| (d.span.start, d.severity));
         if self.dropped > 0 {
             let severity = if self.errors > 0 { Severity::Error } else { Severity::Warning };
             let message = format!("{} more problems are not shown", self.dropped);
-            self.list.push(Diagnostic {
-                severity,
-                message,
-                span: text.len()..text.len(),
-                help: None,
-            });
+            let end = sources.main().len();
+            self.list.push(Diagnostic { severity, message, span: end..end, help: None });
         }
         self.list
     }
@@ -216,7 +220,7 @@ mod tests {
             sink.warn(i..i + 1, "w", "");
         }
         sink.error(300..301, "broken");
-        let list = sink.finish("");
+        let list = sink.finish(&Sources::new(""));
         assert!(list.iter().any(|d| d.message == "broken"));
         assert!(list.iter().any(|d| d.message.contains("100 more problems")));
     }

@@ -153,6 +153,8 @@ pub(crate) struct Draft {
     pub(crate) attr: Attr,
     pub(crate) affinity: CpuSet,
     pub(crate) start_ns: u64,
+    /// In [`Workload::groups`].
+    pub(crate) group: Option<u32>,
     pub(crate) code: Code,
 }
 
@@ -291,6 +293,7 @@ pub(crate) fn build(
                 attr: draft.attr,
                 affinity: draft.affinity.clone(),
                 start_ns: draft.start_ns,
+                group: draft.group,
                 template: draft.template,
                 index,
                 origin: Origin { start: draft.span.start, end: draft.span.end },

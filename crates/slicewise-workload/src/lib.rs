@@ -15,29 +15,34 @@
 //! assert_eq!(errors[0].help.as_deref(), Some("did you mean `nice`?"));
 //! ```
 
+mod cgroups;
 mod checks;
 mod diagnostic;
 mod draft;
 mod file;
 mod machine_check;
+mod merge;
 mod rt;
 mod rtapp;
 mod scenario;
 mod set;
 mod settings;
+mod sources;
 mod units;
 
 use slicewise_machine::Workload;
 
+pub use cgroups::{CGROUP_DEPTH_MAX, CGROUPS_MAX, CgroupError, Cgroups, rules_of as cgroup_rules};
 pub use diagnostic::{Diagnostic, LineCol, Severity, line_col};
 pub use draft::{Group, OPS_MAX, TASKS_MAX};
-pub use file::{FILE_BYTES_MAX, LoadFileError, ReadError, load_file, read_text};
+pub use file::{FILE_BYTES_MAX, LoadFileError, ReadError, load_file, load_in, read_text};
 pub use machine_check::check_against_machine;
-pub use rt::{LoadedRt, load_rt, load_rt_file};
+pub use rt::{LoadedRt, load_rt, load_rt_file, load_rt_in};
 pub use rtapp::{IO_NS_PER_KIB, MEM_NS_PER_KIB, NULL_WRITE_NS};
 pub use scenario::schema_json;
 pub use set::{apply_set, set_keys};
 pub use settings::{CostOverrides, Settings};
+pub use sources::{Located, Sources};
 
 /// What a text is written in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -86,8 +91,11 @@ pub struct Loaded {
     pub question: Option<String>,
     /// The tasks by their descriptions in the file.
     pub groups: Vec<Group>,
-    /// The text it was read from; all byte ranges point into it.
-    pub source: String,
+    /// Its cgroups, by their files. [`Workload::groups`] is what a kernel makes of them:
+    /// [`settle_cgroups`] for another kernel.
+    pub cgroups: Cgroups,
+    /// The texts it was read from; all byte ranges point into them.
+    pub sources: Sources,
     /// CPU sets that programs ask for on the way, and where.
     affinities: Vec<Affinity>,
     /// Slices that programs ask for on the way, and where.
@@ -102,31 +110,92 @@ type Affinity = (slicewise_sched::CpuSet, std::ops::Range<usize>);
 /// More punctuation than this and the syntax tree alone would take gigabytes.
 const TOKENS_MAX: usize = 4_000_000;
 
-/// Reads a workload.
+/// A text that is no workload, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rejected {
+    /// The text and the files it names.
+    pub sources: Sources,
+    /// Everything wrong with them, in their order, warnings included; at least one error.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// The text, and a way to the files it names.
+struct Inputs<'r> {
+    sources: Sources,
+    read: &'r mut dyn FnMut(&str) -> Result<String, String>,
+}
+
+impl Inputs<'_> {
+    /// The text of a file.
+    fn read(&mut self, name: &str) -> Result<String, String> {
+        let text = (self.read)(name)?;
+        if (self.sources.bytes() + text.len()) as u64 > FILE_BYTES_MAX {
+            let shown = diagnostic::shorten(name);
+            return Err(format!("with `{shown}` there are more than {FILE_BYTES_MAX} bytes"));
+        }
+        Ok(text)
+    }
+}
+
+/// Reads a workload that names no other files.
 ///
 /// # Errors
 /// Everything wrong with the text, in its order, warnings included.
 pub fn load(text: &str, format: Format) -> Result<Loaded, Vec<Diagnostic>> {
+    load_with(text, format, &mut no_files).map_err(|rejected| rejected.diagnostics)
+}
+
+/// For a text without files around it.
+fn no_files(name: &str) -> Result<String, String> {
+    Err(format!("`{}` cannot be read: there are no files here", diagnostic::shorten(name)))
+}
+
+/// Reads a workload; `read` gives the texts of the files it names, or says why it cannot.
+///
+/// # Errors
+/// Everything wrong with the texts.
+pub fn load_with(
+    text: &str,
+    format: Format,
+    read: &mut dyn FnMut(&str) -> Result<String, String>,
+) -> Result<Loaded, Rejected> {
     let format = if format == Format::Auto { Format::of_text(text) } else { format };
     let mut sink = diagnostic::Sink::default();
-    if !has_sane_size(text, &mut sink) {
-        return Err(sink.finish(text));
-    }
-    match read_parts(text, format, &mut sink) {
-        Some(parts) if !sink.has_errors() => Ok(finish(parts, format, text, sink)),
+    let mut inputs = Inputs { sources: Sources::new(text), read };
+    let parts = match has_sane_size(text, &mut sink) {
+        true => read_parts(text, format, &mut inputs, &mut sink),
+        false => None,
+    };
+    let sources = inputs.sources;
+    match parts {
+        Some(parts) if !sink.has_errors() => Ok(finish(parts, format, sources, sink)),
         _ => {
             if !sink.has_errors() {
                 sink.error(0..0, "the text holds no workload");
             }
-            Err(sink.finish(text))
+            Err(Rejected { diagnostics: sink.finish(&sources), sources })
         }
     }
 }
 
-fn read_parts(text: &str, format: Format, sink: &mut diagnostic::Sink) -> Option<Parts> {
+/// Has the kernel of this profile make of the cgroups' files what it makes of them, and says what
+/// it refuses (errors) or does without (warnings).
+pub fn settle_cgroups(loaded: &mut Loaded, profile: &slicewise_sched::Profile) -> Vec<Diagnostic> {
+    let mut sink = diagnostic::Sink::default();
+    let groups = loaded.cgroups.report(&cgroups::rules_of(profile), &mut sink);
+    loaded.workload.groups = groups;
+    sink.finish(&loaded.sources)
+}
+
+fn read_parts(
+    text: &str,
+    format: Format,
+    inputs: &mut Inputs<'_>,
+    sink: &mut diagnostic::Sink,
+) -> Option<Parts> {
     match format {
         Format::RtApp => rtapp::read(text, sink),
-        Format::Scenario | Format::Auto => scenario::read(text, sink),
+        Format::Scenario | Format::Auto => scenario::read(text, inputs, sink),
     }
 }
 
@@ -154,21 +223,23 @@ struct Parts {
     title: Option<String>,
     question: Option<String>,
     groups: Vec<Group>,
+    cgroups: Cgroups,
     affinities: Vec<Affinity>,
     slices: Vec<std::ops::Range<usize>>,
     features_span: std::ops::Range<usize>,
 }
 
-fn finish(parts: Parts, format: Format, text: &str, sink: diagnostic::Sink) -> Loaded {
+fn finish(parts: Parts, format: Format, sources: Sources, sink: diagnostic::Sink) -> Loaded {
     Loaded {
         workload: parts.workload,
         settings: parts.settings,
-        warnings: sink.finish(text),
+        warnings: sink.finish(&sources),
         format,
         title: parts.title,
         question: parts.question,
         groups: parts.groups,
-        source: text.to_owned(),
+        cgroups: parts.cgroups,
+        sources,
         affinities: parts.affinities,
         slices: parts.slices,
         features_span: parts.features_span,

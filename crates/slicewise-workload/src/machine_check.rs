@@ -57,7 +57,7 @@ pub fn check_against_machine(loaded: &Loaded, cpus: u32, profile: &Profile) -> V
         let message = format!("kernel {} has no lazy preemption", profile.name);
         sink.warn(0..0, message, "it behaves as `full` there");
     }
-    sink.finish(&loaded.source)
+    sink.finish(&loaded.sources)
 }
 
 /// The lowest CPU of the set that the machine does not have.

@@ -2,7 +2,10 @@
 
 use slicewise_sched::{CPUS_MAX, Nice, Policy, Profile, RtPriority};
 
+use slicewise_cgroup::File;
+
 use crate::Loaded;
+use crate::cgroups::{parse_path, rules_named};
 use crate::diagnostic::{did_you_mean, shorten};
 use crate::scenario::{PolicyWord, check_feature, parse_cpu_list, parse_policy};
 use crate::settings::{HZ_MAX, PREEMPTIONS, kernel_names, parse_preemption};
@@ -23,18 +26,21 @@ const MACHINE_KEYS: [&str; 13] = [
     "costs.wakeup",
     "costs.tick",
 ];
-const TASK_KEYS: [&str; 7] =
-    ["nice", "policy", "priority", "slice", "cpus", "start", "reset_on_fork"];
+const TASK_KEYS: [&str; 8] =
+    ["nice", "policy", "priority", "slice", "cpus", "start", "reset_on_fork", "group"];
 
-/// Every key that [`apply_set`] knows; those of tasks with `NAME` for the task's name.
+/// Every key that [`apply_set`] knows; those of tasks and groups with `NAME` for the task's name
+/// and `PATH` for the group's path.
 pub fn set_keys() -> Vec<String> {
     let machine = MACHINE_KEYS.iter().map(|key| (*key).to_owned());
     let tasks = TASK_KEYS.iter().map(|key| format!("task/NAME.{key}"));
-    machine.chain(tasks).collect()
+    let groups = File::ALL.iter().map(|file| format!("group/PATH.{}", file.name()));
+    machine.chain(tasks).chain(groups).collect()
 }
 
-/// Applies one `key=value`: a machine setting, or something of a task and its instances
-/// (`task/web.nice=5`, `task/web-3.cpus=0-1`).
+/// Applies one `key=value`: a machine setting, something of a task and its instances
+/// (`task/web.nice=5`, `task/web-3.cpus=0-1`), or a write to a file of a group
+/// (`group/pods/web.cpu.max=50000 100000`).
 ///
 /// ```
 /// use slicewise_workload::{Format, apply_set, load};
@@ -58,10 +64,37 @@ pub fn apply_set(loaded: &mut Loaded, assignment: &str) -> Result<(), String> {
         return Err(format!("`{shown}` is not of the form key=value, such as hz=1000"));
     };
     let (key, value) = (key.trim(), value.trim());
-    match key.strip_prefix("task/") {
-        Some(rest) => set_task(loaded, rest, value),
-        None => set_machine(loaded, key, value),
+    match (key.strip_prefix("task/"), key.strip_prefix("group/")) {
+        (Some(rest), _) => set_task(loaded, rest, value),
+        (_, Some(rest)) => set_group(loaded, rest, value),
+        _ => set_machine(loaded, key, value),
     }
+}
+
+/// A write to a file of a group, instead of what the scenario writes to it.
+fn set_group(loaded: &mut Loaded, rest: &str, value: &str) -> Result<(), String> {
+    let named = |file: &File| rest.strip_suffix(file.name())?.strip_suffix('.').map(|p| (p, *file));
+    let Some((path, file)) = File::ALL.iter().find_map(named) else {
+        let files = File::ALL.map(File::name);
+        let shown = shorten(rest);
+        return Err(format!("`group/{shown}` names no file; add one of .{}", files.join(", .")));
+    };
+    let Some(group) = loaded.cgroups.find(path) else {
+        let help = did_you_mean(path, &loaded.cgroups.paths());
+        return Err(format!("there is no group `{}`; {}", shorten(path), shorten(&help)));
+    };
+    if let Some(message) = loaded.cgroups.conflict(file) {
+        return Err(message);
+    }
+    let mut changed = loaded.cgroups.clone();
+    changed.write(group, file, value, 0..0);
+    let kernel = loaded.settings.kernel.as_deref().unwrap_or(crate::scenario::KERNEL_DEFAULT);
+    let groups = changed.groups(&rules_named(kernel)).map_err(|errors| {
+        errors.first().map_or(String::new(), |error| format!("{}; {}", error.message, error.help))
+    })?;
+    loaded.cgroups = changed;
+    loaded.workload.groups = groups;
+    Ok(())
 }
 
 fn set_machine(loaded: &mut Loaded, key: &str, value: &str) -> Result<(), String> {
@@ -116,21 +149,7 @@ fn set_task(loaded: &mut Loaded, rest: &str, value: &str) -> Result<(), String> 
         let keys = TASK_KEYS.join(", ");
         return Err(format!("`task/{shown}` says nothing to set; add one of .{keys}"));
     };
-    let tasks: Vec<usize> = match loaded.groups.iter().find(|group| group.name == name) {
-        Some(group) => (group.first as usize..(group.first + group.count) as usize).collect(),
-        None => {
-            let named = |(_, task): &(usize, &slicewise_machine::TaskSpec)| task.name == name;
-            loaded
-                .workload
-                .tasks
-                .iter()
-                .enumerate()
-                .find(named)
-                .map(|(at, _)| at)
-                .into_iter()
-                .collect()
-        }
-    };
+    let tasks = tasks_named(loaded, name);
     if tasks.is_empty() {
         let names: Vec<&str> = loaded.groups.iter().map(|group| group.name.as_str()).collect();
         return Err(format!(
@@ -139,7 +158,10 @@ fn set_task(loaded: &mut Loaded, rest: &str, value: &str) -> Result<(), String> 
             did_you_mean(name, &names)
         ));
     }
-    let change = change(key, value)?;
+    let change = match key {
+        "group" => Change::Group(group_named(loaded, value)?),
+        _ => change(key, value)?,
+    };
     // All or nothing: a priority fits some instances and not others.
     let mut attrs = Vec::with_capacity(tasks.len());
     for task in &tasks {
@@ -153,6 +175,32 @@ fn set_task(loaded: &mut Loaded, rest: &str, value: &str) -> Result<(), String> 
     Ok(())
 }
 
+/// All tasks of a description, or of several with the same name in files of their own; else one
+/// instance.
+fn tasks_named(loaded: &Loaded, name: &str) -> Vec<usize> {
+    let described = loaded.groups.iter().filter(|tasks| tasks.name == name);
+    let all: Vec<usize> = described
+        .flat_map(|tasks| tasks.first as usize..(tasks.first + tasks.count) as usize)
+        .collect();
+    if !all.is_empty() {
+        return all;
+    }
+    loaded.workload.tasks.iter().position(|task| task.name == name).into_iter().collect()
+}
+
+/// The group of a path; `None` is the root.
+fn group_named(loaded: &Loaded, path: &str) -> Result<Option<u32>, String> {
+    let shown = shorten(path);
+    if parse_path(path).map_err(|what| format!("the path `{shown}` {what}"))?.is_empty() {
+        return Ok(None);
+    }
+    let unknown = || {
+        let help = did_you_mean(path, &loaded.cgroups.paths());
+        format!("there is no group `{shown}`; {}", shorten(&help))
+    };
+    loaded.cgroups.find(path).map(Some).ok_or_else(unknown)
+}
+
 enum Change {
     Nice(Nice),
     Policy(PolicyWord, Option<RtPriority>),
@@ -161,6 +209,7 @@ enum Change {
     Cpus(slicewise_sched::CpuSet),
     Start(u64),
     ResetOnFork(bool),
+    Group(Option<u32>),
 }
 
 fn change(key: &str, value: &str) -> Result<Change, String> {
@@ -233,6 +282,7 @@ impl Change {
             Change::Cpus(set) => task.affinity = set.clone(),
             Change::Start(start_ns) => task.start_ns = *start_ns,
             Change::ResetOnFork(reset) => task.attr.reset_on_fork = *reset,
+            Change::Group(group) => task.group = *group,
         }
         Ok(())
     }

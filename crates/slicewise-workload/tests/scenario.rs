@@ -59,7 +59,10 @@ fn tasks_carry_their_attributes_and_instances_are_numbered() {
     assert_eq!(task("trainer").start_ns, 5_000_000);
     assert_eq!(task("control").attr.policy.to_string(), "SCHED_FIFO 50");
     assert!(task("child").template && task("child").attr.reset_on_fork);
-    assert_eq!(&loaded.source[task("burn").origin.start..task("burn").origin.end], "\"burn\"");
+    assert_eq!(
+        &loaded.sources.main()[task("burn").origin.start..task("burn").origin.end],
+        "\"burn\""
+    );
 }
 
 #[test]

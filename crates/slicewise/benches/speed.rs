@@ -64,6 +64,7 @@ fn task(name: String, program: u32) -> TaskSpec {
         attr: Attr::default(),
         affinity: CpuSet::All,
         start_ns: 0,
+        group: None,
         template: false,
         index: 0,
         origin: Default::default(),

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use slicewise_machine::{Origin, RunError, SetupError};
-use slicewise_workload::{Diagnostic, Severity, line_col};
+use slicewise_workload::{Diagnostic, Located, Severity, Sources, line_col};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -14,8 +15,8 @@ pub(crate) enum Failure {
     Input {
         /// The input's name.
         name: String,
-        /// Its text.
-        source: String,
+        /// Its text, and those of the files it names.
+        sources: Sources,
         /// What is wrong.
         diagnostics: Vec<Diagnostic>,
     },
@@ -47,7 +48,7 @@ impl Failure {
     /// Prints it to standard error.
     pub(crate) fn report(&self) {
         let text = match self {
-            Self::Input { name, source, diagnostics } => render(name, source, diagnostics),
+            Self::Input { name, sources, diagnostics } => render(name, sources, diagnostics),
             Self::Plain { message, help } => {
                 let mut text = format!("error: {message}\n");
                 if let Some(help) = help {
@@ -70,8 +71,7 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 /// Shows diagnostics with the lines they are about. Colour only where someone looks.
-pub(crate) fn render(name: &str, source: &str, diagnostics: &[Diagnostic]) -> String {
-    let name = &printable(name);
+pub(crate) fn render(name: &str, sources: &Sources, diagnostics: &[Diagnostic]) -> String {
     let renderer =
         if crate::output::stderr_style().color { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
@@ -81,8 +81,10 @@ pub(crate) fn render(name: &str, source: &str, diagnostics: &[Diagnostic]) -> St
             Severity::Warning => Level::WARNING,
         };
         let message = diagnostic.message.as_str();
-        if !shows_well(source, diagnostic) {
-            let place = line_col(source, diagnostic.span.start);
+        let Located { name: included, text: source, span } = sources.find(diagnostic.span.clone());
+        let name = &text_name(name, included);
+        if !shows_well(source, &span) {
+            let place = line_col(source, span.start);
             let word = match diagnostic.severity {
                 Severity::Error => "error",
                 Severity::Warning => "warning",
@@ -95,9 +97,8 @@ pub(crate) fn render(name: &str, source: &str, diagnostics: &[Diagnostic]) -> St
             text.push('\n');
             continue;
         }
-        let snippet = Snippet::source(source)
-            .path(name)
-            .annotation(AnnotationKind::Primary.span(diagnostic.span.clone()));
+        let snippet =
+            Snippet::source(source).path(name).annotation(AnnotationKind::Primary.span(span));
         let mut group: Group<'_> = level.primary_title(message).element(snippet);
         if let Some(help) = &diagnostic.help {
             group = group.element(Level::HELP.message(help.as_str()));
@@ -107,26 +108,40 @@ pub(crate) fn render(name: &str, source: &str, diagnostics: &[Diagnostic]) -> St
     text
 }
 
+/// What messages call a text: the input's name, or that of a file it names, seen from where the
+/// input is.
+fn text_name(input: &str, included: Option<&str>) -> String {
+    printable(&match included {
+        Some(included) => Path::new(input).with_file_name(included).display().to_string(),
+        None => input.to_owned(),
+    })
+}
+
+/// A place as messages show it: `web.toml:3:1`.
+pub(crate) fn shown_place(input: &str, sources: &Sources, offset: usize) -> String {
+    let Located { name, text, span } = sources.find(offset..offset);
+    let place = line_col(text, span.start);
+    format!("{}:{}:{}", text_name(input, name), place.line, place.column)
+}
+
 /// Whether the lines around the place are fit to be printed: not endless ones.
-fn shows_well(source: &str, diagnostic: &Diagnostic) -> bool {
+fn shows_well(source: &str, span: &std::ops::Range<usize>) -> bool {
     const LINE_BYTES_MAX: usize = 400;
     const SPAN_BYTES_MAX: usize = 2_000;
-    if source.is_empty() || diagnostic.span.len() > SPAN_BYTES_MAX {
+    if source.is_empty() || span.len() > SPAN_BYTES_MAX {
         return false;
     }
-    let start = source[..diagnostic.span.start].rfind('\n').map_or(0, |at| at + 1);
-    let end = source[diagnostic.span.end..]
-        .find('\n')
-        .map_or(source.len(), |at| diagnostic.span.end + at);
+    let start = source[..span.start].rfind('\n').map_or(0, |at| at + 1);
+    let end = source[span.end..].find('\n').map_or(source.len(), |at| span.end + at);
     source[start..end].lines().all(|line| line.len() <= LINE_BYTES_MAX)
 }
 
 /// A run that could not go on, at the places of the tasks it is about.
-pub(crate) fn run_error(error: &RunError, name: &str, source: &str) -> Failure {
+pub(crate) fn run_error(error: &RunError, name: &str, sources: &Sources) -> Failure {
     let at = |origin: Origin, message: String, help: &str| Diagnostic {
         severity: Severity::Error,
         message,
-        span: origin.start.min(source.len())..origin.end.min(source.len()),
+        span: origin.start..origin.end,
         help: (!help.is_empty()).then(|| help.to_owned()),
     };
     let diagnostics = match error {
@@ -153,19 +168,19 @@ pub(crate) fn run_error(error: &RunError, name: &str, source: &str) -> Failure {
             "this is a defect of slicewise: please report it",
         );
     }
-    Failure::Input { name: name.to_owned(), source: source.to_owned(), diagnostics }
+    Failure::Input { name: name.to_owned(), sources: sources.clone(), diagnostics }
 }
 
 /// A machine that could not be built.
-pub(crate) fn setup_error(error: &SetupError, name: &str, source: &str) -> Failure {
+pub(crate) fn setup_error(error: &SetupError, name: &str, sources: &Sources) -> Failure {
     match error {
         SetupError::Task { origin, .. } => Failure::Input {
             name: name.to_owned(),
-            source: source.to_owned(),
+            sources: sources.clone(),
             diagnostics: vec![Diagnostic {
                 severity: Severity::Error,
                 message: error.to_string(),
-                span: origin.start.min(source.len())..origin.end.min(source.len()),
+                span: origin.start..origin.end,
                 help: None,
             }],
         },

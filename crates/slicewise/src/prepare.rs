@@ -6,12 +6,12 @@ use std::path::Path;
 use slicewise_machine::{Costs, MachineConfig, Preemption};
 use slicewise_sched::{CPUS_MAX, CpuId, CpuSet, Profile};
 use slicewise_workload::{
-    Diagnostic, Format, LoadFileError, Loaded, Severity, apply_set, check_against_machine, load,
-    load_file, read_text,
+    Diagnostic, Format, LoadFileError, Loaded, Rejected, Severity, apply_set,
+    check_against_machine, load_file, load_in, read_text, settle_cgroups,
 };
 
 use crate::args::SimulationArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, shown_place};
 
 /// The kernel when nobody names one.
 pub(crate) const KERNEL_DEFAULT: &str = "6.12";
@@ -38,16 +38,18 @@ pub(crate) fn read(file: &Path) -> Result<(String, Loaded), Failure> {
         }
         let source = read_text(std::io::stdin().lock(), &name)
             .map_err(|error| Failure::plain(error.to_string()))?;
-        return match load(&source, Format::Auto) {
+        return match load_in(&source, Format::Auto, Path::new("")) {
             Ok(loaded) => Ok((name, loaded)),
-            Err(diagnostics) => Err(Failure::Input { name, source, diagnostics }),
+            Err(Rejected { sources, diagnostics }) => {
+                Err(Failure::Input { name, sources, diagnostics })
+            }
         };
     }
     let name = file.display().to_string();
     match load_file(file) {
         Ok(loaded) => Ok((name, loaded)),
-        Err(LoadFileError::Invalid { source_text: source, diagnostics }) => {
-            Err(Failure::Input { name, source, diagnostics })
+        Err(LoadFileError::Invalid { sources, diagnostics }) => {
+            Err(Failure::Input { name, sources, diagnostics })
         }
         Err(error) => Err(Failure::plain(error.to_string())),
     }
@@ -82,8 +84,8 @@ pub(crate) fn override_settings(
 }
 
 /// Settles everything that is still open and checks that the workload fits the machine.
-pub(crate) fn prepare(name: String, loaded: Loaded) -> Result<Prepared, Failure> {
-    let settings = &loaded.settings;
+pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Failure> {
+    let settings = loaded.settings.clone();
     let kernel = settings.kernel.as_deref().unwrap_or(KERNEL_DEFAULT);
     let Some(profile) = Profile::named(kernel) else {
         let known: Vec<&str> = Profile::ALL.iter().map(|profile| profile.name).collect();
@@ -94,9 +96,10 @@ pub(crate) fn prepare(name: String, loaded: Loaded) -> Result<Prepared, Failure>
     };
     let cpus = settings.cpus.unwrap_or_else(|| cpus_needed(&loaded));
     let mut features = profile.features;
-    let diagnostics = check_against_machine(&loaded, cpus, &profile);
+    let mut diagnostics = check_against_machine(&loaded, cpus, &profile);
+    diagnostics.extend(settle_cgroups(&mut loaded, &profile));
     if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
-        return Err(Failure::Input { name, source: loaded.source, diagnostics });
+        return Err(Failure::Input { name, sources: loaded.sources, diagnostics });
     }
     for word in &settings.features {
         features.set(word).map_err(Failure::plain)?;
@@ -117,8 +120,8 @@ pub(crate) fn prepare(name: String, loaded: Loaded) -> Result<Prepared, Failure>
         duration_ns: settings.duration_ns.unwrap_or(DURATION_NS_DEFAULT),
     };
     let shown = |diagnostic: &Diagnostic| {
-        let place = slicewise_workload::line_col(&loaded.source, diagnostic.span.start);
-        format!("{name}:{}:{}: {}", place.line, place.column, diagnostic.message)
+        let place = shown_place(&name, &loaded.sources, diagnostic.span.start);
+        format!("{place}: {}", diagnostic.message)
     };
     let warnings = loaded.warnings.iter().chain(&diagnostics).map(shown).collect();
     Ok(Prepared { name, loaded, config, warnings })

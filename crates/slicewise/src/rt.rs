@@ -1,6 +1,7 @@
 //! `slicewise rt check`.
 
 use std::io::IsTerminal;
+use std::path::Path;
 
 use slicewise_machine::{
     Costs, Dist, Machine, MachineConfig, Mode, Op, Origin, Preemption, Program, TaskSpec,
@@ -11,8 +12,8 @@ use slicewise_rtcheck::{Analysis, KernelRules, Policy, TaskSet, check as analyse
 use slicewise_rtcheck::{most_critical, worst_case};
 use slicewise_sched::{Attr, CpuId, CpuSet, Policy as Scheduled, Profile, RtPriority};
 use slicewise_workload::{
-    Format, LoadFileError, LoadedRt, load_rt, load_rt_file, parse_duration_ns, parse_priorities,
-    read_text,
+    Format, LoadFileError, LoadedRt, Rejected, load_rt_file, load_rt_in, parse_duration_ns,
+    parse_priorities, read_text,
 };
 
 use crate::args::{OutputFormat, RtCheckArgs};
@@ -47,7 +48,7 @@ pub(crate) fn check(args: &RtCheckArgs) -> Result<bool, Failure> {
             print_json(&report)?;
         }
         OutputFormat::Table => {
-            let warnings = render(&name, &loaded.source, &loaded.warnings);
+            let warnings = render(&name, &loaded.sources, &loaded.warnings);
             let title = loaded.title.iter().map(|title| printable(title.trim()).replace('\n', " "));
             let title: String = title.map(|title| format!("{title}\n")).collect();
             print(&format!("{warnings}{title}{}", render_rt(&report, stdout_style())))?;
@@ -64,16 +65,18 @@ fn read(args: &RtCheckArgs) -> Result<(String, LoadedRt), Failure> {
         }
         let source = read_text(std::io::stdin().lock(), &name)
             .map_err(|error| Failure::plain(error.to_string()))?;
-        return match load_rt(&source, Format::Auto) {
+        return match load_rt_in(&source, Format::Auto, Path::new("")) {
             Ok(loaded) => Ok((name, loaded)),
-            Err(diagnostics) => Err(Failure::Input { name, source, diagnostics }),
+            Err(Rejected { sources, diagnostics }) => {
+                Err(Failure::Input { name, sources, diagnostics })
+            }
         };
     }
     let name = args.file.display().to_string();
     match load_rt_file(&args.file) {
         Ok(loaded) => Ok((name, loaded)),
-        Err(LoadFileError::Invalid { source_text: source, diagnostics }) => {
-            Err(Failure::Input { name, source, diagnostics })
+        Err(LoadFileError::Invalid { sources, diagnostics }) => {
+            Err(Failure::Input { name, sources, diagnostics })
         }
         Err(error) => Err(Failure::plain(error.to_string())),
     }
@@ -257,6 +260,7 @@ fn workload(set: &TaskSet, analysis: &Analysis, members: &[usize]) -> Workload {
             attr: Attr { policy: policy.unwrap_or_default(), ..Attr::default() },
             affinity: task.core.map_or(CpuSet::All, |core| CpuSet::one(CpuId(core))),
             start_ns: 0,
+            group: None,
             template: false,
             index: 0,
             origin: Origin::default(),

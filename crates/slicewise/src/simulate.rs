@@ -19,7 +19,7 @@ const STEPS: u64 = 1000;
 /// Builds the machine.
 pub(crate) fn machine<S: Sink>(prepared: &Prepared, sink: S) -> Result<Machine<'_, S>, Failure> {
     Machine::new(&prepared.config, &prepared.loaded.workload, sink)
-        .map_err(|error| setup_error(&error, &prepared.name, &prepared.loaded.source))
+        .map_err(|error| setup_error(&error, &prepared.name, &prepared.loaded.sources))
 }
 
 /// Runs to the end, or to `until_ns`.
@@ -37,7 +37,7 @@ pub(crate) fn run_until<S: Sink>(
         let next_ns = machine.now_ns().saturating_add(step_ns).min(end_ns);
         let more = machine
             .run_until(next_ns)
-            .map_err(|error| run_error(&error, &prepared.name, &prepared.loaded.source))?;
+            .map_err(|error| run_error(&error, &prepared.name, &prepared.loaded.sources))?;
         if !more || next_ns >= end_ns {
             return Ok(());
         }

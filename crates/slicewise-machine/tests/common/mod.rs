@@ -203,6 +203,7 @@ pub(crate) fn workload(programs: Vec<Vec<Op>>) -> Workload {
             attr: Attr::default(),
             affinity: CpuSet::All,
             start_ns: 0,
+            group: None,
             template: false,
             index: index as u32,
             origin: Origin { start: index, end: index + 1 },

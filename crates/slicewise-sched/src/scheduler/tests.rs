@@ -3,7 +3,7 @@
 
 mod groups;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -19,6 +19,8 @@ struct Host {
     hrtick: Vec<Option<u64>>,
     /// Timers of groups' quotas, by when they are due.
     group_timers: BTreeMap<(GroupId, GroupTimer), u64>,
+    /// Where groups are stopped, as the core tells.
+    stopped: BTreeSet<(GroupId, CpuId)>,
     /// Every switch: when, where, who.
     switches: Vec<(u64, u32, Option<TaskId>)>,
     migrations: u32,
@@ -37,6 +39,7 @@ impl Host {
             now_ns: 0,
             hrtick: vec![None; cpus as usize],
             group_timers: BTreeMap::new(),
+            stopped: BTreeSet::new(),
             switches: Vec::new(),
             migrations: 0,
         }
@@ -62,6 +65,13 @@ impl Host {
                     if self.sched.return_to_user(self.now_ns, cpu).unwrap() {
                         self.schedule(cpu);
                     }
+                }
+                Output::Throttled { group, cpu, stops } => {
+                    let new = match stops {
+                        true => self.stopped.insert((group, cpu)),
+                        false => self.stopped.remove(&(group, cpu)),
+                    };
+                    assert!(new, "told twice that {group:?} on {cpu} stops or goes on");
                 }
             }
         }

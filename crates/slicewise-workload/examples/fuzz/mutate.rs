@@ -5,13 +5,16 @@ use std::time::{Duration, Instant};
 use slicewise_machine::{Op, Workload};
 use slicewise_sched::Profile;
 use slicewise_workload::{
-    Diagnostic, Format, OPS_MAX, Severity, TASKS_MAX, apply_set, check_against_machine, load,
+    Diagnostic, Format, OPS_MAX, Rejected, Severity, Sources, TASKS_MAX, apply_set,
+    check_against_machine, load_with, settle_cgroups,
 };
 
 /// What the mutations start from.
 pub(crate) const SCENARIOS: &[&str] = &[
     include_str!("../../tests/fixtures/full.toml"),
     "[[task]]\nname = \"a\"\nhog = true\n",
+    include_str!("../../tests/fixtures/groups-v2.toml"),
+    include_str!("../../tests/fixtures/groups-v1.toml"),
     "[[task]]\nname = \"a\"\ncount = 3\nperiodic = { run = \"1ms\", period = \"4ms\" }\n",
 ];
 
@@ -100,6 +103,19 @@ const WORDS: &[&str] = &[
     "values",
     "\"0-8191\"",
     "barrier",
+    "[[group]]",
+    "path = \"pods/web\"",
+    "group = \"pods/web\"",
+    "\"cpu.max\" = \"50000 100000\"",
+    "cpu.max.burst = 1",
+    "\"max\"",
+    "\"cpu.weight\" =",
+    "cpu.weight.nice",
+    "\"cpu.cfs_quota_us\" = -1",
+    "\"cpu.idle\" = 1",
+    "\"cpu.uclamp.max\" = 12.5",
+    "workload = \"web.json\"",
+    "pods/",
 ];
 
 const SETS: &[&str] = &[
@@ -120,6 +136,14 @@ const SETS: &[&str] = &[
     "duration=0",
     "costs.tick=1us",
     "base_slice=3ms",
+    "group/pods/web.cpu.max=50000 100000",
+    "group/pods.cpu.weight=10000",
+    "group/pods/web.cpu.shares=2",
+    "group/pods.cpu.max.burst=18446744073709551615",
+    "group/.cpu.idle=1",
+    "group/",
+    "task/a.group=pods/web",
+    "task/a.group=/",
 ];
 
 /// A small generator of our own: the same seed gives the same inputs for ever (SplitMix64).
@@ -255,13 +279,17 @@ pub(crate) struct Outcome {
 /// Loads an input and checks all that must hold. Panics if something does not.
 pub(crate) fn check(random: &mut Random, text: &str, format: Format) -> Outcome {
     let begin = Instant::now();
-    let result = load(text, format);
+    let result = load_with(text, format, &mut file);
+    let sources = match &result {
+        Ok(loaded) => loaded.sources.clone(),
+        Err(rejected) => rejected.sources.clone(),
+    };
     let took = begin.elapsed();
     let loaded = result.is_ok();
     let tasks = result.as_ref().map_or(0, |loaded| loaded.workload.tasks.len() as u32);
     match result {
         Ok(mut loaded) => {
-            check_diagnostics(text, &loaded.warnings);
+            check_diagnostics(&sources, &loaded.warnings);
             assert!(loaded.warnings.iter().all(|d| d.severity == Severity::Warning));
             check_workload(&loaded.workload);
             for _ in 0..3 {
@@ -269,21 +297,40 @@ pub(crate) fn check(random: &mut Random, text: &str, format: Format) -> Outcome 
             }
             check_workload(&loaded.workload);
             for profile in Profile::ALL {
-                check_diagnostics(text, &check_against_machine(&loaded, 2, profile));
+                check_diagnostics(&sources, &check_against_machine(&loaded, 2, profile));
+                check_diagnostics(&sources, &settle_cgroups(&mut loaded, profile));
+                check_groups(&loaded.workload);
             }
         }
-        Err(diagnostics) => {
-            check_diagnostics(text, &diagnostics);
+        Err(Rejected { diagnostics, .. }) => {
+            check_diagnostics(&sources, &diagnostics);
             assert!(diagnostics.iter().any(|d| d.severity == Severity::Error));
         }
     }
     Outcome { took, loaded, tasks }
 }
 
-fn check_diagnostics(text: &str, diagnostics: &[Diagnostic]) {
+/// The files there are beside a scenario.
+fn file(name: &str) -> Result<String, String> {
+    match name {
+        "web.json" => Ok(RT_APP[0].to_owned()),
+        _ => Err(format!("there is no {} here", name.escape_debug().take(60).collect::<String>())),
+    }
+}
+
+fn check_groups(workload: &Workload) {
+    for (at, group) in workload.groups.iter().enumerate() {
+        assert!(group.parent.is_none_or(|parent| (parent as usize) < at), "{group:?}");
+        assert!(!group.path.is_empty() && !group.path.starts_with('/'), "{group:?}");
+    }
+}
+
+fn check_diagnostics(sources: &Sources, diagnostics: &[Diagnostic]) {
     assert!(diagnostics.len() <= 110, "{} diagnostics", diagnostics.len());
     for diagnostic in diagnostics {
-        assert!(text.get(diagnostic.span.clone()).is_some(), "bad span: {diagnostic:?}");
+        let place = sources.find(diagnostic.span.clone());
+        assert_eq!(place.span.len(), diagnostic.span.len(), "bad span: {diagnostic:?}");
+        assert!(place.text.get(place.span).is_some(), "bad span: {diagnostic:?}");
         assert!(!diagnostic.message.is_empty());
         assert!(diagnostic.message.len() < 2000, "too long: {diagnostic:?}");
         assert!(!diagnostic.message.contains('\n'), "two lines: {diagnostic:?}");
@@ -296,8 +343,10 @@ fn check_workload(workload: &Workload) {
     assert!(ops <= OPS_MAX, "{ops} operations");
     assert!(workload.tasks.iter().any(|task| !task.template), "nothing starts");
     assert!(workload.barriers.iter().all(|barrier| barrier.parties > 0));
+    check_groups(workload);
     for task in &workload.tasks {
         assert!((task.program as usize) < workload.programs.len());
+        assert!(task.group.is_none_or(|group| (group as usize) < workload.groups.len()));
     }
     let within = |index: u32, length: usize| assert!((index as usize) < length, "{index} {length}");
     for program in &workload.programs {

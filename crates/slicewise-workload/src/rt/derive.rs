@@ -86,7 +86,7 @@ pub(super) fn derive(loaded: &Loaded, reserved: &[Reserved], sink: &mut Sink) ->
         title: loaded.title.clone(),
         ordinary,
         warnings: Vec::new(),
-        source: String::new(),
+        sources: crate::Sources::default(),
     })
 }
 

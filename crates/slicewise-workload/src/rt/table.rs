@@ -102,7 +102,7 @@ fn document_of<'t>(
         title,
         ordinary: Vec::new(),
         warnings: Vec::new(),
-        source: String::new(),
+        sources: crate::Sources::default(),
     })
 }
 

@@ -12,7 +12,7 @@ use jsonc_parser::common::Ranged;
 
 use crate::diagnostic::{Severity, Sink, did_you_mean, shorten};
 use crate::draft::{Code, Draft, Numbering, OPS_MAX, Roster, Shared, build, set_timer_modes};
-use crate::{Parts, Settings, checks};
+use crate::{Cgroups, Parts, Settings, checks};
 use text::{Completed, kind, whole};
 
 /// What writing a KiB of memory (`mem`) costs, ns: 20 GB/s, which is what filling a buffer of the
@@ -200,6 +200,7 @@ impl<'t> Reader<'_, 't> {
             title: None,
             question: None,
             groups: std::mem::take(&mut self.roster.groups),
+            cgroups: Cgroups::default(),
             affinities,
             slices,
             features_span: 0..0,

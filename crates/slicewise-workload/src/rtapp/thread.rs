@@ -179,6 +179,7 @@ impl<'t> Reader<'_, 't> {
             attr,
             affinity: sets.first().cloned().flatten().unwrap_or(home),
             start_ns: delay_us.max(0) as u64 * 1000,
+            group: None,
             code,
         }
     }

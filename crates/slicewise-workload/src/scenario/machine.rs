@@ -27,7 +27,7 @@ pub(super) const MACHINE_KEYS: &[&str] = &[
 ];
 pub(super) const COST_KEYS: &[&str] = &["context_switch", "wakeup", "tick"];
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     pub(super) fn machine<'t>(&mut self, scenario: &Fields<'t>) -> (Settings, Range<usize>) {
         let mut settings = Settings::default();
         let mut features_span = 0..0;

@@ -1,6 +1,7 @@
 //! Slicewise scenarios: TOML.
 
 pub(crate) mod fields;
+mod group;
 mod machine;
 mod program;
 mod schema;
@@ -15,7 +16,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Severity, Sink, shorten};
 use crate::draft::{Code, Numbering, OPS_MAX, Roster, Shared, build};
-use crate::{Parts, checks};
+use crate::{CgroupError, Cgroups, Inputs, Parts, cgroups, checks};
 pub(crate) use fields::parse_cpu_list;
 use fields::{Fields, Value, dist, wrong_kind};
 pub(crate) use machine::check_feature;
@@ -23,10 +24,13 @@ pub use schema::schema_json;
 pub(crate) use task::{PolicyWord, parse_policy};
 
 const SCENARIO_KEYS: &[&str] =
-    &["title", "question", "machine", "task", "device", "queue", "barrier"];
+    &["title", "question", "machine", "group", "task", "device", "queue", "barrier"];
 /// How many requests may wait where nobody says: enough for every queue that is ever served again,
 /// and a bound on memory for those that are not.
 const QUEUE_DEPTH_DEFAULT: u32 = 1_000_000;
+
+/// The kernel whose rules hold for the files of groups where nobody has chosen one yet.
+pub(crate) const KERNEL_DEFAULT: &str = "6.12";
 
 const DEVICE_KEYS: &[&str] = &["name", "depth"];
 const QUEUE_KEYS: &[&str] =
@@ -34,8 +38,10 @@ const QUEUE_KEYS: &[&str] =
 const BARRIER_KEYS: &[&str] = &["name", "parties"];
 
 /// What the tables of a scenario need to know of each other.
-struct Reader<'s> {
+struct Reader<'s, 'r> {
     sink: &'s mut Sink,
+    inputs: &'s mut Inputs<'r>,
+    cgroups: Cgroups,
     shared: Shared,
     roster: Roster,
     ops_left: usize,
@@ -48,7 +54,13 @@ pub(crate) fn toml_document<'t>(text: &'t str, sink: &mut Sink) -> Option<Spanne
     let (document, problems) = DeTable::parse_recoverable(text);
     for problem in problems {
         let span = problem.span().unwrap_or(text.len()..text.len());
-        sink.error(span, shorten(problem.message()));
+        let message = shorten(problem.message());
+        if message.contains("with a dotted key") {
+            let help = "a name with dots can be one key in quotes: \"cpu.max.burst\" = 10000";
+            sink.error_help(span, message, help);
+        } else {
+            sink.error(span, message);
+        }
     }
     if sink.has_errors() {
         // What the parser made up to recover would only lead to more complaints.
@@ -57,10 +69,12 @@ pub(crate) fn toml_document<'t>(text: &'t str, sink: &mut Sink) -> Option<Spanne
     Some(document)
 }
 
-pub(crate) fn read(text: &str, sink: &mut Sink) -> Option<Parts> {
+pub(crate) fn read(text: &str, inputs: &mut Inputs<'_>, sink: &mut Sink) -> Option<Parts> {
     let document = toml_document(text, sink)?;
     let mut reader = Reader {
         sink,
+        inputs,
+        cgroups: Cgroups::default(),
         shared: Shared::default(),
         roster: Roster::default(),
         ops_left: OPS_MAX,
@@ -69,7 +83,7 @@ pub(crate) fn read(text: &str, sink: &mut Sink) -> Option<Parts> {
     reader.document(document.get_ref(), 0..text.len().min(1))
 }
 
-impl<'s> Reader<'s> {
+impl Reader<'_, '_> {
     fn document<'t>(&mut self, table: &'t DeTable<'t>, span: Range<usize>) -> Option<Parts> {
         let fields = Fields::new(self.sink, table, span, "the scenario", SCENARIO_KEYS);
         let title = fields.string(self.sink, "title").map(|(text, _)| text.to_owned());
@@ -84,13 +98,22 @@ impl<'s> Reader<'s> {
         for entry in self.list(&fields, "barrier") {
             self.barrier(entry);
         }
+        let included = self.cgroups(&fields);
+        let kernel = settings.kernel.as_deref().unwrap_or(KERNEL_DEFAULT);
+        let groups = self.cgroups.groups(&cgroups::rules_named(kernel)).unwrap_or_else(|errors| {
+            for CgroupError { message, help, span } in errors {
+                self.sink.error_help(span, message, help);
+            }
+            Vec::new()
+        });
         let tasks = self.list(&fields, "task");
-        if tasks.is_empty() {
+        if tasks.is_empty() && included.is_empty() {
             let help = "add one:\n[[task]]\nname = \"burn\"\nhog = true";
             self.sink.error_help(fields.span.clone(), "the scenario has no tasks", help);
         }
         let drafts = self.tasks(&tasks);
-        if !self.sink.has_errors() && drafts.iter().all(|draft| draft.template) {
+        let starts = !included.is_empty() || drafts.iter().any(|draft| !draft.template);
+        if !self.sink.has_errors() && !starts {
             let message = "every task is a template: nothing would start";
             self.sink.error_help(drafts[0].span.clone(), message, "remove `template` from one");
         }
@@ -102,18 +125,21 @@ impl<'s> Reader<'s> {
         }
         let (affinities, slices) = crate::requests(&drafts);
         let shared = std::mem::take(&mut self.shared);
-        let workload = build(&drafts, shared, Numbering::PerGroup, self.sink)?;
-        let groups = std::mem::take(&mut self.roster.groups);
-        Some(Parts {
+        let mut workload = build(&drafts, shared, Numbering::PerGroup, self.sink)?;
+        workload.groups = groups;
+        let mut parts = Parts {
             workload,
             settings,
             title,
             question,
-            groups,
+            groups: std::mem::take(&mut self.roster.groups),
+            cgroups: std::mem::take(&mut self.cgroups),
             affinities,
             slices,
             features_span,
-        })
+        };
+        self.include(included, &mut parts);
+        Some(parts)
     }
 
     /// The entries of `[[key]]`.

@@ -57,7 +57,7 @@ struct Scope {
     depth: usize,
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     pub(super) fn program<'t>(&mut self, value: &'t Value<'t>, key: &str, code: &mut Code) {
         self.steps(value, key, code, &mut Scope::default());
     }

@@ -91,8 +91,10 @@ struct Scenario {
     question: Option<String>,
     /// What the machine is like.
     machine: Option<Machine>,
-    /// The tasks.
-    task: Vec<Task>,
+    /// Task groups (cgroups).
+    group: Option<Vec<Group>>,
+    /// The tasks; may be missing where groups have workloads of their own.
+    task: Option<Vec<Task>>,
     /// Devices that work on what tasks submit.
     device: Option<Vec<Device>>,
     /// Queues of requests.
@@ -129,6 +131,122 @@ struct Machine {
     tick_skew: Option<Duration>,
     /// What the machine itself costs.
     costs: Option<Costs>,
+}
+
+/// What is written to a file: text, or a number.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum FileText {
+    /// As one would write it.
+    Text(String),
+    /// A number.
+    Number(f64),
+}
+
+/// A task group: a cgroup with the cpu controller. Keys are named as its files.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Group {
+    /// Its path from the root, such as "pods/web". Groups above it need no entry.
+    path: String,
+    /// An rt-app file, beside the scenario, whose threads run in this group.
+    workload: Option<String>,
+    /// Where the grid of its periods lies; random from Linux 6.3 on, and 0 before, if not given.
+    period_phase: Option<Duration>,
+    /// The files, as dotted keys.
+    cpu: Option<CpuFiles>,
+    /// v2: its weight, 1 to 10000; 100 if not given.
+    #[serde(rename = "cpu.weight")]
+    weight: Option<FileText>,
+    /// v2: its weight as a nice value.
+    #[serde(rename = "cpu.weight.nice")]
+    weight_nice: Option<FileText>,
+    /// v2: "QUOTA PERIOD" or "max" in us.
+    #[serde(rename = "cpu.max")]
+    max: Option<FileText>,
+    /// v2: how much unused quota is kept, us.
+    #[serde(rename = "cpu.max.burst")]
+    max_burst: Option<FileText>,
+    /// 1: it runs when nobody else wants to.
+    #[serde(rename = "cpu.idle")]
+    idle: Option<FileText>,
+    /// The least utilisation its tasks ask for, per cent.
+    #[serde(rename = "cpu.uclamp.min")]
+    uclamp_min: Option<FileText>,
+    /// The greatest utilisation its tasks ask for, per cent.
+    #[serde(rename = "cpu.uclamp.max")]
+    uclamp_max: Option<FileText>,
+    /// v1: its weight; 1024 if not given.
+    #[serde(rename = "cpu.shares")]
+    shares: Option<FileText>,
+    /// v1: its quota in us, -1 for none.
+    #[serde(rename = "cpu.cfs_quota_us")]
+    cfs_quota_us: Option<FileText>,
+    /// v1: its period in us.
+    #[serde(rename = "cpu.cfs_period_us")]
+    cfs_period_us: Option<FileText>,
+    /// v1: how much unused quota is kept, us.
+    #[serde(rename = "cpu.cfs_burst_us")]
+    cfs_burst_us: Option<FileText>,
+}
+
+/// The files of a group as dotted keys. `cpu.max` and `cpu.max.burst` cannot both be dotted keys in
+/// TOML, nor can `cpu.weight` and `cpu.weight.nice`: quote them.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct CpuFiles {
+    /// `cpu.weight`, or `cpu.weight.nice`.
+    weight: Option<WeightFiles>,
+    /// `cpu.max`, or `cpu.max.burst`.
+    max: Option<MaxFiles>,
+    /// `cpu.idle`.
+    idle: Option<FileText>,
+    /// `cpu.uclamp.min`, `cpu.uclamp.max`.
+    uclamp: Option<UclampFiles>,
+    /// `cpu.shares`.
+    shares: Option<FileText>,
+    /// `cpu.cfs_quota_us`.
+    cfs_quota_us: Option<FileText>,
+    /// `cpu.cfs_period_us`.
+    cfs_period_us: Option<FileText>,
+    /// `cpu.cfs_burst_us`.
+    cfs_burst_us: Option<FileText>,
+}
+
+/// `cpu.weight`, or `cpu.weight.nice`.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum WeightFiles {
+    /// `cpu.weight`.
+    Weight(FileText),
+    /// `cpu.weight.nice`.
+    Below {
+        /// The nice value.
+        nice: FileText,
+    },
+}
+
+/// `cpu.max`, or `cpu.max.burst`.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum MaxFiles {
+    /// `cpu.max`.
+    Max(FileText),
+    /// `cpu.max.burst`.
+    Below {
+        /// The burst.
+        burst: FileText,
+    },
+}
+
+/// `cpu.uclamp.min`, `cpu.uclamp.max`.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct UclampFiles {
+    /// The least.
+    min: Option<FileText>,
+    /// The greatest.
+    max: Option<FileText>,
 }
 
 /// A preemption model.
@@ -182,6 +300,8 @@ struct Task {
     cpus: Option<Cpus>,
     /// When it starts.
     start: Option<Duration>,
+    /// The path of the group it starts in.
+    group: Option<String>,
     /// Its children start with the default policy.
     reset_on_fork: Option<bool>,
     /// How often it does what it does; for ever if not given.
@@ -443,7 +563,7 @@ fn sorted(value: &Value) -> Value {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::{fields, machine, program, task};
+    use super::super::{fields, group, machine, program, task};
     use super::*;
 
     fn keys_of(schema: &serde_json::Value) -> BTreeSet<String> {
@@ -455,7 +575,8 @@ mod tests {
     fn the_schema_has_exactly_the_keys_that_the_reader_knows() {
         let schema: serde_json::Value = serde_json::from_str(&schema_json()).unwrap();
         let steps = [program::STEP_KEYS, program::RUN_KEYS].concat();
-        let tables: [(&str, &[&str]); 13] = [
+        let tables: [(&str, &[&str]); 14] = [
+            ("Group", group::GROUP_KEYS),
             ("Machine", machine::MACHINE_KEYS),
             ("Costs", machine::COST_KEYS),
             ("Task", task::TASK_KEYS),

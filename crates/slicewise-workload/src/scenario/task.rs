@@ -22,6 +22,7 @@ pub(super) const TASK_KEYS: &[&str] = &[
     "slice",
     "cpus",
     "start",
+    "group",
     "reset_on_fork",
     "loop",
     "program",
@@ -40,7 +41,7 @@ const BEHAVIOURS: [&str; 4] = ["program", "phases", "hog", "periodic"];
 /// The kernel's limits for a task's own slice.
 const SLICE_NS: std::ops::RangeInclusive<u64> = 100_000..=100_000_000;
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     pub(super) fn tasks<'t>(&mut self, entries: &[&'t Value<'t>]) -> Vec<Draft> {
         let mut listed = Vec::new();
         for entry in entries {
@@ -55,6 +56,7 @@ impl Reader<'_> {
             let attr = self.attr(&fields, Attr::default(), "the task");
             let affinity = fields.get("cpus").and_then(|value| cpus(self.sink, "cpus", value));
             let start = fields.duration(self.sink, "start");
+            let cgroup = self.group_of_task(&fields);
             self.start_attr = attr;
             let code = self.behaviour(&fields, &group.name);
             self.ops_left = code.budget();
@@ -66,6 +68,7 @@ impl Reader<'_> {
                 attr,
                 affinity: affinity.unwrap_or_default(),
                 start_ns: start.map_or(0, |(ns, _)| ns),
+                group: cgroup,
                 code,
             });
         }

@@ -247,6 +247,7 @@ impl Scheduler {
         if !out {
             return false;
         }
+        self.tell_throttled(group, level.cpu, true);
         self.count_throttled(now_ns, level, true);
         if by_group {
             self.take_group_off(now_ns, level);
@@ -299,6 +300,7 @@ impl Scheduler {
 
     /// E.10: a group goes on, on a CPU.
     fn release(&mut self, now_ns: u64, group: u32, cpu: u32) {
+        self.tell_throttled(group, cpu, false);
         let queue = self.groups.list[group as usize].queues[cpu as usize];
         let level = Level { cpu, queue };
         if queue == ROOT {
@@ -339,6 +341,11 @@ impl Scheduler {
                 self.activate(now_ns, cpu, slot, Enqueue::Wakeup);
             }
         }
+    }
+
+    fn tell_throttled(&mut self, group: u32, cpu: u32, stops: bool) {
+        let (group, cpu) = (GroupId(group), CpuId(cpu));
+        self.outputs.push(Output::Throttled { group, cpu, stops });
     }
 
     /// E.11.

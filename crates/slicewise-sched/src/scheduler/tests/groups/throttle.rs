@@ -20,7 +20,9 @@ impl Host {
     }
 
     fn throttled(&self, group: GroupId, cpu: u32) -> bool {
-        self.sched.group_bandwidth(group).unwrap().is_throttled(cpu)
+        let throttled = self.sched.group_bandwidth(group).unwrap().is_throttled(cpu);
+        assert_eq!(self.stopped.contains(&(group, CpuId(cpu))), throttled, "and the host is told");
+        throttled
     }
 
     fn pinned_in(&mut self, group: GroupId, cpu: u32) -> TaskId {

@@ -1,0 +1,401 @@
+//! Cgroups as their files say: what is written to each, and what the kernel makes of it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use slicewise_cgroup::{File, Refused, Rules, Settings, Version, Why};
+use slicewise_machine::GroupSpec;
+use slicewise_sched::Profile;
+use slicewise_sched::bandwidth::{Limit, LimitError, check_v1_hierarchy};
+
+use crate::diagnostic::{Sink, shorten};
+
+/// The most cgroups a workload may have.
+pub const CGROUPS_MAX: usize = 100_000;
+/// The most cgroups one may be in.
+pub const CGROUP_DEPTH_MAX: usize = 64;
+/// The longest name of a cgroup, bytes: the kernel's limit for names of files.
+const NAME_BYTES_MAX: usize = 255;
+
+/// The cgroups of a workload: a tree, and what is written to the files of each.
+///
+/// ```
+/// use slicewise_cgroup::{File, Rules};
+/// use slicewise_workload::Cgroups;
+///
+/// let mut cgroups = Cgroups::default();
+/// let web = cgroups.add("pods/web").unwrap();
+/// cgroups.write(web, File::Max, "50000 100000", 0..0);
+/// let groups = cgroups.groups(&Rules::named("6.12").unwrap()).unwrap();
+/// assert_eq!(groups[web as usize].limit.quota_ns, Some(50_000_000));
+/// assert_eq!(groups[web as usize].parent, cgroups.find("pods"));
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Cgroups {
+    list: Vec<Cgroup>,
+    by_path: BTreeMap<String, u32>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Cgroup {
+    path: String,
+    /// Always an earlier one.
+    parent: Option<u32>,
+    /// At most one for each file.
+    writes: Vec<Write>,
+    period_phase_ns: Option<u64>,
+}
+
+/// A text that is written to a file, and where it says so.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Write {
+    file: File,
+    text: String,
+    span: Range<usize>,
+}
+
+/// Files in the order they are written, whatever the order of the text: with this one, what is a
+/// valid state in the end is one at every step.
+const ORDER: [File; 11] = [
+    File::Idle,
+    File::Weight,
+    File::WeightNice,
+    File::Shares,
+    File::CfsPeriodUs,
+    File::CfsQuotaUs,
+    File::CfsBurstUs,
+    File::Max,
+    File::MaxBurst,
+    File::UclampMin,
+    File::UclampMax,
+];
+
+/// Something that is wrong with a write.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CgroupError {
+    /// What.
+    pub message: String,
+    /// What to write instead.
+    pub help: String,
+    /// Where, as it was given to [`Cgroups::write`].
+    pub span: Range<usize>,
+}
+
+/// The interface a file belongs to, if it is not in both.
+fn version_of(file: File) -> Option<Version> {
+    match file {
+        File::Weight | File::WeightNice | File::Max | File::MaxBurst => Some(Version::V2),
+        File::Shares | File::CfsQuotaUs | File::CfsPeriodUs | File::CfsBurstUs => Some(Version::V1),
+        File::Idle | File::UclampMin | File::UclampMax => None,
+    }
+}
+
+/// The file of the other interface that says the same.
+fn counterpart(file: File) -> &'static str {
+    match file {
+        File::Weight | File::WeightNice => "cpu.shares",
+        File::Max => "cpu.cfs_quota_us` and `cpu.cfs_period_us",
+        File::MaxBurst => "cpu.cfs_burst_us",
+        File::Shares => "cpu.weight",
+        File::CfsQuotaUs | File::CfsPeriodUs => "cpu.max",
+        File::CfsBurstUs => "cpu.max.burst",
+        File::Idle | File::UclampMin | File::UclampMax => file.name(),
+    }
+}
+
+/// The path without slashes around it, if it can be one of a cgroup.
+///
+/// # Errors
+/// Says what is wrong with it; empty is the root.
+pub(crate) fn parse_path(path: &str) -> Result<&str, &'static str> {
+    let bare = path.trim_matches('/');
+    if bare.is_empty() {
+        return Ok(bare);
+    }
+    let names: Vec<&str> = bare.split('/').collect();
+    if names.len() > CGROUP_DEPTH_MAX {
+        return Err("is too deep: 64 levels are the most");
+    }
+    for name in names {
+        if name.is_empty() {
+            return Err("has two slashes in a row");
+        }
+        if name == "." || name == ".." {
+            return Err("has a `.` or `..`: name the group from the root");
+        }
+        if name.len() > NAME_BYTES_MAX {
+            return Err("has a name of more than 255 bytes");
+        }
+        if name.chars().any(|c| c.is_control() || c == '=') {
+            return Err("has a character that group names cannot have");
+        }
+    }
+    Ok(bare)
+}
+
+impl Cgroups {
+    /// How many there are, the root not counted.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is only the root.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The cgroup of this path, made with those above it if it is not there. Its number is that in
+    /// [`Workload::groups`](slicewise_machine::Workload::groups).
+    ///
+    /// # Errors
+    /// If this is no path of a cgroup, or there are too many.
+    pub fn add(&mut self, path: &str) -> Result<u32, String> {
+        let bare =
+            parse_path(path).map_err(|what| format!("the path `{}` {what}", shorten(path)))?;
+        if bare.is_empty() {
+            return Err("the root group is always there and has no settings".to_owned());
+        }
+        let mut parent = None;
+        let ends = bare.match_indices('/').map(|(at, _)| at).chain([bare.len()]);
+        for end in ends {
+            let path = &bare[..end];
+            parent = Some(match self.by_path.get(path) {
+                Some(known) => *known,
+                None => {
+                    if self.list.len() >= CGROUPS_MAX {
+                        return Err(format!("there are more than {CGROUPS_MAX} groups"));
+                    }
+                    let number = self.list.len() as u32;
+                    self.list.push(Cgroup { path: path.to_owned(), parent, ..Cgroup::default() });
+                    self.by_path.insert(path.to_owned(), number);
+                    number
+                }
+            });
+        }
+        parent.ok_or_else(String::new)
+    }
+
+    /// The number of the cgroup of this path.
+    pub fn find(&self, path: &str) -> Option<u32> {
+        self.by_path.get(path.trim_matches('/')).copied()
+    }
+
+    /// The path of a cgroup.
+    pub fn path(&self, group: u32) -> Option<&str> {
+        Some(&self.list.get(group as usize)?.path)
+    }
+
+    /// All paths, in alphabetical order.
+    pub(crate) fn paths(&self) -> Vec<&str> {
+        self.by_path.keys().map(String::as_str).collect()
+    }
+
+    /// Has a text written to a file of a cgroup, instead of what was before. `span` is where a
+    /// problem with it will be reported.
+    pub fn write(&mut self, group: u32, file: File, text: impl Into<String>, span: Range<usize>) {
+        let Some(group) = self.list.get_mut(group as usize) else { return };
+        // One weight, whichever way it is said.
+        let same = |other: File| match (file, other) {
+            (File::Weight, File::WeightNice) | (File::WeightNice, File::Weight) => true,
+            _ => file == other,
+        };
+        group.writes.retain(|write| !same(write.file));
+        group.writes.push(Write { file, text: text.into(), span });
+    }
+
+    /// Sets where the grid of a cgroup's periods lies, instead of where the kernel puts it.
+    pub fn set_period_phase(&mut self, group: u32, phase_ns: u64) {
+        if let Some(group) = self.list.get_mut(group as usize) {
+            group.period_phase_ns = Some(phase_ns);
+        }
+    }
+
+    /// The interface its files are of: v1 if there is one only v1 has.
+    pub fn version(&self) -> Version {
+        if self.uses(Version::V1) { Version::V1 } else { Version::V2 }
+    }
+
+    /// Whether something is written to a file that only this interface has.
+    fn uses(&self, version: Version) -> bool {
+        let mut writes = self.list.iter().flat_map(|group| &group.writes);
+        writes.any(|write| version_of(write.file) == Some(version))
+    }
+
+    /// Why a file cannot be written where the others are of the other interface.
+    pub(crate) fn conflict(&self, file: File) -> Option<String> {
+        let (other, names) = match version_of(file)? {
+            Version::V1 => (Version::V2, ["v1", "v2"]),
+            Version::V2 => (Version::V1, ["v2", "v1"]),
+        };
+        let [own, others] = names;
+        let (name, same) = (file.name(), counterpart(file));
+        self.uses(other).then(|| {
+            format!(
+                "`{name}` is of cgroup {own}, but other keys are of {others}; there it is `{same}`"
+            )
+        })
+    }
+
+    /// What a kernel with these rules makes of all the writes, those to outer groups first.
+    ///
+    /// # Errors
+    /// What it refuses.
+    pub fn groups(&self, rules: &Rules) -> Result<Vec<GroupSpec>, Vec<CgroupError>> {
+        let (groups, problems) = self.settle(rules);
+        let errors: Vec<_> =
+            problems.into_iter().filter(|(fatal, _)| *fatal).map(|p| p.1).collect();
+        if errors.is_empty() { Ok(groups) } else { Err(errors) }
+    }
+
+    /// The same; problems are reported to `sink`, what the kernel does without as warnings.
+    pub(crate) fn report(&self, rules: &Rules, sink: &mut Sink) -> Vec<GroupSpec> {
+        let (groups, problems) = self.settle(rules);
+        for (fatal, CgroupError { message, help, span }) in problems {
+            match fatal {
+                true => sink.error_help(span, message, help),
+                false => sink.warn(span, message, help),
+            }
+        }
+        groups
+    }
+
+    /// The groups, and what is wrong with them: errors (`true`) and what is only ignored.
+    fn settle(&self, rules: &Rules) -> (Vec<GroupSpec>, Vec<(bool, CgroupError)>) {
+        let version = self.version();
+        let mut problems = Vec::new();
+        let mut settled: Vec<Settings> = Vec::with_capacity(self.list.len());
+        for group in &self.list {
+            let mut settings = Settings::default();
+            let ordered =
+                ORDER.iter().flat_map(|file| group.writes.iter().filter(|w| w.file == *file));
+            for write in ordered {
+                match self.after_write(group, write, &settings, &settled, (version, rules)) {
+                    Ok(after) => settings = after,
+                    Err(problem) => problems.push(problem),
+                }
+            }
+            settled.push(settings);
+        }
+        let specs = self.list.iter().zip(&settled).map(|(group, settings)| GroupSpec {
+            path: group.path.clone(),
+            parent: group.parent,
+            shares: settings.shares(),
+            idle: settings.is_idle(),
+            limit: settings.limit(),
+            phase_ns: group.period_phase_ns,
+        });
+        (specs.collect(), problems)
+    }
+
+    fn after_write(
+        &self,
+        group: &Cgroup,
+        write: &Write,
+        before: &Settings,
+        settled: &[Settings],
+        (version, rules): (Version, &Rules),
+    ) -> Result<Settings, (bool, CgroupError)> {
+        let name = write.file.name();
+        let problem = |fatal, message, help| {
+            Err((fatal, CgroupError { message, help, span: write.span.clone() }))
+        };
+        if version_of(write.file).is_some_and(|of| of != version) {
+            let message = format!("`{name}` is of cgroup v2, but other keys are of v1");
+            let help = format!("on v1 it is `{}`; keep to one of the two", counterpart(write.file));
+            return problem(true, message, help);
+        }
+        if write.text.is_empty() {
+            let message = format!("`{name}` is empty: a write of nothing does nothing");
+            return problem(true, message, "leave it out".to_owned());
+        }
+        let after = match before.after_write(write.file, write.text.as_bytes(), rules) {
+            Ok(after) => after,
+            Err(refused) => {
+                let help = help(write.file, &refused, before);
+                return problem(true, format!("`{name}`: {refused}"), help);
+            }
+        };
+        if !write.file.exists(version, rules) {
+            let message = format!("Linux {} as Debian builds it has no `{name}`", rules.name);
+            return problem(
+                false,
+                message,
+                "it is ignored there; 6.18 and later have it".to_owned(),
+            );
+        }
+        if version == Version::V1
+            && let Some((path, above)) = self.limited_above(group, settled)
+            && let Err(error) = check_v1_hierarchy(&after.limit(), &above)
+        {
+            let refused =
+                Refused { errno: slicewise_cgroup::Errno::EINVAL, why: Why::Limit(error) };
+            let (quota, period) = (above.quota_ns.unwrap_or(0) / 1000, above.period_ns / 1000);
+            let help = format!(
+                "`{}` has {quota} us in {period} us: give it more, or this one less",
+                shorten(path)
+            );
+            return problem(true, format!("`{name}`: {refused}"), help);
+        }
+        Ok(after)
+    }
+
+    /// The nearest group above that has a limit.
+    fn limited_above(&self, group: &Cgroup, settled: &[Settings]) -> Option<(&str, Limit)> {
+        let mut parent = group.parent;
+        while let Some(at) = parent {
+            let limit = settled.get(at as usize)?.limit();
+            let above = self.list.get(at as usize)?;
+            if limit.quota_ns.is_some() {
+                return Some((&above.path, limit));
+            }
+            parent = above.parent;
+        }
+        None
+    }
+}
+
+/// What the files of the kernel a profile is of do; the newest kernel's if it is not known.
+pub fn rules_of(profile: &Profile) -> Rules {
+    rules_named(profile.name)
+}
+
+/// The same by its name.
+pub(crate) fn rules_named(kernel: &str) -> Rules {
+    let name = Profile::named(kernel).map_or(kernel, |profile| profile.name);
+    // `6.18.15` is of the series `6.18`.
+    let of_series = |rules: &&Rules| {
+        name.strip_prefix(rules.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    Rules::ALL.iter().find(of_series).copied().unwrap_or(Rules::ALL[Rules::ALL.len() - 1])
+}
+
+/// What to write instead of what the kernel refuses.
+fn help(file: File, refused: &Refused, before: &Settings) -> String {
+    match refused.why {
+        Why::Weight(_) => "allowed: 1 to 10000; 100 is the default".to_owned(),
+        Why::Nice(_) => "allowed: -20 to 19; 0 is the default".to_owned(),
+        Why::Idle(_) => "allowed: 0 and 1".to_owned(),
+        Why::WeightOfIdle => format!("keep one of `cpu.idle` and `{}`", file.name()),
+        Why::NotAQuota => {
+            "write the quota and perhaps the period in us: \"50000 100000\" is half a CPU; or \"max\""
+                .to_owned()
+        }
+        Why::NotAPercentage | Why::Percentage => "allowed: 0 to 100, or \"max\"".to_owned(),
+        Why::Limit(LimitError::QuotaTooSmall(_)) => {
+            "1000 us are the least; with a longer period they are as little".to_owned()
+        }
+        Why::Limit(LimitError::Period(_)) => {
+            "allowed: 1000 to 1000000 us; 100000 is the default".to_owned()
+        }
+        Why::Limit(LimitError::BurstAboveQuota(_)) => {
+            let quota_us = before.limit().quota_ns.unwrap_or(0) / 1000;
+            format!("allowed: 0 to the quota, {quota_us} us")
+        }
+        Why::Limit(LimitError::TooLarge(_)) | Why::TooManyMicroseconds(_) => match file {
+            File::Max => "for no limit write \"max\"".to_owned(),
+            File::CfsQuotaUs => "for no limit write -1".to_owned(),
+            _ => "quota and burst together are 17592186044415 us at most".to_owned(),
+        },
+        _ => "write it as you would to the file: a whole number".to_owned(),
+    }
+}
