@@ -20,6 +20,7 @@ pub(crate) fn new_cpu(config: &MachineConfig, cpu: u32) -> Cpu {
     Cpu {
         current: NONE,
         pending: Pending::Nothing,
+        park: false,
         listed: false,
         ready: false,
         overhead_left: 0,

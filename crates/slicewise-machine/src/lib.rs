@@ -10,6 +10,7 @@ mod device;
 mod dist;
 mod error;
 mod event_queue;
+mod groups;
 mod interp;
 mod interrupt;
 mod lifecycle;
@@ -24,9 +25,10 @@ mod task;
 pub use config::{Costs, MachineConfig, Preemption};
 pub use dist::{Dist, EmpiricalBin};
 pub use error::{Holder, RunError, SetupError, Waiting, WaitsFor};
+pub use groups::GROUP_QUEUES_MAX;
 pub use machine::{Machine, TASKS_MAX};
 pub use program::{
     Barrier, Device, GroupSpec, Mode, Op, OpIndex, Origin, Program, ProgramId, Queue, TaskSpec,
     TimerMode, TimerSpec, Workload,
 };
-pub use summary::{CpuSummary, End, QueueSummary, RunSummary};
+pub use summary::{CpuSummary, End, GroupSummary, QueueSummary, RunSummary};

@@ -1,12 +1,12 @@
 //! How tasks come and go.
 
-use slicewise_sched::{CpuId, Spawn, TaskId};
+use slicewise_sched::{CpuId, Nice, Spawn, TaskId};
 use slicewise_trace::{Event, Left, Sink, Slot};
 
 use crate::error::{Done, RunError};
 use crate::machine::{Machine, TASKS_MAX};
 use crate::rng::{Rng, Stream};
-use crate::task::{Task, TaskDetail};
+use crate::task::{NONE, Task, TaskDetail};
 
 impl<S: Sink> Machine<'_, S> {
     pub(crate) fn arm_starter(&mut self) {
@@ -50,7 +50,7 @@ impl<S: Sink> Machine<'_, S> {
                 affinity: template.affinity.clone(),
                 parent: parent.map(|parent| self.tasks[parent as usize].id),
                 cpu: None,
-                group: None,
+                group: template.group.and_then(|group| self.group_ids.get(group as usize).copied()),
             },
         );
         let id = result.map_err(|error| self.refused(error))?;
@@ -61,6 +61,8 @@ impl<S: Sink> Machine<'_, S> {
         self.counts.spawned += 1;
         self.fill_slot(id, spec, pid, cpu.0, rng);
         let task = id.slot() as u32;
+        let group = self.sched.group_of(id).ok().flatten();
+        self.tasks[task as usize].group = group.map_or(NONE, |group| group.index() as u32);
         self.announce(task, parent.map(|_| spec));
         self.take_outputs();
         self.emit(Event::Wakeup { task: Slot(task), cpu, waker: parent.map(Slot), new: true });
@@ -93,7 +95,10 @@ impl<S: Sink> Machine<'_, S> {
         self.info.name.clone_from(&self.workload.tasks[state.spec as usize].name);
         self.info.attr = self.sched.attr(state.id).unwrap_or_default();
         self.info.forked_from = forked_from;
-        self.tasks[task as usize].forked = forked_from.is_some();
+        self.info.group = (state.group != NONE).then_some(state.group);
+        let state = &mut self.tasks[task as usize];
+        state.forked = forked_from.is_some();
+        state.nice = self.info.attr.nice > Nice::default();
         self.sink.task(self.now, &self.info);
     }
 

@@ -7,7 +7,9 @@
 
 use std::collections::VecDeque;
 
-use slicewise_sched::{Attr, CpuId, Output, SchedConfig, Scheduler, Switch, TaskId, Timer, Wake};
+use slicewise_sched::{
+    Attr, CpuId, GroupId, GroupTimer, Output, SchedConfig, Scheduler, Switch, TaskId, Timer, Wake,
+};
 use slicewise_trace::{Event, Left, Sink, Slot, TaskInfo};
 
 use crate::compile::Code;
@@ -15,6 +17,7 @@ use crate::config::{Costs, MachineConfig, Preemption};
 use crate::device::DeviceState;
 use crate::error::{Done, RunError, SetupError, Waiting};
 use crate::event_queue::{EventQueue, SLOTS_MAX};
+use crate::groups::{self, GroupTimes};
 use crate::interrupt::new_cpu;
 use crate::program::{Origin, Workload};
 use crate::requests::QueueState;
@@ -33,6 +36,7 @@ const NAMED_WAITERS: usize = 16;
 pub(crate) struct Layout {
     pub(crate) queues: u32,
     pub(crate) devices: u32,
+    pub(crate) groups: u32,
     pub(crate) starter: u32,
     pub(crate) tasks: u32,
 }
@@ -41,13 +45,16 @@ pub(crate) struct Layout {
 pub(crate) const CPU_SLOTS: u32 = 4;
 pub(crate) const TICK: u32 = 1;
 pub(crate) const HRTICK: u32 = 2;
+/// Event slots of a group: its period and its slack timer.
+pub(crate) const GROUP_SLOTS: u32 = 2;
 
 impl Layout {
     fn new(cpus: u32, workload: &Workload) -> Self {
         let queues = cpus * CPU_SLOTS;
         let devices = queues + workload.queues.len() as u32;
-        let starter = devices + workload.devices.len() as u32;
-        Self { queues, devices, starter, tasks: starter + 1 }
+        let groups = devices + workload.devices.len() as u32;
+        let starter = groups + workload.groups.len() as u32 * GROUP_SLOTS;
+        Self { queues, devices, groups, starter, tasks: starter + 1 }
     }
 
     #[inline]
@@ -63,6 +70,14 @@ impl Layout {
     #[inline]
     pub(crate) fn device(self, device: u32) -> usize {
         (self.devices + device) as usize
+    }
+
+    pub(crate) fn group_timer(self, group: GroupId, timer: GroupTimer) -> usize {
+        let which = match timer {
+            GroupTimer::Period => 0,
+            GroupTimer::Slack => 1,
+        };
+        self.groups as usize + group.index() * GROUP_SLOTS as usize + which
     }
 
     #[inline]
@@ -106,6 +121,9 @@ pub struct Machine<'w, S: Sink> {
     /// By task and device: the number of the task's last submission.
     pub(crate) last_submission: Vec<u64>,
     pub(crate) queues: Vec<QueueState>,
+    pub(crate) group_ids: Vec<GroupId>,
+    /// By group: what its own tasks, not those below it, have used beside plain user time.
+    pub(crate) group_times: Vec<GroupTimes>,
     pub(crate) costs: Costs,
     pub(crate) instant_steps: u64,
     pub(crate) counts: Counts,
@@ -155,6 +173,7 @@ impl<'w, S: Sink> Machine<'w, S> {
             return Err(SetupError::TickPhase(config.tick_phase_ns));
         }
         check_sizes(config.cpus, workload)?;
+        let group_ids = groups::create(&mut sched, config, workload)?;
         let code = Code::new(workload, config.cpus, sink.wants_loops())?;
         let layout = Layout::new(config.cpus, workload);
         let map = QueueMap::new(workload);
@@ -177,6 +196,8 @@ impl<'w, S: Sink> Machine<'w, S> {
             devices: vec![DeviceState::default(); workload.devices.len()],
             last_submission: Vec::new(),
             queues: (0..workload.queues.len()).map(|i| QueueState::new(config.seed, i)).collect(),
+            group_ids,
+            group_times: vec![GroupTimes::default(); workload.groups.len()],
             costs: config.costs,
             instant_steps: 0,
             counts: Counts::default(),
@@ -202,10 +223,13 @@ impl<'w, S: Sink> Machine<'w, S> {
                 name: String::new(),
                 attr: Attr::default(),
                 forked_from: None,
+                group: None,
             },
             workload,
             end: None,
         };
+        machine.announce_groups();
+        machine.take_outputs();
         machine.arm_starter();
         machine.arm_first_arrivals();
         Ok(machine)
@@ -290,6 +314,7 @@ impl<'w, S: Sink> Machine<'w, S> {
                 .map(|cpu| CpuSummary { busy_ns: cpu.busy_ns, overhead_ns: cpu.overhead_ns })
                 .collect(),
             queues: self.queues.iter().map(|queue| queue.counts).collect(),
+            groups: self.group_summaries(),
             forsaken: self.forsaken(),
         }
     }
@@ -375,8 +400,10 @@ impl<'w, S: Sink> Machine<'w, S> {
             }
         } else if slot < layout.devices {
             self.arrival(slot - layout.queues)
-        } else if slot < layout.starter {
+        } else if slot < layout.groups {
             self.device_done(slot - layout.devices)
+        } else if slot < layout.starter {
+            self.group_timer(slot - layout.groups)
         } else {
             self.start_due()
         }
@@ -409,16 +436,20 @@ impl<'w, S: Sink> Machine<'w, S> {
         let done_at = loop {
             self.account(cpu);
             let state = &self.cpus[cpu as usize];
-            let current = state.current;
+            let (current, overhead_left) = (state.current, state.overhead_left);
             if current == NONE {
                 break u64::MAX;
             }
+            let may_park = state.park;
             if state.pending != Pending::Nothing && self.may_switch(cpu) {
                 self.switch(cpu, Left::Preempted)?;
                 continue;
             }
+            if may_park && self.park(cpu)? {
+                continue;
+            }
             let task = &self.tasks[current as usize];
-            let overhead_done = self.now.saturating_add(state.overhead_left);
+            let overhead_done = self.now.saturating_add(overhead_left);
             let done_at = match task.span {
                 Span::Work => overhead_done.saturating_add(task.left),
                 Span::Until => overhead_done.max(task.left),
@@ -459,6 +490,9 @@ impl<'w, S: Sink> Machine<'w, S> {
         state.busy_ns += elapsed;
         state.overhead_ns += overhead;
         let task = &mut self.tasks[state.current as usize];
+        if let Some(times) = self.group_times.get_mut(task.group as usize) {
+            times.count(task, elapsed, overhead);
+        }
         if task.span == Span::Work {
             task.left = task.left.saturating_sub(elapsed - overhead);
         }
@@ -509,10 +543,21 @@ impl<'w, S: Sink> Machine<'w, S> {
                     self.emit(Event::Migrate { task: slot, from, to });
                 }
                 // Groups cannot be made on the machine yet.
-                Output::ArmGroupTimer { .. }
-                | Output::DisarmGroupTimer { .. }
-                | Output::Park { .. }
-                | Output::Throttled { .. } => {}
+                Output::ArmGroupTimer { group, timer, at_ns } => {
+                    let slot = self.layout.group_timer(group, timer);
+                    self.events.arm(slot, at_ns);
+                }
+                Output::DisarmGroupTimer { group, timer } => {
+                    let slot = self.layout.group_timer(group, timer);
+                    self.events.disarm(slot);
+                }
+                Output::Park { cpu } => {
+                    self.cpus[cpu.index()].park = true;
+                    self.list(cpu.0);
+                }
+                Output::Throttled { group, cpu, stops } => {
+                    self.emit(Event::Throttle { group: group.index() as u32, cpu, stops });
+                }
             }
         }
     }
@@ -534,7 +579,14 @@ impl<'w, S: Sink> Machine<'w, S> {
         while let Some(cpu) = self.resched.pop_front() {
             let state = &mut self.cpus[cpu as usize];
             state.listed = false;
-            if state.pending != Pending::Nothing && cpu != self.active && self.may_switch(cpu) {
+            if cpu == self.active {
+                continue;
+            }
+            if state.park {
+                self.account(cpu);
+                self.park(cpu)?;
+            }
+            if self.cpus[cpu as usize].pending != Pending::Nothing && self.may_switch(cpu) {
                 self.account(cpu);
                 self.switch(cpu, Left::Preempted)?;
             }
@@ -548,7 +600,8 @@ impl<'w, S: Sink> Machine<'w, S> {
         if self.instant_steps > self.instant_limit() {
             return Err(self.no_progress(self.cpus[cpu as usize].current));
         }
-        self.cpus[cpu as usize].pending = Pending::Nothing;
+        let state = &mut self.cpus[cpu as usize];
+        (state.pending, state.park) = (Pending::Nothing, false);
         let result = self.sched.schedule(self.now, CpuId(cpu));
         let Switch { prev, next, .. } = result.map_err(|error| self.refused(error))?;
         self.take_outputs();
@@ -724,8 +777,10 @@ fn check_sizes(cpus: u32, workload: &Workload) -> Result<(), SetupError> {
         ("timers", workload.timers.len()),
         ("devices", workload.devices.len()),
         ("queues", workload.queues.len()),
+        ("groups", workload.groups.len()),
     ];
-    // Eight lists at most fill half of the event queue's numbers; living tasks take the rest.
+    // Those that events are of fill half of the event queue's numbers at most; living tasks and
+    // groups' places among them take the rest.
     match lists.iter().find(|(_, length)| *length > SLOTS_MAX / 16) {
         Some((what, _)) => Err(SetupError::TooMany(what)),
         None if cpus as usize * CPU_SLOTS as usize > SLOTS_MAX / 16 => {

@@ -13,6 +13,8 @@ pub(crate) enum Stream {
     Arrival = 3,
     /// Service times of a queue.
     Service = 4,
+    /// Where the grid of a group's periods begins; index of the group.
+    Period = 5,
 }
 
 /// xoshiro256++ 1.0 (Blackman and Vigna).

@@ -1,5 +1,7 @@
 //! What a run was, in numbers.
 
+use slicewise_sched::bandwidth::{BandwidthStats, Limit};
+
 use crate::error::Waiting;
 
 /// How a run ended.
@@ -39,6 +41,8 @@ pub struct RunSummary {
     pub cpus: Vec<CpuSummary>,
     /// By request queue.
     pub queues: Vec<QueueSummary>,
+    /// By group.
+    pub groups: Vec<GroupSummary>,
     /// Tasks that waited for a mutex, a signal, a barrier or a resume for more than half of the run
     /// when it ended, and since when, ns: perhaps for ever. The first of them.
     pub forsaken: Vec<(Waiting, u64)>,
@@ -62,4 +66,18 @@ pub struct QueueSummary {
     pub served: u64,
     /// Requests dropped because the queue was full.
     pub dropped: u64,
+}
+
+/// What a group did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct GroupSummary {
+    /// CPU time of its tasks, and of those in groups below, inside system calls and for what the
+    /// machine itself cost, ns.
+    pub system_ns: u64,
+    /// The same in user mode, of tasks with a nice value above 0, ns.
+    pub nice_ns: u64,
+    /// The limit at the end: a period too short to be kept gets longer.
+    pub limit: Limit,
+    /// What its quota did. Stops that had not ended are not in it.
+    pub bandwidth: BandwidthStats,
 }

@@ -83,6 +83,10 @@ pub(crate) struct Task {
     pub(crate) argument: u32,
     pub(crate) spec: u32,
     pub(crate) pid: u32,
+    /// Its group, or [`NONE`] for the root.
+    pub(crate) group: u32,
+    /// Its nice value is above 0.
+    pub(crate) nice: bool,
 }
 
 /// The rest.
@@ -143,6 +147,8 @@ pub(crate) struct Cpu {
     /// Slot of the running task, or [`NONE`].
     pub(crate) current: u32,
     pub(crate) pending: Pending,
+    /// The running task is to be parked as soon as it is in user mode.
+    pub(crate) park: bool,
     /// In the list of CPUs to reschedule.
     pub(crate) listed: bool,
     /// In the list of CPUs to go on with.
@@ -196,6 +202,8 @@ impl Task {
             argument: 0,
             spec,
             pid,
+            group: NONE,
+            nice: false,
         }
     }
 }

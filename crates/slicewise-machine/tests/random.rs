@@ -5,9 +5,11 @@ mod common;
 use common::{MS, US, config, fifo, kernel, on, try_go};
 use proptest::prelude::*;
 use slicewise_machine::{
-    Barrier, Costs, Device, Dist, MachineConfig, Mode, Op, Preemption, Queue, TimerMode, TimerSpec,
-    Workload,
+    Barrier, Costs, Device, Dist, GroupSpec, MachineConfig, Mode, Op, Preemption, Queue, TimerMode,
+    TimerSpec, Workload,
 };
+use slicewise_sched::Shares;
+use slicewise_sched::bandwidth::Limit;
 use slicewise_trace::Event;
 
 fn dist() -> impl Strategy<Value = Dist> {
@@ -98,6 +100,31 @@ fn workload() -> impl Strategy<Value = Workload> {
     })
 }
 
+/// A few groups, nested or not, with and without quotas, and who is in which.
+fn groups() -> impl Strategy<Value = (Vec<GroupSpec>, Vec<Option<u32>>)> {
+    let quota = prop::option::weighted(0.7, MS..20 * MS);
+    let group = (2..2000_u64, quota, 4..30_u64, 0..20 * MS, any::<u32>(), 0..8_u8);
+    let groups = prop::collection::vec(group, 0..4).prop_map(|list| {
+        let mut workload = Workload::default();
+        for (shares, quota_ns, period_ms, burst_ns, parent, idle) in list {
+            let parent = parent.checked_rem(workload.groups.len() as u32 + 1);
+            let parent = parent.and_then(|parent| parent.checked_sub(1));
+            let group = workload.add_group(parent, "g") as usize;
+            let spec = &mut workload.groups[group];
+            spec.shares = Shares::from_shares(shares);
+            spec.idle = idle == 0;
+            let burst_ns = burst_ns.min(quota_ns.unwrap_or(0));
+            spec.limit = Limit { quota_ns, period_ns: period_ms * MS, burst_ns };
+        }
+        workload.groups
+    });
+    groups.prop_flat_map(|groups| {
+        let of_task = 0..=groups.len() as u32;
+        let of_tasks = prop::collection::vec(of_task.prop_map(|group| group.checked_sub(1)), 8);
+        (Just(groups), of_tasks)
+    })
+}
+
 fn machine() -> impl Strategy<Value = MachineConfig> {
     let kernels = prop::sample::select(vec!["6.1", "6.6", "6.12", "6.18", "7.2"]);
     let models = prop::sample::select(vec![
@@ -122,6 +149,7 @@ fn machine() -> impl Strategy<Value = MachineConfig> {
 fn check_stream(got: &common::Recorder, cpus: u32) {
     let mut running = vec![None; cpus as usize];
     let mut announced = std::collections::BTreeSet::new();
+    let mut stopped = std::collections::BTreeSet::new();
     let mut infos = got.tasks.iter().peekable();
     for (at, event) in &got.events {
         while let Some((_, info)) = infos.next_if(|(announced_at, _)| announced_at <= at) {
@@ -136,6 +164,13 @@ fn check_stream(got: &common::Recorder, cpus: u32) {
                 running[cpu.index()] = *next;
             }
             Event::Exit { task } => assert!(!running.contains(&Some(*task))),
+            Event::Throttle { group, cpu, stops } => {
+                let changed = match stops {
+                    true => stopped.insert((*group, *cpu)),
+                    false => stopped.remove(&(*group, *cpu)),
+                };
+                assert!(changed, "at {at} group {group} on CPU {cpu}");
+            }
             _ => {}
         }
     }
@@ -147,8 +182,14 @@ proptest! {
     #[test]
     fn random_workloads_run_repeatably_and_account_for_all_time(
         workload in workload(),
+        (groups, of_tasks) in groups(),
         config in machine(),
     ) {
+        let mut workload = workload;
+        workload.groups = groups;
+        for (task, group) in workload.tasks.iter_mut().zip(of_tasks) {
+            task.group = group;
+        }
         let (result, got) = try_go(&config, &workload);
         let (again, same) = try_go(&config, &workload);
         prop_assert_eq!(&result, &again);

@@ -399,7 +399,10 @@ impl Sink for Metrics {
             }
             Event::Exit { task } => self.exit(now, task),
             Event::Device { device, busy } => self.device(now, device, busy),
-            Event::Changed { .. } | Event::Loop { .. } | Event::Values { .. } => {}
+            Event::Throttle { .. }
+            | Event::Changed { .. }
+            | Event::Loop { .. }
+            | Event::Values { .. } => {}
         }
     }
 

@@ -30,6 +30,19 @@ pub struct TaskInfo {
     /// The program it was made from, for tasks that are forked over and over: their figures are
     /// added up by this number. `None` for tasks that are there from the start.
     pub forked_from: Option<u32>,
+    /// The group it is in, by its number in [`GroupInfo`]; `None` is the root.
+    pub group: Option<u32>,
+}
+
+/// A task group (a cgroup), announced before the first task in it or in one below it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupInfo {
+    /// The number that names it in events: groups are announced in this order, from 0.
+    pub group: u32,
+    /// The group it is in, one announced before; `None` is the root.
+    pub parent: Option<u32>,
+    /// Its path below the root: `kubepods/pod1`.
+    pub path: String,
 }
 
 /// How a task left a CPU.
@@ -184,6 +197,15 @@ pub enum Event {
         /// Lag in virtual ns, positive when service is owed; 0 for CFS.
         lag_ns: i64,
     },
+    /// A group has used up its quota on a CPU and stops there, or goes on.
+    Throttle {
+        /// Which.
+        group: u32,
+        /// Where.
+        cpu: CpuId,
+        /// It stops.
+        stops: bool,
+    },
     /// A device began to work on a submission, or (`busy: false`) has run out of work.
     Device {
         /// Its number.
@@ -195,6 +217,11 @@ pub enum Event {
 
 /// Takes the stream in. Times never decrease.
 pub trait Sink {
+    /// There is a group.
+    fn group(&mut self, now_ns: u64, info: &GroupInfo) {
+        let _ = (now_ns, info);
+    }
+
     /// A task appeared (before its first event) or changed its attributes.
     fn task(&mut self, now_ns: u64, info: &TaskInfo);
 
@@ -225,6 +252,11 @@ impl Sink for () {
 
 /// Both get everything.
 impl<A: Sink, B: Sink> Sink for (A, B) {
+    fn group(&mut self, now_ns: u64, info: &GroupInfo) {
+        self.0.group(now_ns, info);
+        self.1.group(now_ns, info);
+    }
+
     fn task(&mut self, now_ns: u64, info: &TaskInfo) {
         self.0.task(now_ns, info);
         self.1.task(now_ns, info);
@@ -251,6 +283,10 @@ impl<A: Sink, B: Sink> Sink for (A, B) {
 }
 
 impl<S: Sink> Sink for &mut S {
+    fn group(&mut self, now_ns: u64, info: &GroupInfo) {
+        (**self).group(now_ns, info);
+    }
+
     fn task(&mut self, now_ns: u64, info: &TaskInfo) {
         (**self).task(now_ns, info);
     }
@@ -274,6 +310,12 @@ impl<S: Sink> Sink for &mut S {
 }
 
 impl<S: Sink> Sink for Option<S> {
+    fn group(&mut self, now_ns: u64, info: &GroupInfo) {
+        if let Some(sink) = self {
+            sink.group(now_ns, info);
+        }
+    }
+
     fn task(&mut self, now_ns: u64, info: &TaskInfo) {
         if let Some(sink) = self {
             sink.task(now_ns, info);

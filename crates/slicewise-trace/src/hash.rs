@@ -19,7 +19,7 @@
 //! fields; the head word determines how many words follow, so no two streams make the same words.
 
 use crate::event::policy_numbers;
-use crate::{Event, Sink, Slot, TaskInfo};
+use crate::{Event, GroupInfo, Sink, Slot, TaskInfo};
 use slicewise_sched::Attr;
 
 /// 2^64 divided by the golden ratio, made odd: its multiples spread well.
@@ -118,6 +118,8 @@ mod head {
     pub(super) const RESPONSE: u64 = 7;
     pub(super) const DEVICE: u64 = 9;
     pub(super) const END: u64 = 10;
+    pub(super) const GROUP: u64 = 11;
+    pub(super) const THROTTLE: u64 = 12;
 }
 
 /// A head word: kind in byte 0, flags in byte 1, reason in byte 2, a number in the upper half.
@@ -132,11 +134,23 @@ fn slot_or_zero(slot: Option<Slot>) -> u64 {
 }
 
 impl Sink for TraceHash {
+    fn group(&mut self, now_ns: u64, info: &GroupInfo) {
+        self.word(now_ns);
+        let flags = u64::from(info.parent.is_some());
+        self.word(head_word(head::GROUP, flags, 0, info.group));
+        self.word(info.parent.unwrap_or(0).into());
+        self.text(&info.path);
+    }
+
     fn task(&mut self, now_ns: u64, info: &TaskInfo) {
         self.word(now_ns);
-        let flags = u64::from(info.forked_from.is_some());
+        let flags = u64::from(info.forked_from.is_some()) | u64::from(info.group.is_some()) << 1;
         self.word(head_word(head::TASK, flags, 0, info.slot.0));
         self.word(u64::from(info.pid) | u64::from(info.forked_from.unwrap_or(0)) << 32);
+        // Tasks of the root make the words they made before there were groups.
+        if let Some(group) = info.group {
+            self.word(group.into());
+        }
         self.text(&info.name);
         self.attr(&info.attr);
     }
@@ -170,6 +184,10 @@ impl Sink for TraceHash {
             }
             Event::Device { device, busy } => {
                 self.word(head_word(head::DEVICE, u64::from(busy), 0, device));
+            }
+            Event::Throttle { group, cpu, stops } => {
+                self.word(head_word(head::THROTTLE, u64::from(stops), 0, group));
+                self.word(cpu.0.into());
             }
             Event::Values { .. } | Event::Loop { .. } => {}
         }
@@ -205,7 +223,8 @@ mod tests {
     fn info() -> TaskInfo {
         let policy = Policy::Fifo(RtPriority::new(50).unwrap());
         let attr = Attr { policy, nice: Nice::MIN, slice_ns: Some(1), reset_on_fork: true };
-        TaskInfo { slot: Slot(0), pid: 7, name: "a long name".into(), attr, forked_from: Some(2) }
+        let name = "a long name".into();
+        TaskInfo { slot: Slot(0), pid: 7, name, attr, forked_from: Some(2), group: None }
     }
 
     fn hash(info: &TaskInfo, events: &[(u64, Event)]) -> u64 {
@@ -238,7 +257,8 @@ mod tests {
     #[test]
     fn every_part_of_a_task_counts() {
         let base = hash(&info(), &stream());
-        let changes: [fn(&mut TaskInfo); 9] = [
+        let changes: [fn(&mut TaskInfo); 10] = [
+            |info| info.group = Some(0),
             |info| info.slot = Slot(1),
             |info| info.pid = 8,
             |info| info.name.push('\0'),
@@ -254,6 +274,32 @@ mod tests {
             change(&mut other);
             assert_ne!(hash(&other, &stream()), base, "{other:?}");
         }
+    }
+
+    #[test]
+    fn groups_and_their_stops_count() {
+        let group = |group, parent, path: &str| GroupInfo { group, parent, path: path.into() };
+        let of = |info: &GroupInfo, event: Option<Event>| {
+            let mut hash = TraceHash::new();
+            hash.group(0, info);
+            event.iter().for_each(|event| hash.event(1, event));
+            hash.value()
+        };
+        let throttle = |group, cpu, stops| Event::Throttle { group, cpu: CpuId(cpu), stops };
+        let streams = [
+            of(&group(0, None, "a"), None),
+            of(&group(0, None, "b"), None),
+            of(&group(1, None, "a"), None),
+            of(&group(1, Some(0), "a"), None),
+            of(&group(0, None, "a"), Some(throttle(0, 0, true))),
+            of(&group(0, None, "a"), Some(throttle(0, 0, false))),
+            of(&group(0, None, "a"), Some(throttle(0, 1, true))),
+            of(&group(0, None, "a"), Some(throttle(1, 0, true))),
+        ];
+        for (at, one) in streams.iter().enumerate() {
+            assert!(streams[..at].iter().all(|other| other != one), "{at}");
+        }
+        assert_eq!(format!("{:016x}", streams[4]), "6241dd095a4053e3", "for ever");
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod perfetto;
 pub mod recording;
 mod rtapp_log;
 
-pub use event::{Event, Left, LoopRecord, Sink, Slot, TaskInfo};
+pub use event::{Event, GroupInfo, Left, LoopRecord, Sink, Slot, TaskInfo};
 pub use hash::TraceHash;
 pub use perfetto::PerfettoWriter;
 pub use recording::{RecordingError, RecordingReader, RecordingWriter};

@@ -22,7 +22,7 @@ use std::io::{self, Write};
 
 use slicewise_sched::{Attr, CpuId};
 
-use crate::{Event, Left, Sink, Slot, TaskInfo};
+use crate::{Event, GroupInfo, Left, Sink, Slot, TaskInfo};
 use proto::{Flow, Kind, Track};
 
 /// Packets are gathered up to this many bytes and then written at once.
@@ -45,6 +45,10 @@ pub struct PerfettoWriter<W: Write> {
     tasks: Vec<Option<Task>>,
     devices: Vec<Option<bool>>,
     device_names: Vec<String>,
+    /// Paths of groups, by number.
+    groups: Vec<String>,
+    /// Groups that were stopped once, with where: their tracks, and whether they are stopped now.
+    stops: BTreeMap<(u32, u32), (u64, bool)>,
     names: BTreeMap<String, u32>,
     name_next: u32,
     flow_next: u64,
@@ -73,7 +77,7 @@ struct Task {
 }
 
 /// Names every trace has, in this order from 1 on.
-const FIXED_NAMES: [&str; 8] = [
+const FIXED_NAMES: [&str; 9] = [
     "Runnable",
     "Runnable (preempted)",
     "Runnable (yielded)",
@@ -82,6 +86,7 @@ const FIXED_NAMES: [&str; 8] = [
     "Woken by an interrupt",
     "Started",
     "Busy",
+    "Throttled",
 ];
 const RUNNABLE: u32 = 1;
 const PREEMPTED: u32 = 2;
@@ -91,12 +96,14 @@ const EXITED: u32 = 5;
 const WOKEN: u32 = 6;
 const STARTED: u32 = 7;
 const BUSY: u32 = 8;
+const THROTTLED: u32 = 9;
 
 /// Track ids: four for each pid, so that they are short. What is no task uses the fourth.
 mod uuid {
     pub(super) const GROUP_CPUS: u64 = other(0);
     pub(super) const GROUP_TASKS: u64 = other(1);
     pub(super) const GROUP_DEVICES: u64 = other(2);
+    pub(super) const GROUP_GROUPS: u64 = other(3);
 
     const fn other(number: u64) -> u64 {
         number * 4 + 3
@@ -108,6 +115,11 @@ mod uuid {
 
     pub(super) fn device(device: usize) -> u64 {
         other(5 + device as u64 * 2)
+    }
+
+    /// Of a group on a CPU, by the order of their first stops.
+    pub(super) fn stop(number: usize) -> u64 {
+        other((1 << 34) + number as u64)
     }
 
     pub(super) fn task(pid: u32) -> u64 {
@@ -135,6 +147,8 @@ impl<W: Write> PerfettoWriter<W> {
             tasks: Vec::new(),
             devices: Vec::new(),
             device_names: Vec::new(),
+            groups: Vec::new(),
+            stops: BTreeMap::new(),
             names: BTreeMap::new(),
             name_next: FIXED_NAMES.len() as u32 + 1,
             flow_next: 1,
@@ -339,6 +353,27 @@ impl<W: Write> PerfettoWriter<W> {
         self.devices[index] = Some(busy);
     }
 
+    /// A group on a CPU has a track from its first stop on.
+    fn throttle(&mut self, group: u32, cpu: CpuId, stops: bool) {
+        let number = self.stops.len();
+        if number == 0 {
+            self.describe(uuid::GROUP_GROUPS, None, "Groups", 3);
+        }
+        if !self.stops.contains_key(&(group, cpu.0)) {
+            let path = self.groups.get(group as usize).map_or("group", String::as_str);
+            let name = format!("{path} on CPU {cpu}");
+            let uuid = uuid::stop(number);
+            self.stops.insert((group, cpu.0), (uuid, false));
+            self.describe(uuid, Some(uuid::GROUP_GROUPS), &name, group);
+        }
+        let Some((uuid, stopped)) = self.stops.get_mut(&(group, cpu.0)) else { return };
+        if std::mem::replace(stopped, stops) != stops {
+            let (kind, name) = if stops { (Kind::Begin, THROTTLED) } else { (Kind::End, 0) };
+            let uuid = *uuid;
+            self.emit(kind, uuid, name, Flow::None);
+        }
+    }
+
     fn changed(&mut self, slot: Slot) {
         if let Some(Some(task)) = self.tasks.get(slot.index()) {
             let mut text = format!("Now {}, nice {}", task.attr.policy, task.attr.nice.get());
@@ -364,6 +399,9 @@ impl<W: Write> PerfettoWriter<W> {
                 self.emit(Kind::End, uuid::device(device), 0, Flow::None);
             }
         }
+        for (uuid, _) in std::mem::take(&mut self.stops).into_values().filter(|stop| stop.1) {
+            self.emit(Kind::End, uuid, 0, Flow::None);
+        }
     }
 
     #[inline]
@@ -385,6 +423,10 @@ impl<W: Write> PerfettoWriter<W> {
 }
 
 impl<W: Write> Sink for PerfettoWriter<W> {
+    fn group(&mut self, _: u64, info: &GroupInfo) {
+        self.groups.push(info.path.clone());
+    }
+
     fn task(&mut self, now_ns: u64, info: &TaskInfo) {
         self.now_ns = self.now_ns.max(now_ns);
         if self.tasks.len() <= info.slot.index() {
@@ -437,6 +479,7 @@ impl<W: Write> Sink for PerfettoWriter<W> {
                 self.values(task, vruntime_ns, lag_ns);
             }
             Event::Device { device, busy } => self.device(device, busy),
+            Event::Throttle { group, cpu, stops } => self.throttle(group, cpu, stops),
             Event::Response { .. } | Event::Loop { .. } => return,
         }
         self.write_if_full();

@@ -1,6 +1,6 @@
 //! Slicewise's own trace files (`.swtrace`): the event stream as it is, small and fast to write.
 //!
-//! # The format, version 1
+//! # The format, version 2
 //!
 //! | what | bytes |
 //! |---|---|
@@ -14,7 +14,7 @@
 //! | kind | numbers |
 //! |---|---|
 //! | 0 names | how many devices, and of each name the length and the bytes; only at the beginning |
-//! | 1 task | slot, pid, template + 1 or 0, policy, priority, nice + 20, flags (1: resets on fork, 2: own slice), slice in ns, length of the name, its bytes |
+//! | 1 task | slot, pid, template + 1 or 0, policy, priority, nice + 20, flags (1: resets on fork, 2: own slice, 4: in a group), slice in ns, the group if it is in one, length of the name, its bytes |
 //! | 2 wakeup | slot, 2 × CPU + (1: new), slot of the waker + 1 or 0 |
 //! | 3 switch | 8 × CPU + how the task left, slot that left + 1 or 0 (idle), slot that came + 1 or 0 |
 //! | 4 migration | slot, from, to |
@@ -24,6 +24,10 @@
 //! | 8 device | 2 × device + (1: busy) |
 //! | 9 end | none; nothing follows |
 //! | 10 time | ns to add to the time, for gaps of 2^59 ns and more; no event |
+//! | 11 group | parent + 1 or 0 (the root), length of the path, its bytes; groups are numbered in this order, from 0 |
+//! | 12 throttle | group, 2 × CPU + (1: stops) |
+//!
+//! Version 1 had no groups and was the same otherwise; it is still read.
 //!
 //! Policies are 0 `SCHED_OTHER`, 1 `SCHED_BATCH`, 2 `SCHED_IDLE`, 3 `SCHED_FIFO`, 4 `SCHED_RR`,
 //! 5 stop. How a task left: 0 preempted, 1 yielded, 2 blocked, 3 exited, 4 idle.
@@ -41,13 +45,17 @@ pub use reader::{RecordingError, RecordingFault, RecordingReader};
 pub use writer::RecordingWriter;
 
 const MAGIC: &[u8; 16] = b"slicewise trace\0";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The oldest version that is read.
+const VERSION_MIN: u32 = 1;
 /// Blocks are written when they reach this length.
 const BLOCK_BYTES: usize = 64 << 10;
 /// The longest block a reader takes; a record with many or long names may be longer than others.
 const BLOCK_BYTES_MAX: u32 = 16 << 20;
 /// The longest name written or read.
 const NAME_BYTES_MAX: usize = 4096;
+/// The most slots below those of tasks that no task ever has: groups have slots of their own.
+const EMPTY_SLOTS_MAX: usize = 1 << 20;
 
 mod kind {
     pub(super) const NAMES: u64 = 0;
@@ -61,4 +69,6 @@ mod kind {
     pub(super) const DEVICE: u64 = 8;
     pub(super) const END: u64 = 9;
     pub(super) const TIME: u64 = 10;
+    pub(super) const GROUP: u64 = 11;
+    pub(super) const THROTTLE: u64 = 12;
 }

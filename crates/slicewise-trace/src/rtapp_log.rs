@@ -247,7 +247,14 @@ mod tests {
     use slicewise_sched::{Nice, RtPriority};
 
     fn info(slot: u32, name: &str, attr: Attr) -> TaskInfo {
-        TaskInfo { slot: Slot(slot), pid: slot + 1, name: name.into(), attr, forked_from: None }
+        TaskInfo {
+            slot: Slot(slot),
+            pid: slot + 1,
+            name: name.into(),
+            attr,
+            forked_from: None,
+            group: None,
+        }
     }
 
     fn nice(nice: i64) -> Attr {

@@ -6,7 +6,7 @@ use slicewise_machine::{
     RunSummary, TaskSpec, Workload,
 };
 use slicewise_sched::{Attr, CpuId, CpuSet, Policy, Profile, RtPriority};
-use slicewise_trace::{Event, Left, LoopRecord, Sink, Slot, TaskInfo};
+use slicewise_trace::{Event, GroupInfo, Left, LoopRecord, Sink, Slot, TaskInfo};
 
 pub(crate) const US: u64 = 1_000;
 pub(crate) const MS: u64 = 1_000_000;
@@ -18,12 +18,17 @@ pub(crate) type Switched = (u64, u32, Option<u32>, Left, Option<u32>);
 /// Keeps the whole stream.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Recorder {
+    pub(crate) groups: Vec<GroupInfo>,
     pub(crate) tasks: Vec<(u64, TaskInfo)>,
     pub(crate) events: Vec<(u64, Event)>,
     pub(crate) finished: Option<u64>,
 }
 
 impl Sink for Recorder {
+    fn group(&mut self, _: u64, info: &GroupInfo) {
+        self.groups.push(info.clone());
+    }
+
     fn task(&mut self, now_ns: u64, info: &TaskInfo) {
         self.tasks.push((now_ns, info.clone()));
     }

@@ -4,7 +4,7 @@ use super::*;
 
 fn info(slot: u32, pid: u32, forked_from: Option<u32>) -> TaskInfo {
     let name = format!("t{}", forked_from.unwrap_or(pid));
-    TaskInfo { slot: Slot(slot), pid, name, attr: Attr::default(), forked_from }
+    TaskInfo { slot: Slot(slot), pid, name, attr: Attr::default(), forked_from, group: None }
 }
 
 fn wakeup(task: u32, new: bool) -> Event {

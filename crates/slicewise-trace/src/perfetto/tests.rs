@@ -206,7 +206,14 @@ fn view(bytes: &[u8]) -> Viewer {
 }
 
 fn info(slot: u32, pid: u32, name: &str) -> TaskInfo {
-    TaskInfo { slot: Slot(slot), pid, name: name.into(), attr: Attr::default(), forked_from: None }
+    TaskInfo {
+        slot: Slot(slot),
+        pid,
+        name: name.into(),
+        attr: Attr::default(),
+        forked_from: None,
+        group: None,
+    }
 }
 
 fn wakeup(task: u32, waker: Option<u32>, new: bool) -> Event {
@@ -219,6 +226,8 @@ fn switch(prev: Option<u32>, left: Left, next: Option<u32>) -> Event {
 
 fn check(events: &[(u64, Event)], expected: &[&str]) {
     let mut writer = PerfettoWriter::new(Vec::new()).device_names(vec!["gpu".into()]);
+    writer.group(0, &GroupInfo { group: 0, parent: None, path: "pods".into() });
+    writer.group(0, &GroupInfo { group: 1, parent: Some(0), path: "pods/web".into() });
     writer.task(0, &info(0, 1, "a"));
     writer.task(0, &info(1, 2, "b"));
     for (at, event) in events {
@@ -329,6 +338,28 @@ fn counters_migrations_changes_and_devices_have_their_marks() {
 }
 
 #[test]
+fn a_group_has_a_track_on_each_cpu_where_it_was_stopped() {
+    let throttle = |group, cpu, stops| Event::Throttle { group, cpu: CpuId(cpu), stops };
+    check(
+        &[
+            (3, throttle(1, 2, true)),
+            (4, throttle(0, 0, true)),
+            (4, throttle(1, 2, true)),
+            (5, throttle(1, 2, false)),
+            (6, throttle(1, 2, true)),
+        ],
+        &[
+            "   3 pods/web on CPU 2: [ Throttled",
+            "   4 pods on CPU 0: [ Throttled",
+            "   5 pods/web on CPU 2: ]",
+            "   6 pods/web on CPU 2: [ Throttled",
+            " 100 pods on CPU 0: ]",
+            " 100 pods/web on CPU 2: ]",
+        ],
+    );
+}
+
+#[test]
 fn names_are_interned_once() {
     let mut writer = PerfettoWriter::new(Vec::new());
     for pid in 1..100 {
@@ -396,6 +427,11 @@ fn any_event() -> impl Strategy<Value = Event> {
             Event::Values { task, cpu: CpuId(0), vruntime_ns, lag_ns }
         }),
         (0u32..3, any::<bool>()).prop_map(|(device, busy)| Event::Device { device, busy }),
+        (0u32..3, 0u32..3, any::<bool>()).prop_map(|(group, cpu, stops)| Event::Throttle {
+            group,
+            cpu: CpuId(cpu),
+            stops
+        }),
     ]
 }
 

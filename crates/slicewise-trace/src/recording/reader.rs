@@ -4,8 +4,8 @@ use std::io::{self, Read};
 
 use slicewise_sched::{Attr, CPUS_MAX, CpuId, Nice, Policy, RtPriority};
 
-use super::{BLOCK_BYTES_MAX, MAGIC, NAME_BYTES_MAX, VERSION, kind};
-use crate::{Event, Left, Sink, Slot, TaskInfo};
+use super::{BLOCK_BYTES_MAX, EMPTY_SLOTS_MAX, MAGIC, NAME_BYTES_MAX, VERSION, VERSION_MIN, kind};
+use crate::{Event, GroupInfo, Left, Sink, Slot, TaskInfo};
 
 /// The most devices there can be.
 const DEVICES_MAX: u64 = 1 << 20;
@@ -46,7 +46,7 @@ impl std::fmt::Display for RecordingError {
         match &self.fault {
             RecordingFault::NotARecording => f.write_str("this is no Slicewise trace"),
             RecordingFault::Version(version) => {
-                write!(f, "version {version} of the format; only {VERSION} is known")
+                write!(f, "version {version} of the format; {VERSION_MIN} to {VERSION} are known")
             }
             RecordingFault::Truncated => f.write_str("the file ends before the trace does"),
             RecordingFault::BlockLength(length) => {
@@ -75,6 +75,10 @@ pub struct RecordingReader<R: Read> {
     device_names: Vec<String>,
     /// By slot: whether a task holds it.
     held: Vec<bool>,
+    /// Slots no task has had so far.
+    empty: usize,
+    /// Groups so far.
+    groups: u32,
     ended: bool,
 }
 
@@ -128,7 +132,8 @@ impl<'b> Cursor<'b> {
         std::str::from_utf8(name).map_err(|_| "a name that is not UTF-8")
     }
 
-    fn attr(&mut self) -> Parsed<Attr> {
+    /// Attributes, and the group.
+    fn attr(&mut self) -> Parsed<(Attr, Option<u32>)> {
         let (policy, priority) = (self.number()?, self.number()?);
         let priority = || {
             let number = i64::try_from(priority).unwrap_or(i64::MAX);
@@ -147,11 +152,12 @@ impl<'b> Cursor<'b> {
         let nice = Nice::new(nice).ok_or("a nice value that is not -20 to 19")?;
         let flags = self.number()?;
         let slice_ns = self.number()?;
-        if flags > 3 {
+        if flags > 7 {
             return Err("flags of a task there are not");
         }
         let slice_ns = (flags & 2 != 0).then_some(slice_ns);
-        Ok(Attr { policy, nice, slice_ns, reset_on_fork: flags & 1 != 0 })
+        let group = if flags & 4 != 0 { Some(self.small()?) } else { None };
+        Ok((Attr { policy, nice, slice_ns, reset_on_fork: flags & 1 != 0 }, group))
     }
 }
 
@@ -180,6 +186,8 @@ impl<R: Read> RecordingReader<R> {
             now_ns: 0,
             device_names: Vec::new(),
             held: Vec::new(),
+            empty: 0,
+            groups: 0,
             ended: false,
         };
         let mut magic = [0; MAGIC.len()];
@@ -192,7 +200,7 @@ impl<R: Read> RecordingReader<R> {
             return Err(this.error(RecordingFault::Truncated));
         }
         let version = u32::from_le_bytes(version);
-        if version != VERSION {
+        if !(VERSION_MIN..=VERSION).contains(&version) {
             let offset = MAGIC.len() as u64;
             return Err(RecordingError { offset, fault: RecordingFault::Version(version) });
         }
@@ -278,6 +286,16 @@ impl<R: Read> RecordingReader<R> {
                 sink.task(self.now_ns, &info);
                 return Ok(());
             }
+            kind::GROUP => {
+                let info = self.group_info(cursor)?;
+                sink.group(self.now_ns, &info);
+                return Ok(());
+            }
+            kind::THROTTLE => {
+                let group = self.group(cursor.small()?)?;
+                let (cpu, stops) = cursor.cpu(1)?;
+                Event::Throttle { group, cpu, stops: stops == 1 }
+            }
             kind::WAKEUP => {
                 let task = self.slot(cursor)?;
                 let (cpu, new) = cursor.cpu(1)?;
@@ -335,20 +353,44 @@ impl<R: Read> RecordingReader<R> {
 
     fn task_info(&mut self, cursor: &mut Cursor<'_>) -> Parsed<TaskInfo> {
         let slot = cursor.small()?;
-        // Slots are dense: whoever keeps tables by slot needs no more than the file has tasks.
+        // Slots are dense but for those of groups: whoever keeps tables by slot needs little more
+        // than the file has tasks.
         let index = slot as usize;
-        if index == self.held.len() {
-            self.held.push(true);
+        let gap = index.saturating_sub(self.held.len());
+        let gaps_max = if self.groups > 0 { EMPTY_SLOTS_MAX } else { 0 };
+        if self.empty + gap > gaps_max {
+            return Err("a task slot out of order");
         }
-        *self.held.get_mut(index).ok_or("a task slot out of order")? = true;
+        self.empty += gap;
+        if index >= self.held.len() {
+            self.held.resize(index + 1, false);
+        }
+        self.held[index] = true;
         let pid = cursor.small()?;
         let forked_from = match cursor.number()? {
             0 => None,
             more => Some(u32::try_from(more - 1).map_err(|_| "a template beyond 32 bits")?),
         };
-        let attr = cursor.attr()?;
+        let (attr, group) = cursor.attr()?;
+        let group = group.map(|group| self.group(group)).transpose()?;
         let name = cursor.name()?.to_owned();
-        Ok(TaskInfo { slot: Slot(slot), pid, name, attr, forked_from })
+        Ok(TaskInfo { slot: Slot(slot), pid, name, attr, forked_from, group })
+    }
+
+    fn group_info(&mut self, cursor: &mut Cursor<'_>) -> Parsed<GroupInfo> {
+        let parent = match cursor.number()? {
+            0 => None,
+            more => Some(self.group(u32::try_from(more - 1).unwrap_or(u32::MAX))?),
+        };
+        let path = cursor.name()?.to_owned();
+        let group = self.groups;
+        self.groups = group.checked_add(1).ok_or("more groups than there can be")?;
+        Ok(GroupInfo { group, parent, path })
+    }
+
+    /// A group there is.
+    fn group(&self, group: u32) -> Parsed<u32> {
+        if group < self.groups { Ok(group) } else { Err("a group there is not") }
     }
 
     #[inline]

@@ -2,13 +2,17 @@ use proptest::prelude::*;
 use slicewise_sched::{Attr, CpuId, Nice, Policy, RtPriority};
 
 use super::*;
-use crate::{Event, Left, Sink, Slot, TaskInfo, TraceHash};
+use crate::{Event, GroupInfo, Left, Sink, Slot, TaskInfo, TraceHash};
 
 /// Everything a sink is told, as text.
 #[derive(Default)]
 struct Told(Vec<String>);
 
 impl Sink for Told {
+    fn group(&mut self, now_ns: u64, info: &GroupInfo) {
+        self.0.push(format!("{now_ns} {info:?}"));
+    }
+
     fn task(&mut self, now_ns: u64, info: &TaskInfo) {
         self.0.push(format!("{now_ns} {info:?}"));
     }
@@ -25,14 +29,25 @@ impl Sink for Told {
 fn info(slot: u32, name: &str) -> TaskInfo {
     let policy = Policy::Rr(RtPriority::new(99).unwrap());
     let attr = Attr { policy, nice: Nice::MIN, slice_ns: Some(100_000), reset_on_fork: true };
-    TaskInfo { slot: Slot(slot), pid: 7 + slot, name: name.into(), attr, forked_from: Some(2) }
+    TaskInfo {
+        slot: Slot(slot),
+        pid: 7 + slot,
+        name: name.into(),
+        attr,
+        forked_from: Some(2),
+        group: None,
+    }
 }
 
 /// Every kind of record, long and short numbers, and a gap beyond 2^59 ns.
 fn tell(sink: &mut impl Sink) {
     let (a, b, cpu) = (Slot(0), Slot(1), CpuId(8191));
+    sink.group(0, &GroupInfo { group: 0, parent: None, path: "pods".into() });
+    sink.group(0, &GroupInfo { group: 1, parent: Some(0), path: "pods/wéb".into() });
     sink.task(0, &info(0, "a name of letters: ä"));
     sink.task(0, &TaskInfo { attr: Attr::default(), forked_from: None, ..info(1, "") });
+    // The slots between are of groups.
+    sink.task(0, &TaskInfo { group: Some(1), ..info(200, "in a group") });
     let events = [
         (0, Event::Wakeup { task: a, cpu, waker: None, new: true }),
         (1, Event::Switch { cpu, prev: None, left: Left::Idle, next: Some(a) }),
@@ -42,6 +57,8 @@ fn tell(sink: &mut impl Sink) {
         ((1 << 60) + 7, Event::Changed { task: b }),
         ((1 << 60) + 8, Event::Response { task: b, response_ns: u64::MAX }),
         ((1 << 60) + 9, Event::Device { device: 1, busy: true }),
+        ((1 << 60) + 9, Event::Throttle { group: 1, cpu, stops: true }),
+        ((1 << 60) + 9, Event::Throttle { group: 0, cpu: CpuId(0), stops: false }),
         ((1 << 60) + 9, Event::Switch { cpu, prev: Some(b), left: Left::Exited, next: None }),
         ((1 << 60) + 9, Event::Exit { task: b }),
     ];
@@ -81,6 +98,31 @@ fn what_is_read_is_what_was_written() {
     let mut direct = TraceHash::new();
     tell(&mut direct);
     assert_eq!(hash, direct);
+}
+
+#[test]
+fn a_file_of_version_1_is_still_read() {
+    let mut bytes = with_records(&[kind::END as u8]);
+    assert!(play(&bytes).1.is_ok());
+    bytes[MAGIC.len()] = 1;
+    assert!(play(&bytes).1.is_ok());
+    for version in [0, 3] {
+        bytes[MAGIC.len()] = version;
+        let error = play(&bytes).1.unwrap_err().to_string();
+        assert!(error.ends_with("1 to 2 are known"), "{error}");
+    }
+}
+
+#[test]
+fn a_few_bytes_do_not_make_many_slots() {
+    // A group, then tasks, each with as great a slot as 32 bits hold.
+    let group = [kind::GROUP as u8, 0, 1, b'g'];
+    let task = [1, 0xff, 0xff, 0xff, 0xff, 0x0f, 1, 0, 0, 0, 20, 0, 0, 0];
+    let error = play(&with_records(&[&group[..], &task].concat())).1.unwrap_err();
+    assert!(error.to_string().contains("a task slot out of order"), "{error}");
+    let near = [1, 5, 1, 0, 0, 0, 20, 0, 0, 0];
+    let records = [&group[..], &near, &[kind::END as u8]].concat();
+    assert!(play(&with_records(&records)).1.is_ok());
 }
 
 #[test]
@@ -157,8 +199,11 @@ fn with_records(records: &[u8]) -> Vec<u8> {
 
 #[test]
 fn impossible_records_are_refused_with_their_place() {
-    let cases: [(&[u8], &str); 7] = [
-        (&[0x0b], "a kind of record there is not"),
+    let cases: [(&[u8], &str); 10] = [
+        (&[0x0f], "a kind of record there is not"),
+        (&[0x0c, 0, 0], "a group there is not"),
+        (&[0x0b, 1, 0], "a group there is not"),
+        (&[0x01, 0, 1, 0, 0, 0, 20, 4, 0, 3, 0], "a group there is not"),
         (&[0x05, 3], "an event of a task there is not"),
         (&[0x01, 5], "a task slot out of order"),
         (&[0x08, 3], "a device without a name"),

@@ -6,7 +6,7 @@ use slicewise_sched::Attr;
 
 use super::{BLOCK_BYTES, MAGIC, NAME_BYTES_MAX, VERSION, kind};
 use crate::event::policy_numbers;
-use crate::{Event, Sink, Slot, TaskInfo};
+use crate::{Event, GroupInfo, Sink, Slot, TaskInfo};
 
 /// More than the longest record without its name: twelve numbers of ten bytes at most.
 const RECORD_BYTES: usize = 128;
@@ -196,23 +196,34 @@ impl<W: Write> RecordingWriter<W> {
         }
     }
 
-    fn put_attr(&mut self, attr: &Attr) {
+    fn put_attr(&mut self, attr: &Attr, group: Option<u32>) {
         let (policy, priority) = policy_numbers(attr.policy);
         self.put(policy.into());
         self.put(priority.into());
         self.put((i64::from(attr.nice.get()) + 20) as u64);
-        self.put(u64::from(attr.reset_on_fork) | u64::from(attr.slice_ns.is_some()) << 1);
+        let flags = u64::from(attr.reset_on_fork) | u64::from(attr.slice_ns.is_some()) << 1;
+        self.put(flags | u64::from(group.is_some()) << 2);
         self.put(attr.slice_ns.unwrap_or(0));
+        if let Some(group) = group {
+            self.put(group.into());
+        }
     }
 }
 
 impl<W: Write> Sink for RecordingWriter<W> {
+    fn group(&mut self, now_ns: u64, info: &GroupInfo) {
+        self.begin(now_ns, kind::GROUP);
+        self.put(info.parent.map_or(0, |parent| u64::from(parent) + 1));
+        self.put_name(&info.path);
+        self.end();
+    }
+
     fn task(&mut self, now_ns: u64, info: &TaskInfo) {
         self.begin(now_ns, kind::TASK);
         self.put(info.slot.0.into());
         self.put(info.pid.into());
         self.put(info.forked_from.map_or(0, |template| u64::from(template) + 1));
-        self.put_attr(&info.attr);
+        self.put_attr(&info.attr, info.group);
         self.put_name(&info.name);
         self.end();
     }
@@ -249,6 +260,11 @@ impl<W: Write> Sink for RecordingWriter<W> {
             Event::Device { device, busy } => {
                 self.begin(now_ns, kind::DEVICE);
                 self.put(u64::from(device) << 1 | u64::from(busy));
+            }
+            Event::Throttle { group, cpu, stops } => {
+                self.begin(now_ns, kind::THROTTLE);
+                self.put(group.into());
+                self.put(u64::from(cpu.0) << 1 | u64::from(stops));
             }
             Event::Values { .. } | Event::Loop { .. } => return,
         }
