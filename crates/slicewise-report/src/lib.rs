@@ -8,6 +8,7 @@
 mod compare;
 mod explain;
 mod histogram;
+mod kube;
 mod metrics;
 mod report;
 mod rt;
@@ -17,6 +18,11 @@ mod text;
 pub use compare::{Better, CompareReport, ComparedTask, Comparison, Unit, Value, render_compare};
 pub use explain::{ExplainReport, ExplainedCandidate, ExplainedFair, render_explain};
 pub use histogram::{Histogram, Log2Histogram};
+pub use kube::{
+    KubeBaseline, KubeContainer, KubeFinding, KubeLaunch, KubeNeighbour, KubeNode, KubeOther,
+    KubePart, KubeQuota, KubeReport, KubeRequests, KubeSaturated, KubeService, KubeSuggestion,
+    KubeTimes, KubeTrial, KubeTrialFigures, KubeWait, KubeWidth, render_kube,
+};
 pub use metrics::{Metrics, RunInfo};
 pub use report::{
     CpuReport, DelayReport, DeviceReport, QueueReport, RunReport, RunqlatRow, SwitchReport,
