@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::table::policy;
-use crate::text::{Cell, Column, Paint, Table, duration, percent, shown_name};
-use crate::{RunReport, Style, TaskReport};
+use crate::text::{Cell, Column, Paint, Table, duration, percent, shown_name, shown_path};
+use crate::{GroupReport, RunReport, Style, TaskReport};
 
 /// A change has to be more than this part of the first value to be marked.
 const MARKED_CHANGE: f64 = 0.05;
@@ -78,8 +78,20 @@ pub struct Comparison {
 pub struct ComparedTask {
     /// Its name.
     pub name: String,
+    /// The path of its group in the first run that has it; absent in the root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Policy, nice value or priority in the first run that has it: `OTHER nice 5`.
     pub policy: String,
+    /// Its figures.
+    pub figures: Vec<Comparison>,
+}
+
+/// One group in all runs.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ComparedGroup {
+    /// Its path.
+    pub path: String,
     /// Its figures.
     pub figures: Vec<Comparison>,
 }
@@ -87,13 +99,15 @@ pub struct ComparedTask {
 /// Several runs side by side; changes are against the first.
 ///
 /// Tasks are matched by name; of several with the same name the first goes with the first, in
-/// order of pid.
+/// order of pid. Groups are matched by path.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct CompareReport {
     /// What the runs are called.
     pub labels: Vec<String>,
     /// Figures of whole runs.
     pub system: Vec<Comparison>,
+    /// Groups, in the order of the first run that has them.
+    pub groups: Vec<ComparedGroup>,
     /// Tasks, in the order of the first run that has them.
     pub tasks: Vec<ComparedTask>,
     /// What the reader should know.
@@ -109,6 +123,7 @@ impl CompareReport {
         let tasks = matched_tasks(reports).into_iter().map(|tasks| ComparedTask::new(&tasks));
         Self {
             system: system_figures(reports),
+            groups: compared_groups(reports),
             tasks: tasks.collect(),
             warnings: warnings(&labels, reports),
             labels,
@@ -135,6 +150,70 @@ fn matched_tasks(reports: &[RunReport]) -> Vec<Vec<Option<&TaskReport>>> {
         }
     }
     rows
+}
+
+/// A group and how long its run was, ns; `None` where it is missing.
+type GroupOfRun<'r> = Option<(&'r GroupReport, u64)>;
+
+/// Each group in all runs.
+fn compared_groups(reports: &[RunReport]) -> Vec<ComparedGroup> {
+    let mut rows: Vec<(&str, Vec<GroupOfRun<'_>>)> = Vec::new();
+    let mut index = std::collections::BTreeMap::new();
+    for (run, report) in reports.iter().enumerate() {
+        for group in &report.groups {
+            let row = *index.entry(group.path.as_str()).or_insert_with(|| {
+                rows.push((&group.path, vec![None; reports.len()]));
+                rows.len() - 1
+            });
+            rows[row].1[run] = Some((group, report.simulated_ns));
+        }
+    }
+    let compared = |(path, groups): (&str, Vec<GroupOfRun<'_>>)| ComparedGroup {
+        path: path.to_owned(),
+        figures: group_figures(&groups),
+    };
+    rows.into_iter().map(compared).collect()
+}
+
+/// A figure of a group in a run of so many ns, if it was measured.
+type GroupFigure = fn(&GroupReport, u64) -> Option<Value>;
+
+fn group_figures(groups: &[GroupOfRun<'_>]) -> Vec<Comparison> {
+    use Better::{Lower, Neither};
+    use Unit::{Count, Ns, Share};
+    // Who has no limit in any run is not throttled: nobody asks.
+    let limited = groups.iter().flatten().any(|(group, _)| group.quota_ns.is_some());
+    let figures: [(&'static str, Unit, Better, GroupFigure); 7] = [
+        ("share", Share, Neither, |group, _| Some(Value::Share(group.share))),
+        ("nr_periods", Count, Neither, |group, _| {
+            group.quota_ns.map(|_| Value::Whole(group.nr_periods))
+        }),
+        ("nr_throttled", Count, Lower, |group, _| Some(Value::Whole(group.nr_throttled))),
+        ("throttled", Ns, Lower, |group, _| Some(Value::Whole(group.throttled_ns))),
+        ("nr_bursts", Count, Neither, |group, _| {
+            (group.nr_bursts > 0).then_some(Value::Whole(group.nr_bursts))
+        }),
+        ("pressure_some", Share, Lower, |group, run_ns| {
+            Some(part_of(group.pressure.some_total_ns, run_ns))
+        }),
+        ("pressure_full", Share, Lower, |group, run_ns| {
+            Some(part_of(group.pressure.full_total_ns, run_ns))
+        }),
+    ];
+    figures
+        .into_iter()
+        .map(|(metric, unit, better, of)| {
+            let value =
+                |group: &GroupOfRun<'_>| group.and_then(|(group, run_ns)| of(group, run_ns));
+            Comparison::new(metric, unit, better, groups.iter().map(value))
+        })
+        .filter(|figure| limited || !figure.metric.ends_with("throttled"))
+        .filter(|figure| figure.values.iter().any(Option::is_some))
+        .collect()
+}
+
+fn part_of(part_ns: u64, whole_ns: u64) -> Value {
+    Value::Share(if whole_ns == 0 { 0.0 } else { part_ns as f64 / whole_ns as f64 })
 }
 
 fn system_figures(reports: &[RunReport]) -> Vec<Comparison> {
@@ -176,6 +255,7 @@ impl ComparedTask {
         let shape = first.map(|task| policy(&task.policy, task.nice, task.priority));
         Self {
             name: first.map(|task| task.name.clone()).unwrap_or_default(),
+            group: first.and_then(|task| task.group.clone()),
             policy: shape.unwrap_or_default(),
             figures: task_figures(tasks),
         }
@@ -295,8 +375,17 @@ fn table(report: &CompareReport, others: &[usize]) -> Table {
     for figure in &report.system {
         table.row(figure_row(figure, others));
     }
+    for group in &report.groups {
+        let name = format!("group {}", shown_path(&group.path));
+        table.row(vec![Cell::painted(name, Paint::Heading)]);
+        for figure in &group.figures {
+            table.row(figure_row(figure, others));
+        }
+    }
     for task in &report.tasks {
-        let name = format!("{} ({})", shown_name(&task.name), task.policy);
+        let group = task.group.as_deref().map(|path| format!(" in {}", shown_path(path)));
+        let group = group.unwrap_or_default();
+        let name = format!("{} ({}){group}", shown_name(&task.name), task.policy);
         table.row(vec![Cell::painted(name, Paint::Heading)]);
         for figure in &task.figures {
             table.row(figure_row(figure, others));
@@ -319,6 +408,12 @@ fn figure_row(figure: &Comparison, others: &[usize]) -> Vec<Cell> {
         "response_p50" => "response p50",
         "response_p99" => "response p99",
         "response_max" => "response max",
+        "nr_periods" => "periods",
+        "nr_throttled" => "throttled periods",
+        "throttled" => "throttled time",
+        "nr_bursts" => "periods with a burst",
+        "pressure_some" => "pressure, some",
+        "pressure_full" => "pressure, full",
         other => other,
     };
     let mut cells = vec![format!("  {name}").into(), value_cell(figure, 0)];
@@ -378,6 +473,46 @@ mod tests {
         third.tasks.remove(0);
         third.tasks.push(task("extra", 9, 0.1));
         [first, second, third]
+    }
+
+    #[test]
+    fn groups_are_compared_by_path() {
+        let first = crate::table::tests::grouped_run();
+        let mut second = first.clone();
+        second.groups.remove(0);
+        let web = &mut second.groups[0];
+        (web.quota_ns, web.share) = (None, 0.9);
+        (web.nr_periods, web.nr_throttled, web.throttled_ns) = (0, 0, 0);
+        web.pressure.some_total_ns = 100_000_000;
+        let batch = &mut second.groups[1];
+        (batch.nr_throttled, batch.throttled_ns) = (30, 900_000_000);
+        let text = render_compare(&["limit".into(), "none".into()], &[first, second], PLAIN);
+        let groups: Vec<&str> = text
+            .lines()
+            .skip_while(|line| !line.starts_with("group"))
+            .take_while(|line| !line.starts_with("hog"))
+            .collect();
+        insta::assert_snapshot!(groups.join("\n"), @r"
+        group pods
+          CPU                        48.1 %        -
+          pressure, some              0.0 %        -
+          pressure, full              0.0 %        -
+        group pods/web
+          CPU                        48.1 %   90.0 %  ▲ +87 %
+          periods                       100        -
+          throttled periods              42        0  ▼ -100 %
+          throttled time            2.31  s     0 ns  ▼ -100 %
+          pressure, some             30.0 %    1.0 %  ▼ -97 %
+          pressure, full             23.1 %   23.1 %
+        group batch
+          CPU                       120.0 %  120.0 %
+          periods                       100      100
+          throttled periods               0       30  ▲
+          throttled time            2.31  s   900 ms  ▼ -61 %
+          periods with a burst            7        7
+          pressure, some             30.0 %   30.0 %
+          pressure, full             23.1 %   23.1 %
+        ");
     }
 
     #[test]

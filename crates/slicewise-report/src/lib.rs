@@ -7,6 +7,7 @@
 
 mod compare;
 mod explain;
+mod groups;
 mod histogram;
 mod kube;
 mod metrics;
@@ -15,8 +16,11 @@ mod rt;
 mod table;
 mod text;
 
-pub use compare::{Better, CompareReport, ComparedTask, Comparison, Unit, Value, render_compare};
+pub use compare::{
+    Better, CompareReport, ComparedGroup, ComparedTask, Comparison, Unit, Value, render_compare,
+};
 pub use explain::{ExplainReport, ExplainedCandidate, ExplainedFair, render_explain};
+pub use groups::{GroupFacts, GroupFigures, GroupMeter};
 pub use histogram::{Histogram, Log2Histogram};
 pub use kube::{
     KubeBaseline, KubeContainer, KubeFinding, KubeLaunch, KubeNeighbour, KubeNode, KubeOther,
@@ -25,8 +29,8 @@ pub use kube::{
 };
 pub use metrics::{Metrics, RunInfo};
 pub use report::{
-    CpuReport, DelayReport, DeviceReport, QueueReport, RunReport, RunqlatRow, SwitchReport,
-    TaskReport,
+    CgroupFile, CpuReport, DelayReport, DeviceReport, GroupReport, PressureReport, QueueReport,
+    RunReport, RunqlatRow, SwitchReport, TaskReport,
 };
 pub use rt::{
     RtCore, RtKernel, RtPriority, RtReport, RtStretch, RtSuggestion, RtTask, RtTimeline, RtUnknown,

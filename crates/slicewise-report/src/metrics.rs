@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use slicewise_sched::{Attr, CpuId, Policy};
-use slicewise_trace::{Event, Left, Sink, Slot, TaskInfo};
+use slicewise_trace::{Event, GroupInfo, Left, Sink, Slot, TaskInfo};
 
 use crate::{
     CpuReport, DelayReport, DeviceReport, Histogram, Log2Histogram, QueueReport, RunReport,
@@ -32,6 +32,8 @@ pub struct Metrics {
     cpus: Vec<Cpu>,
     devices: Vec<Device>,
     runqlat_us: Log2Histogram,
+    /// Paths of groups, by number.
+    groups: Vec<String>,
 }
 
 /// What a run's stream does not say.
@@ -88,6 +90,7 @@ struct Figures {
     name: String,
     pid: u32,
     forks: u64,
+    group: Option<u32>,
     attr: Attr,
     cpu_time_ns: u64,
     voluntary: u64,
@@ -143,6 +146,9 @@ impl Metrics {
             trace_hash: info.trace_hash,
             hz: info.hz,
             tasks: rows,
+            groups: Vec::new(),
+            pressure: None,
+            cgroup_files: Vec::new(),
             cpus: (0..cpus).map(|cpu| self.cpu_report(cpu)).collect(),
             runqlat_us: runqlat_us.collect(),
             devices: self.device_reports(&info.devices),
@@ -154,13 +160,17 @@ impl Metrics {
     /// Finished tasks, living tasks with their open interval closed, sums of forks.
     fn task_reports(&self) -> Vec<TaskReport> {
         let end_ns = self.end_ns;
+        let report = |figures: &Figures, open| TaskReport {
+            group: figures.group.and_then(|group| self.groups.get(group as usize).cloned()),
+            ..figures.report(end_ns, open)
+        };
         let mut rows: Vec<TaskReport> =
-            self.finished.iter().map(|figures| figures.report(end_ns, Open::default())).collect();
+            self.finished.iter().map(|figures| report(figures, Open::default())).collect();
         let mut forked = self.forked.clone();
         for task in self.tasks.iter().filter(|task| task.state != State::Free) {
             let open = task.open(end_ns);
             match task.forked_from {
-                None => rows.push(task.figures.report(end_ns, open)),
+                None => rows.push(report(&task.figures, open)),
                 Some(template) => {
                     let sum = forked.entry(template).or_default();
                     sum.merge(&task.figures);
@@ -169,7 +179,7 @@ impl Metrics {
                 }
             }
         }
-        rows.extend(forked.values().map(|sum| sum.report(end_ns, Open::default())));
+        rows.extend(forked.values().map(|sum| report(sum, Open::default())));
         rows
     }
 
@@ -292,6 +302,7 @@ impl Figures {
         if self.forks == 0 {
             self.name.clone_from(&other.name);
             self.pid = other.pid;
+            self.group = other.group;
             self.attr = other.attr;
         }
         self.pid = self.pid.min(other.pid);
@@ -322,6 +333,7 @@ impl Figures {
         TaskReport {
             name: self.name.clone(),
             pid: self.pid,
+            group: None,
             forks: (self.forks > 0).then_some(self.forks),
             policy: self.attr.policy.name().to_owned(),
             nice: self.attr.nice.get(),
@@ -352,6 +364,10 @@ impl DelayReport {
 }
 
 impl Sink for Metrics {
+    fn group(&mut self, _: u64, info: &GroupInfo) {
+        self.groups.push(info.path.clone());
+    }
+
     fn task(&mut self, now_ns: u64, info: &TaskInfo) {
         self.end_ns = self.end_ns.max(now_ns);
         let held = grown(&mut self.tasks, info.slot.index());
@@ -369,6 +385,7 @@ impl Sink for Metrics {
         }
         task.figures.name.clone_from(&info.name);
         task.figures.attr = info.attr;
+        task.figures.group = info.group;
     }
 
     #[inline(always)]

@@ -20,6 +20,12 @@ pub struct RunReport {
     pub hz: u32,
     /// Tasks by pid; tasks forked from one template are one row.
     pub tasks: Vec<TaskReport>,
+    /// Groups, each after the one it is in.
+    #[serde(default)]
+    pub groups: Vec<GroupReport>,
+    /// The pressure on all CPUs, as `/proc/pressure/cpu` has it; absent where nobody measured it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pressure: Option<PressureReport>,
     /// CPUs by number.
     pub cpus: Vec<CpuReport>,
     /// All waits for a CPU by powers of two of us, up to the last row that is not empty.
@@ -28,6 +34,9 @@ pub struct RunReport {
     pub devices: Vec<DeviceReport>,
     /// Request queues.
     pub queues: Vec<QueueReport>,
+    /// Files of cgroups as they read at the end; only where they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cgroup_files: Vec<CgroupFile>,
     /// What the reader should know before trusting the figures.
     pub warnings: Vec<String>,
 }
@@ -39,6 +48,10 @@ pub struct TaskReport {
     pub name: String,
     /// Its process id; of forked tasks that of the first.
     pub pid: u32,
+    /// The path of the group it is in at the end; of forked tasks that of the first. Absent in the
+    /// root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// How many tasks were forked and added up here; absent for a single task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forks: Option<u64>,
@@ -98,6 +111,72 @@ pub struct DelayReport {
     pub max: u64,
 }
 
+/// One group (a cgroup with the cpu controller).
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct GroupReport {
+    /// Its path below the root.
+    pub path: String,
+    /// As `cpu.weight` reads.
+    pub weight: u64,
+    /// `cpu.idle` is 1.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
+    /// CPU time it may use in a period; null without a limit of its own.
+    pub quota_ns: Option<u64>,
+    /// Length of a period.
+    pub period_ns: u64,
+    /// CPU time of its tasks and of those in groups below.
+    pub usage_ns: u64,
+    /// `usage_ns / simulated_ns`: 1.0 is one CPU all the time.
+    pub share: f64,
+    /// Periods in which it was active.
+    pub nr_periods: u64,
+    /// Of those, with a CPU on which it was stopped.
+    pub nr_throttled: u64,
+    /// How long its own quota stopped it, all CPUs added up.
+    pub throttled_ns: u64,
+    /// How long its own quota or one above stopped it, all CPUs added up.
+    #[serde(default)]
+    pub local_throttled_ns: u64,
+    /// Periods in which saved quota was used.
+    pub nr_bursts: u64,
+    /// How much of it.
+    pub burst_ns: u64,
+    /// Pressure on its CPU.
+    pub pressure: PressureReport,
+}
+
+/// Pressure on the CPU: `some` task waited for it, or tasks waited and none got on (`full`).
+/// Averages are per cent of the last 10, 60 and 300 s, as the kernel rounds them.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct PressureReport {
+    /// How long in all.
+    pub some_total_ns: u64,
+    /// Over 10 s.
+    pub some_avg10: f64,
+    /// Over 60 s.
+    pub some_avg60: f64,
+    /// Over 300 s.
+    pub some_avg300: f64,
+    /// How long in all.
+    pub full_total_ns: u64,
+    /// Over 10 s.
+    pub full_avg10: f64,
+    /// Over 60 s.
+    pub full_avg60: f64,
+    /// Over 300 s.
+    pub full_avg300: f64,
+}
+
+/// A file of a cgroup, as it reads.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CgroupFile {
+    /// The group's path and the file's name: `pods/web/cpu.stat`.
+    pub path: String,
+    /// What it reads.
+    pub text: String,
+}
+
 /// One CPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CpuReport {
@@ -142,6 +221,16 @@ pub struct QueueReport {
     pub served: u64,
     /// Requests that found the queue full.
     pub dropped: u64,
+}
+
+impl GroupReport {
+    /// The part of its periods in which it was throttled.
+    pub fn throttled_part(&self) -> f64 {
+        match self.nr_periods {
+            0 => 0.0,
+            periods => self.nr_throttled as f64 / periods as f64,
+        }
+    }
 }
 
 impl TaskReport {

@@ -1,9 +1,9 @@
 //! The figures of one run, for people.
 
 use crate::text::{
-    Cell, Column, Paint, Table, bar, duration, duration_inline, percent, shown_name,
+    Cell, Column, Paint, Table, bar, duration, duration_inline, percent, shown_name, shown_path,
 };
-use crate::{DelayReport, RunReport, RunqlatRow, Style, TaskReport};
+use crate::{CgroupFile, DelayReport, GroupReport, RunReport, RunqlatRow, Style, TaskReport};
 
 const BAR_COLUMNS: usize = 10;
 const CPU_BAR_COLUMNS: usize = 30;
@@ -13,7 +13,11 @@ const CPU_BAR_COLUMNS: usize = 30;
 ///
 /// CPU is the share of one CPU in percent, as `top` prints it.
 pub fn render_run(report: &RunReport, style: Style) -> String {
-    let mut parts = vec![head(report), tasks(report, style), cpus(report, style)];
+    let mut parts = vec![head(report), tasks(report, style)];
+    if !report.groups.is_empty() {
+        parts.push(groups(report, style));
+    }
+    parts.push(cpus(report, style));
     if !report.devices.is_empty() {
         parts.push(devices(report, style));
     }
@@ -28,6 +32,7 @@ pub fn render_run(report: &RunReport, style: Style) -> String {
     if !remarks.is_empty() {
         parts.push(remarks);
     }
+    parts.extend(report.cgroup_files.iter().map(|file| cgroup_file(file, style)));
     parts.retain(|part| !part.is_empty());
     parts.join("\n")
 }
@@ -59,9 +64,12 @@ pub(crate) fn policy(policy: &str, nice: i8, priority: Option<u8>) -> String {
 }
 
 fn tasks(report: &RunReport, style: Style) -> String {
-    let mut columns = vec![
-        Column::left("TASK"),
-        Column::right("PID").expendable(5),
+    let mut columns = vec![Column::left("TASK"), Column::right("PID").expendable(5)];
+    let grouped = report.tasks.iter().any(|task| task.group.is_some());
+    if grouped {
+        columns.push(Column::left("GROUP").expendable(2));
+    }
+    columns.extend([
         Column::left("POLICY"),
         Column::right("CPU"),
         Column::left("").expendable(6).paint(Paint::Bar),
@@ -69,7 +77,7 @@ fn tasks(report: &RunReport, style: Style) -> String {
         Column::right("INVOL").group("switches").expendable(3),
         Column::right("WAKEUPS").expendable(7),
         Column::right("MIGR").expendable(4),
-    ];
+    ]);
     columns.extend(delay_columns("sched delay"));
     let responses = report.tasks.iter().any(|task| task.response_ns.count > 0);
     if responses {
@@ -77,7 +85,7 @@ fn tasks(report: &RunReport, style: Style) -> String {
     }
     let mut table = Table::new(columns);
     for task in &report.tasks {
-        table.row(task_row(task));
+        table.row(task_row(task, grouped));
     }
     table.render(style)
 }
@@ -91,10 +99,12 @@ fn delay_columns(group: &'static str) -> [Column; 4] {
     ]
 }
 
-fn task_row(task: &TaskReport) -> Vec<Cell> {
-    let mut cells: Vec<Cell> = vec![
-        shown_name(&task.label()).into(),
-        task.pid.to_string().into(),
+fn task_row(task: &TaskReport, grouped: bool) -> Vec<Cell> {
+    let mut cells: Vec<Cell> = vec![shown_name(&task.label()).into(), task.pid.to_string().into()];
+    if grouped {
+        cells.push(shown_path(task.group.as_deref().unwrap_or("/")).into());
+    }
+    let figures: [Cell; 7] = [
         policy(&task.policy, task.nice, task.priority).into(),
         percent(task.share).into(),
         bar(task.share, BAR_COLUMNS).into(),
@@ -103,9 +113,82 @@ fn task_row(task: &TaskReport) -> Vec<Cell> {
         task.wakeups.to_string().into(),
         task.migrations.to_string().into(),
     ];
+    cells.extend(figures);
     cells.extend(delay_cells(&task.sched_delay_ns));
     cells.extend(delay_cells(&task.response_ns));
     cells
+}
+
+fn groups(report: &RunReport, style: Style) -> String {
+    let mut columns = vec![
+        Column::left("GROUP"),
+        Column::right("WEIGHT").expendable(3),
+        Column::right("CPU"),
+        Column::left("").expendable(5).paint(Paint::Bar),
+    ];
+    let limited = report.groups.iter().any(|group| group.quota_ns.is_some());
+    let bursts = report.groups.iter().any(|group| group.nr_bursts > 0);
+    if limited {
+        columns.extend([
+            Column::right("LIMIT"),
+            Column::right("PERIODS").group("throttled").expendable(2),
+            Column::right("").group("throttled"),
+            Column::left("").group("throttled").expendable(4).paint(Paint::Bar),
+            Column::right("TIME").group("throttled").expendable(1),
+        ]);
+    }
+    if bursts {
+        columns.push(Column::right("BURSTS").expendable(6));
+    }
+    columns.push(Column::right("SOME").group("pressure").expendable(1));
+    columns.push(Column::right("FULL").group("pressure").expendable(1));
+    let mut table = Table::new(columns);
+    for group in &report.groups {
+        let mut cells = vec![
+            shown_path(&group.path).into(),
+            if group.idle { "idle".into() } else { group.weight.to_string().into() },
+            percent(group.share).into(),
+            bar(group.share, BAR_COLUMNS).into(),
+        ];
+        if limited {
+            cells.extend(limit_cells(group));
+        }
+        if bursts {
+            cells.push(group.nr_bursts.to_string().into());
+        }
+        let of_run = |ns| percent(share_of(ns, report.simulated_ns)).into();
+        cells.push(of_run(group.pressure.some_total_ns));
+        cells.push(of_run(group.pressure.full_total_ns));
+        table.row(cells);
+    }
+    table.render(style)
+}
+
+/// The limit, and in how many periods and for how long it stopped the group.
+fn limit_cells(group: &GroupReport) -> [Cell; 5] {
+    let dash = || Cell::painted("-", Paint::Faint);
+    let Some(quota_ns) = group.quota_ns else {
+        return [dash(), dash(), dash(), "".into(), dash()];
+    };
+    let part = group.throttled_part();
+    let throttled = match group.nr_throttled {
+        0 => Cell::from(percent(part)),
+        _ => Cell::painted(percent(part), Paint::Bad),
+    };
+    [
+        format!("{} / {}", duration_inline(quota_ns), duration_inline(group.period_ns)).into(),
+        format!("{} of {}", group.nr_throttled, group.nr_periods).into(),
+        throttled,
+        bar(part, BAR_COLUMNS).into(),
+        duration(group.throttled_ns).into(),
+    ]
+}
+
+/// A file below a line with its name, as `head` shows several.
+fn cgroup_file(file: &CgroupFile, style: Style) -> String {
+    let shown: String = file.path.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let title = style.paint(Paint::Heading, &format!("==> {shown} <=="));
+    format!("{title}\n{}", file.text)
 }
 
 /// Nothing measured is shown as a dash: it is not a delay of 0.
@@ -225,7 +308,7 @@ fn remarks(report: &RunReport, style: Style) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{CpuReport, DeviceReport, QueueReport, SwitchReport};
+    use crate::{CpuReport, DeviceReport, PressureReport, QueueReport, SwitchReport};
 
     pub(crate) const PLAIN: Style = Style { color: false, width: 160 };
 
@@ -237,6 +320,7 @@ pub(crate) mod tests {
         TaskReport {
             name: name.into(),
             pid,
+            group: None,
             forks: None,
             policy: "SCHED_OTHER".into(),
             nice: 0,
@@ -250,6 +334,58 @@ pub(crate) mod tests {
             response_ns: DelayReport::default(),
             unfinished_wait_ns: None,
         }
+    }
+
+    pub(crate) fn group(path: &str) -> GroupReport {
+        GroupReport {
+            path: path.into(),
+            weight: 39,
+            idle: false,
+            quota_ns: Some(50_000_000),
+            period_ns: 100_000_000,
+            usage_ns: 4_810_000_000,
+            share: 0.481,
+            nr_periods: 100,
+            nr_throttled: 42,
+            throttled_ns: 2_310_000_000,
+            local_throttled_ns: 2_310_000_000,
+            nr_bursts: 0,
+            burst_ns: 0,
+            pressure: PressureReport {
+                some_total_ns: 3_000_000_000,
+                some_avg10: 30.12,
+                some_avg60: 5.0,
+                some_avg300: 1.0,
+                full_total_ns: 2_310_000_000,
+                full_avg10: 23.0,
+                full_avg60: 4.0,
+                full_avg300: 0.5,
+            },
+        }
+    }
+
+    /// A run with groups: one limited, one without tasks of its own, one idle.
+    pub(crate) fn grouped_run() -> RunReport {
+        let free = GroupReport {
+            weight: 100,
+            quota_ns: None,
+            nr_periods: 0,
+            nr_throttled: 0,
+            throttled_ns: 0,
+            pressure: PressureReport::default(),
+            ..group("pods")
+        };
+        let batch = GroupReport {
+            idle: true,
+            nr_bursts: 7,
+            burst_ns: 70_000_000,
+            nr_throttled: 0,
+            share: 1.2,
+            ..group("batch")
+        };
+        let mut tasks = run().tasks;
+        tasks[0].group = Some("pods/web".into());
+        RunReport { tasks, groups: vec![free, group("pods/web"), batch], ..run() }
     }
 
     pub(crate) fn run() -> RunReport {
@@ -280,6 +416,9 @@ pub(crate) mod tests {
             trace_hash: "0123456789abcdef".into(),
             hz: 1000,
             tasks: vec![task("hog", 1, 0.9), fifo, forks],
+            groups: vec![],
+            pressure: None,
+            cgroup_files: vec![],
             cpus: vec![cpu(0, 10_000_000_000), cpu(1, 6_700_000_000)],
             runqlat_us: vec![row(0, 1, 233), row(2, 3, 742), row(4, 7, 0), row(8, 15, 18)],
             devices: vec![DeviceReport { name: "gpu".into(), busy_ns: 2_500_000_000 }],
@@ -318,6 +457,54 @@ pub(crate) mod tests {
 
         warning: cc (x12) had been waiting for 2.50 s when the run ended; no delay above includes that
         warning: throttling is not modelled
+        ");
+    }
+
+    #[test]
+    fn groups_have_a_section_of_their_own_and_tasks_a_column() {
+        let mut run = grouped_run();
+        let text = "usage_usec 4810000\nuser_usec 4810000\n".to_owned();
+        run.cgroup_files = vec![CgroupFile { path: "pods/web/cpu.stat".into(), text }];
+        (run.runqlat_us, run.devices, run.queues) = (vec![], vec![], vec![]);
+        insta::assert_snapshot!(render_run(&run, PLAIN), @r"
+        Linux 6.12 (as of 6.12.117), 2 CPUs, 1000 Hz, 10.0 s simulated, seed 42, trace 0123456789abcdef
+
+                                                                  ─switches─                 ──────────sched delay───────────  ─────────────response─────────────
+        TASK      PID  GROUP     POLICY           CPU             VOL  INVOL  WAKEUPS  MIGR     MEAN      P50     P99     MAX     MEAN      P50      P99      MAX
+        hog         1  pods/web  OTHER         90.0 %  █████████  120     48      120     3  58.5 us  52.0 us  156 us  208 us        -        -        -        -
+        control     2  /         FIFO 50        5.0 %  ▌          120     48      120     3  58.5 us  52.0 us  156 us  208 us  1.41 ms  1.25 ms  3.75 ms  5.00 ms
+        cc (x12)    3  /         OTHER nice 5  72.0 %  ███████▎   120     48      120     3  58.5 us  52.0 us  156 us  208 us        -        -        -        -
+
+                                                                 ────────────throttled────────────          ───pressure───
+        GROUP     WEIGHT      CPU                         LIMIT    PERIODS                    TIME  BURSTS    SOME    FULL
+        pods         100   48.1 %  ████▊                      -          -       -               -       0   0.0 %   0.0 %
+        pods/web      39   48.1 %  ████▊       50.0 ms / 100 ms  42 of 100  42.0 %  ████▎  2.31  s       0  30.0 %  23.1 %
+        batch       idle  120.0 %  ██████████  50.0 ms / 100 ms   0 of 100   0.0 %         2.31  s       7  30.0 %  23.1 %
+
+        CPU     BUSY                                  IDLE TIME  SWITCHES
+          0  100.0 %  ██████████████████████████████       0 ns      1234
+          1   67.0 %  ████████████████████▏             3.30  s      1234
+
+        warning: cc (x12) had been waiting for 2.50 s when the run ended; no delay above includes that
+        warning: throttling is not modelled
+
+        ==> pods/web/cpu.stat <==
+        usage_usec 4810000
+        user_usec 4810000
+        ");
+    }
+
+    #[test]
+    fn groups_fit_a_narrow_terminal() {
+        let narrow = render_run(&grouped_run(), Style { color: false, width: 60 });
+        let groups: Vec<&str> =
+            narrow.lines().skip_while(|line| !line.contains("throttled")).take(5).collect();
+        insta::assert_snapshot!(groups.join("\n"), @r"
+                                             ────throttled────
+        GROUP         CPU             LIMIT    PERIODS
+        pods       48.1 %                 -          -       -
+        pods/web   48.1 %  50.0 ms / 100 ms  42 of 100  42.0 %
+        batch     120.0 %  50.0 ms / 100 ms   0 of 100   0.0 %
         ");
     }
 

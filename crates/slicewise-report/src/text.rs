@@ -111,6 +111,18 @@ pub(crate) fn shown_name(name: &str) -> String {
     shown
 }
 
+/// The path of a group as it may stand in a terminal: of a long one the end, which tells most.
+pub(crate) fn shown_path(path: &str) -> String {
+    const PATH_COLUMNS_MAX: usize = 40;
+    let shown = |c: char| if c.is_control() { '?' } else { c };
+    let columns = path.chars().count();
+    if columns <= PATH_COLUMNS_MAX {
+        return path.chars().map(shown).collect();
+    }
+    let end = path.chars().skip(columns + 1 - PATH_COLUMNS_MAX).map(shown);
+    core::iter::once('…').chain(end).collect()
+}
+
 /// How a column stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Align {
@@ -364,6 +376,15 @@ mod tests {
     fn names_cannot_steer_the_terminal() {
         assert_eq!(shown_name("a\x1b[31m\n"), "a?[31m?");
         assert_eq!(shown_name(&"x".repeat(40)).chars().count(), 28);
+        assert_eq!(shown_path("a\x1b[31m/b"), "a?[31m/b");
+    }
+
+    #[test]
+    fn of_a_long_path_the_end_is_shown() {
+        let path = format!("kubepods.slice/{}/web", "x".repeat(40));
+        let shown = shown_path(&path);
+        assert_eq!(shown.chars().count(), 40);
+        assert!(shown.starts_with("…x") && shown.ends_with("x/web"), "{shown}");
     }
 
     fn table() -> Table {

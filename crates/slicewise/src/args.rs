@@ -104,6 +104,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "OUT.pftrace")]
     pub(crate) trace: Option<PathBuf>,
 
+    /// Print what cpu.stat, cpu.stat.local and cpu.pressure of each group read at the end, and
+    /// /proc/pressure/cpu
+    #[arg(long)]
+    pub(crate) cgroup_files: bool,
+
     /// Write rt-app's log files, one for each thread, into this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) logs: Option<PathBuf>,

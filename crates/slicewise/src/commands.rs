@@ -27,7 +27,8 @@ fn prepare_one(args: &OneRunArgs) -> Result<Prepared, Failure> {
 
 /// `slicewise run`.
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
-    let prepared = prepare_one(&args.one)?;
+    let mut prepared = prepare_one(&args.one)?;
+    prepared.cgroup_files = args.cgroup_files;
     let report = run_with_files(args, &prepared)?;
     match args.one.format {
         OutputFormat::Json => print_json(&report),

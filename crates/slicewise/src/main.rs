@@ -5,6 +5,7 @@
 //! files and the terminal.
 
 mod args;
+mod cgroup_files;
 mod commands;
 mod failure;
 mod k8s;

@@ -27,6 +27,8 @@ pub(crate) struct Prepared {
     pub(crate) config: MachineConfig,
     /// For the report.
     pub(crate) warnings: Vec<String>,
+    /// The report is to hold the files of cgroups.
+    pub(crate) cgroup_files: bool,
 }
 
 /// Reads the input. Problems come with their places.
@@ -124,7 +126,7 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
         format!("{place}: {}", diagnostic.message)
     };
     let warnings = loaded.warnings.iter().chain(&diagnostics).map(shown).collect();
-    Ok(Prepared { name, loaded, config, warnings })
+    Ok(Prepared { name, loaded, config, warnings, cgroup_files: false })
 }
 
 /// One CPU, or as many as it takes for every CPU the workload names to exist.

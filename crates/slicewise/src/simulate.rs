@@ -4,10 +4,15 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use slicewise_machine::{End, Machine, RunSummary};
-use slicewise_report::{Metrics, QueueReport, RunInfo, RunReport};
+use slicewise_machine::{End, GroupSpec, GroupSummary, Machine, RunSummary};
+use slicewise_report::{
+    GroupFacts, GroupMeter, Metrics, PressureReport, QueueReport, RunInfo, RunReport,
+};
+use slicewise_sched::psi::Line;
 use slicewise_trace::{Sink, Slot, TaskInfo, TraceHash};
+use slicewise_workload::cgroup_rules;
 
+use crate::cgroup_files;
 use crate::failure::{Failure, run_error, setup_error};
 use crate::prepare::Prepared;
 
@@ -62,26 +67,54 @@ fn progress_bar(end_ns: u64) -> ProgressBar {
     bar
 }
 
-/// The sinks every report is made from.
-pub(crate) type Measured<S> = ((TraceHash, Metrics), S);
-
-/// Sinks for a report, and one more.
-pub(crate) fn measured<S: Sink>(more: S) -> Measured<S> {
-    ((TraceHash::new(), Metrics::new()), more)
-}
-
 /// Runs a workload and reports; `more` gets the events too.
 pub(crate) fn report<S: Sink>(
     prepared: &Prepared,
     more: S,
     progress: bool,
 ) -> Result<(RunReport, S), Failure> {
-    let mut machine = machine(prepared, measured(more))?;
+    // Without groups nobody asks for pressure, and the run is faster.
+    if prepared.loaded.workload.groups.is_empty() && !prepared.cgroup_files {
+        return measure(prepared, more, progress).map(|(report, _, more)| (report, more));
+    }
+    let meter = GroupMeter::new(prepared.config.cpus, prepared.config.hz);
+    let (mut report, summary, (meter, more)) = measure(prepared, (meter, more), progress)?;
+    let facts = group_facts(prepared, &summary);
+    report.groups = meter.report(&facts);
+    report.pressure = Some(PressureReport::new(&meter.system_pressure(), &Line::default()));
+    if prepared.cgroup_files {
+        report.cgroup_files = cgroup_files::read(prepared, &meter, &facts);
+    }
+    Ok((report, more))
+}
+
+/// What the machine and the workload know of groups.
+fn group_facts(prepared: &Prepared, summary: &RunSummary) -> Vec<GroupFacts> {
+    let rules = cgroup_rules(&prepared.config.profile);
+    let facts = |(spec, did): (&GroupSpec, &GroupSummary)| GroupFacts {
+        weight: if spec.idle && rules.idle_weighs_0 { 0 } else { spec.shares.weight() },
+        idle: spec.idle,
+        limit: did.limit,
+        bandwidth: did.bandwidth,
+        system_ns: did.system_ns,
+        nice_ns: did.nice_ns,
+    };
+    prepared.loaded.workload.groups.iter().zip(&summary.groups).map(facts).collect()
+}
+
+/// Runs to the end, without the figures of groups.
+fn measure<S: Sink>(
+    prepared: &Prepared,
+    more: S,
+    progress: bool,
+) -> Result<(RunReport, RunSummary, S), Failure> {
+    let mut machine = machine(prepared, ((TraceHash::new(), Metrics::new()), more))?;
     run_until(&mut machine, prepared, u64::MAX, progress)?;
     machine.finish();
     let summary = machine.summary();
     let ((hash, metrics), more) = machine.into_sink();
-    Ok((metrics.report(run_info(prepared, &summary, &hash)), more))
+    let report = metrics.report(run_info(prepared, &summary, &hash));
+    Ok((report, summary, more))
 }
 
 fn run_info(prepared: &Prepared, summary: &RunSummary, hash: &TraceHash) -> RunInfo {

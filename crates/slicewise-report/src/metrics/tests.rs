@@ -171,15 +171,21 @@ fn the_wire_names_are_a_contract() {
     metrics.event(6_000, &Event::Response { task: Slot(0), response_ns: 77 });
     metrics.finish(10_000);
     let queues = vec![QueueReport { name: "q".into(), arrived: 3, served: 2, dropped: 1 }];
-    let report =
+    let mut report =
         metrics.report(RunInfo { devices: vec!["gpu".into()], queues, ..RunInfo::default() });
+    report.groups.push(crate::table::tests::group("pods/web"));
+    report.pressure = Some(crate::PressureReport::default());
+    report.tasks[0].group = Some("pods/web".into());
     let json = serde_json::to_string(&report).unwrap();
     let lines = json.replace("],\"", "],\n\"").replace("},\"", "},\n\"").replace("[{\"", "[{\n\"");
     insta::assert_snapshot!(lines, @r#"
         {"kernel":"","release":"","seed":0,"simulated_ns":10000,"trace_hash":"","hz":0,"tasks":[{
-        "name":"t1","pid":1,"policy":"SCHED_OTHER","nice":0,"cpu_time_ns":5000,"share":0.5,"wakeups":0,"migrations":0,"switches":{"voluntary":0,"involuntary":0},
+        "name":"t1","pid":1,"group":"pods/web","policy":"SCHED_OTHER","nice":0,"cpu_time_ns":5000,"share":0.5,"wakeups":0,"migrations":0,"switches":{"voluntary":0,"involuntary":0},
         "sched_delay_ns":{"count":1,"mean":5000,"p50":5000,"p99":5000,"max":5000},
         "response_ns":{"count":1,"mean":77,"p50":77,"p99":77,"max":77}}],
+        "groups":[{
+        "path":"pods/web","weight":39,"quota_ns":50000000,"period_ns":100000000,"usage_ns":4810000000,"share":0.481,"nr_periods":100,"nr_throttled":42,"throttled_ns":2310000000,"local_throttled_ns":2310000000,"nr_bursts":0,"burst_ns":0,"pressure":{"some_total_ns":3000000000,"some_avg10":30.12,"some_avg60":5.0,"some_avg300":1.0,"full_total_ns":2310000000,"full_avg10":23.0,"full_avg60":4.0,"full_avg300":0.5}}],
+        "pressure":{"some_total_ns":0,"some_avg10":0.0,"some_avg60":0.0,"some_avg300":0.0,"full_total_ns":0,"full_avg10":0.0,"full_avg60":0.0,"full_avg300":0.0},
         "cpus":[{
         "cpu":0,"busy_ns":5000,"idle_ns":5000,"switches":1}],
         "runqlat_us":[{
