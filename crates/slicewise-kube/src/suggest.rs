@@ -69,7 +69,12 @@ impl Change {
 
 impl Study<'_> {
     /// Which containers a search would look at: rows of [`KubeReport::workloads`].
-    pub fn candidates(&self, report: &KubeReport, target: &Target, only: Option<&str>) -> Vec<usize> {
+    pub fn candidates(
+        &self,
+        report: &KubeReport,
+        target: &Target,
+        only: Option<&str>,
+    ) -> Vec<usize> {
         let rows = || report.workloads.iter().enumerate();
         let named = |label: &str| match only {
             Some(name) if report.workloads.iter().any(|it| it.label == name) => label == name,
@@ -179,7 +184,9 @@ impl Search<'_, '_> {
 
     fn parts(&self) -> &[crate::mapping::MappedPart] {
         let containers = &self.study.mapping.containers;
-        let of = containers.iter().find(|it| it.label_of_all == self.row.label || it.label == self.row.label);
+        let of = containers
+            .iter()
+            .find(|it| it.label_of_all == self.row.label || it.label == self.row.label);
         of.map_or(&[], |it| &it.parts)
     }
 
@@ -220,7 +227,13 @@ impl Search<'_, '_> {
         Ok(self.judge(change.kind(), change.words(self.thread_word()), &after, exclusive))
     }
 
-    fn judge(&self, kind: &str, change: String, after: &KubeReport, exclusive_cpus: u32) -> KubeTrial {
+    fn judge(
+        &self,
+        kind: &str,
+        change: String,
+        after: &KubeReport,
+        exclusive_cpus: u32,
+    ) -> KubeTrial {
         let row = after.workloads.iter().find(|it| it.label == self.row.label);
         let figures = row.map(|row| TrialView::of(row, self.target)).unwrap_or_default();
         let fine = row.is_some_and(|row| !is_swamped(row) && self.target.missed_by(row).is_none());
@@ -302,8 +315,7 @@ impl Search<'_, '_> {
         counts.extend(widths.iter().map(|width| width.threads));
         counts.remove(&current);
         let counts: Vec<u32> = counts.into_iter().collect();
-        let trials =
-            counts.par_iter().map(|count| self.try_out(Change::Threads(*count)));
+        let trials = counts.par_iter().map(|count| self.try_out(Change::Threads(*count)));
         let mut trials = trials.collect::<Result<Vec<_>, Error>>()?;
         // Of those that keep it, the one with the shortest tail; of equals the one with the fewest.
         let best = (0..trials.len())
@@ -321,7 +333,10 @@ impl Search<'_, '_> {
             trials.push(self.try_out(Change::NoLimit)?);
         }
         let is_pod = self.row.qos_class.is_some();
-        if is_pod && self.row.qos_class.as_deref() != Some("Guaranteed") && self.limit_milli().is_some() {
+        if is_pod
+            && self.row.qos_class.as_deref() != Some("Guaranteed")
+            && self.limit_milli().is_some()
+        {
             trials.push(self.try_out(Change::Guaranteed)?);
         }
         for trial in &mut trials {
@@ -371,7 +386,8 @@ impl Search<'_, '_> {
                 let cpu = resources.cpu_limit.or(resources.cpu_request);
                 let memory = resources.memory_limit.or(resources.memory_request);
                 let memory = memory.filter(|it| !it.is_zero()).or(Some(Quantity::units(1 << 30)));
-                let cpu = cpu.filter(|it| !it.is_zero()).or(Some(Quantity::milli(LIMIT_STEP_MILLI)));
+                let cpu =
+                    cpu.filter(|it| !it.is_zero()).or(Some(Quantity::milli(LIMIT_STEP_MILLI)));
                 (resources.cpu_request, resources.cpu_limit) = (cpu, cpu);
                 (resources.memory_request, resources.memory_limit) = (memory, memory);
             }
@@ -426,7 +442,9 @@ impl Search<'_, '_> {
         let (_, current) = self.threads()?;
         let word = self.thread_word();
         Some(match trials.iter().find(|trial| trial.is_suggested) {
-            None => format!("Threads: with this limit no number of {word} that was tried keeps it."),
+            None => {
+                format!("Threads: with this limit no number of {word} that was tried keeps it.")
+            }
             Some(best) => format!(
                 "Threads: {} keep it with the limit as it is, p99 {:.1} ms; it has {current}.",
                 best.change,

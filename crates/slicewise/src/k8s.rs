@@ -10,7 +10,7 @@ use slicewise_containers::{
     CgroupVersion, CpuList, Driver, Manifest, Node, Quantity, Severity, Source, WeightFormula,
     docker_run, load,
 };
-use slicewise_kube::{Error, Question, Settings, Study, Target, parse_share};
+use slicewise_kube::{Error, Question, Settings, Study, TRIALS_MAX, Target, parse_share};
 use slicewise_report::{KubeReport, render_kube};
 use slicewise_sched::Profile;
 use slicewise_workload::{Sources, parse_duration_ns};
@@ -37,6 +37,9 @@ pub(crate) fn k8s(args: &K8sArgs) -> Result<bool, Failure> {
     let study = Study::new(&manifest, &node).map_err(refused)?;
     let mut report = answer(args, &study, &question, &input)?;
     report.remarks.extend(skipped(&manifest));
+    if args.suggest {
+        suggest(args, &study, &question, &mut report)?;
+    }
     match args.format {
         OutputFormat::Json => print_json(&report)?,
         OutputFormat::Table => print(&render_kube(&report, stdout_style()))?,
@@ -273,6 +276,30 @@ fn answer(
     let (report, trace) = study.answer(question, trace, &progress).map_err(refused)?;
     trace.finish_writing()?;
     Ok(report)
+}
+
+/// Adds what would keep the target.
+fn suggest(
+    args: &K8sArgs,
+    study: &Study<'_>,
+    question: &Question,
+    report: &mut KubeReport,
+) -> Result<(), Failure> {
+    let target = question.target.unwrap_or(Target::Throttled(question.throttled_share_max));
+    let only = args.container.as_deref();
+    let rows = study.candidates(report, &target, only);
+    if rows.is_empty() {
+        let name = only.map(|name| format!(" called {}", printable(name))).unwrap_or_default();
+        report
+            .remarks
+            .push(format!("nothing to suggest: no container{name} has a say in {target}"));
+        return Ok(());
+    }
+    let total_ns = rows.len() as u64 * TRIALS_MAX * question.settings.duration_ns;
+    let bar = Bar::new(total_ns, "simulated at most");
+    let found = study.suggest(question, report, &target, &rows, &|ns| bar.add(ns));
+    report.suggestions = found.map_err(refused)?;
+    Ok(())
 }
 
 /// A progress bar that shows itself when it takes long. Any thread may move it.
