@@ -16,6 +16,20 @@ pub enum Error {
         /// What is wrong, with the value and what is allowed.
         what: String,
     },
+    /// The file ends before something that has to be there. Offsets are bytes from its beginning.
+    #[error(
+        "byte {offset}: {what} of {size} bytes expected, but the file ends at byte {file_bytes}"
+    )]
+    Truncated {
+        /// Where it should begin.
+        offset: u64,
+        /// What is expected.
+        what: String,
+        /// How much.
+        size: u64,
+        /// The file's size.
+        file_bytes: u64,
+    },
     /// The file is sound, but of a kind that is not read.
     #[error("{what}")]
     Unsupported {
@@ -25,6 +39,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// What to do about it, if anything can be said.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Truncated { .. } => Some(
+                "it was not written or copied completely: copy it again, or record again and wait \
+                 until trace-cmd has ended",
+            ),
+            Self::Io(_) | Self::Malformed { .. } | Self::Unsupported { .. } => None,
+        }
+    }
+
     pub(crate) fn malformed(offset: u64, what: impl Into<String>) -> Self {
         Self::Malformed { offset, what: what.into() }
     }

@@ -70,6 +70,14 @@ impl<R: Read + Seek> Reader<R> {
         (&mut file).take(MAGIC.len() as u64).read_to_end(&mut begin)?;
         file.seek(SeekFrom::Start(0))?;
         let mut findings = Findings::default();
+        if !begin.is_empty() && begin != MAGIC && MAGIC.starts_with(&begin) {
+            return Err(Error::Truncated {
+                offset: 0,
+                what: "beginning of trace.dat".to_owned(),
+                size: MAGIC.len() as u64,
+                file_bytes: begin.len() as u64,
+            });
+        }
         let (source, info) = if begin == MAGIC {
             let dat = Dat::new(file, &mut findings)?;
             let info = dat.info().clone();

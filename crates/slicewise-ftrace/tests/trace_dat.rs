@@ -105,5 +105,23 @@ fn what_is_not_read_is_named() {
     let mut file = version_6(&sample());
     file.truncate(30);
     let Err(error) = Reader::new(Cursor::new(file)) else { panic!("too short") };
-    assert!(matches!(error, Error::Malformed { .. }), "{error}");
+    assert!(matches!(error, Error::Truncated { file_bytes: 30, .. }), "{error}");
+}
+
+#[test]
+fn a_cut_off_file_is_named_by_where_it_ends_and_what_is_missing() {
+    let cut = |file: &[u8], len: usize| match Reader::new(Cursor::new(file[..len].to_vec())) {
+        Ok(_) => panic!("{len} bytes are enough?"),
+        Err(error) => (error.to_string(), error.help()),
+    };
+    let file = version_7("zstd", &sample());
+    let (message, help) = cut(&file, 5);
+    assert_eq!(
+        message,
+        "byte 0: beginning of trace.dat of 10 bytes expected, but the file ends at byte 5"
+    );
+    assert!(help.unwrap().contains("copy it again"));
+    let (message, _) = cut(&file, 40);
+    assert!(message.contains(": head of a section of 16 bytes expected"), "{message}");
+    assert!(message.ends_with("but the file ends at byte 40"), "{message}");
 }

@@ -45,8 +45,8 @@ pub(crate) struct Case {
     /// How much of the beginning is not measured.
     #[serde(default = "warmup_default")]
     pub(crate) warmup_ms: u32,
-    /// How often it is run on each kernel, within one boot, each time with the load's start at
-    /// another place between two ticks. The figures of all rounds are taken together.
+    /// How often it is run on each kernel, each time after a boot of its own and with the load's start
+    /// at another place between two ticks. The figures of all rounds are taken together.
     #[serde(default = "rounds_default")]
     pub(crate) rounds: u32,
     /// CPUs of the machine.

@@ -4,8 +4,12 @@
 //! are added up by the name of their task in the rt-app file. Only the window counts; a latency
 //! belongs to it when the thread got its CPU inside.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use slicewise_report::Histogram;
+
+use crate::simulate::{CONTEXT_SWITCH_NS, TICK_COST_NS};
 
 /// What is known about the threads of one task of the file.
 #[derive(Clone, Debug, Default)]
@@ -21,18 +25,58 @@ pub(crate) struct Group {
     pub(crate) latency: Histogram,
     /// CPU time from a wakeup to the next sleep.
     pub(crate) job: Histogram,
-    jobs_ns: Vec<u64>,
+    jobs: Vec<Job>,
+}
+
+/// From a wakeup to the next sleep.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Job {
+    /// CPU time of all of it.
+    run_ns: u64,
+    /// Of it, what interrupts and coming back after a preemption cost.
+    overhead_ns: u64,
+    /// CPU time without overhead until each wakeup of another thread of the case.
+    wakes_ns: Vec<u64>,
+}
+
+impl Job {
+    fn own_ns(&self) -> u64 {
+        self.run_ns.saturating_sub(self.overhead_ns)
+    }
 }
 
 impl Group {
-    /// What a job takes: the mean, without those below a tenth of the median. They are sleeps before
-    /// the work has begun, such as a thread's first wait for the others.
+    /// What a job takes without preemptions and interrupts: the mean of the whole ones.
     fn demand_ns(&self) -> u64 {
-        let least_ns = self.job.quantile_ns(500) / 10;
-        let whole = self.jobs_ns.iter().filter(|job_ns| **job_ns >= least_ns);
-        let (count, sum_ns) = whole.fold((0, 0), |(count, sum), job| (count + 1, sum + job));
-        sum_ns / count.max(1)
+        mean(self.whole_jobs().map(Job::own_ns))
     }
+
+    /// Those between a tenth of the median and one and a half of it. Shorter ones are sleeps before the
+    /// work has begun, such as a thread's first wait for the others; longer ones are two in one: whoever
+    /// comes too late for the next expiry, or finds the others there already, does not sleep.
+    fn whole_jobs(&self) -> impl Iterator<Item = &Job> + Clone {
+        let median_ns = self.job.quantile_ns(500);
+        let whole = median_ns / 10..=median_ns + median_ns / 2;
+        self.jobs.iter().filter(move |job| whole.contains(&job.run_ns))
+    }
+
+    /// How much of its CPU time a job has used when it wakes the first other thread, the second, and so
+    /// on: the means of those jobs that wake as many as most do.
+    fn wakes_ns(&self) -> Vec<u64> {
+        let mut jobs_by_wakes: BTreeMap<usize, u64> = BTreeMap::new();
+        for job in self.whole_jobs() {
+            *jobs_by_wakes.entry(job.wakes_ns.len()).or_default() += 1;
+        }
+        let usual = jobs_by_wakes.into_iter().max_by_key(|(_, jobs)| *jobs);
+        let count = usual.map_or(0, |(wakes, _)| wakes);
+        let jobs = self.whole_jobs().filter(|job| job.wakes_ns.len() == count);
+        (0..count).map(|wake| mean(jobs.clone().map(|job| job.wakes_ns[wake]))).collect()
+    }
+}
+
+fn mean(values: impl Iterator<Item = u64>) -> u64 {
+    let (count, sum) = values.fold((0_u64, 0), |(count, sum), value| (count + 1, sum + value));
+    sum / count.max(1)
 }
 
 #[derive(Clone, Debug)]
@@ -40,7 +84,7 @@ struct Thread {
     id: u32,
     group: usize,
     woken_ns: Option<u64>,
-    job_ns: u64,
+    job: Job,
     /// The job began inside the window.
     whole: bool,
 }
@@ -79,7 +123,7 @@ impl Figures {
             return;
         }
         self.threads.retain(|thread| thread.id != id);
-        self.threads.push(Thread { id, group, woken_ns: None, job_ns: 0, whole: false });
+        self.threads.push(Thread { id, group, woken_ns: None, job: Job::default(), whole: false });
     }
 
     /// What was a thread's is somebody else's now: slots are used again.
@@ -91,16 +135,31 @@ impl Figures {
         self.threads.iter_mut().find(|thread| thread.id == id)
     }
 
-    /// A thread became runnable.
-    pub(crate) fn wakeup(&mut self, now_ns: u64, id: u32) {
+    /// A thread became runnable. `waker` is the CPU whose thread did it, if one did.
+    pub(crate) fn wakeup(&mut self, now_ns: u64, id: u32, waker: Option<usize>) {
         let begun = now_ns >= self.begin_ns;
+        let running = waker.and_then(|cpu| self.running.get(cpu).copied().flatten());
+        if self.find(id).is_some()
+            && let Some((waker, since_ns)) = running
+            && let Some(waker) = self.find(waker)
+        {
+            waker.job.wakes_ns.push(waker.job.own_ns() + (now_ns - since_ns));
+        }
         if let Some(thread) = self.find(id) {
             // A second wakeup before it ran changes nothing.
             if thread.woken_ns.is_none() {
                 thread.woken_ns = Some(now_ns);
-                thread.job_ns = 0;
+                thread.job = Job::default();
                 thread.whole = begun;
             }
+        }
+    }
+
+    /// An interrupt of the scheduler's came: a tick or a slice timer.
+    pub(crate) fn interrupt(&mut self, cpu: usize) {
+        let running = self.running.get(cpu).copied().flatten();
+        if let Some(thread) = running.and_then(|(id, _)| self.find(id)) {
+            thread.job.overhead_ns += TICK_COST_NS;
         }
     }
 
@@ -125,7 +184,10 @@ impl Figures {
         {
             let thread = &mut self.threads[at];
             let group = &mut self.groups[thread.group];
-            thread.job_ns += now_ns - since_ns;
+            thread.job.run_ns += now_ns - since_ns;
+            if !voluntary {
+                thread.job.overhead_ns += CONTEXT_SWITCH_NS;
+            }
             group.cpu_ns += now_ns.min(end_ns).saturating_sub(since_ns.max(begin_ns));
             if inside {
                 match (voluntary, next_is_ours) {
@@ -134,8 +196,8 @@ impl Figures {
                     (false, false) => group.disturbed += 1,
                 }
                 if voluntary && thread.whole {
-                    group.job.record(thread.job_ns);
-                    group.jobs_ns.push(thread.job_ns);
+                    group.job.record(thread.job.run_ns);
+                    group.jobs.push(core::mem::take(&mut thread.job));
                 }
             }
         }
@@ -172,7 +234,7 @@ impl Figures {
             group.disturbed += other.disturbed;
             group.latency.merge(&other.latency);
             group.job.merge(&other.job);
-            group.jobs_ns.extend_from_slice(&other.jobs_ns);
+            group.jobs.extend_from_slice(&other.jobs);
         }
     }
 }
@@ -198,6 +260,9 @@ pub(crate) struct GroupSummary {
     /// What the simulation is given as the length of a job.
     #[serde(default)]
     pub(crate) demand_ns: u64,
+    /// After how much of it a job wakes other threads of the case.
+    #[serde(default)]
+    pub(crate) wakes_ns: Vec<u64>,
 }
 
 /// What is kept of a histogram.
@@ -233,6 +298,7 @@ impl From<&Figures> for Summary {
             latency: Quantiles::from(&group.latency),
             job: Quantiles::from(&group.job),
             demand_ns: group.demand_ns(),
+            wakes_ns: group.wakes_ns(),
         };
         Self { window_ns: figures.window_ns, groups: figures.groups.iter().map(group).collect() }
     }
@@ -261,7 +327,7 @@ mod tests {
         figures.thread(1, 0);
         figures.thread(2, 1);
         figures.switch(500, 0, 0, true, 2);
-        figures.wakeup(1_200, 1);
+        figures.wakeup(1_200, 1, None);
         figures.switch(1_500, 0, 2, false, 1);
         figures.switch(2_500, 0, 1, false, 2);
         figures.switch(3_500, 0, 2, false, 1);

@@ -14,8 +14,20 @@ const DONE: &str = "LAB-DONE";
 /// The kernel's command line. Without `cryptomgr.notests`, self-tests of the crypto code run for
 /// seconds after boot and disturb what is measured. With huge pages, khugepaged holds the memory
 /// lock of a load while it waits for the CPU behind it: threads were seen to sleep for seconds.
-pub(crate) const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 tsc=reliable \
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 tsc=reliable \
      cryptomgr.notests transparent_hugepage=never rdinit=/init";
+
+/// How much of the trace a CPU's ring buffer holds.
+const BUFFER_MIB: u32 = 60;
+
+/// The kernel's command line, with which it records from boot: a replay then sees every task's
+/// birth, and no task has a lag that it does not know.
+pub(crate) fn command_line() -> String {
+    // Those of system calls, switched on so early, record nothing on 6.18: the script does it.
+    let early = EVENTS.iter().filter(|event| !event.starts_with("syscalls:"));
+    let events = early.copied().collect::<Vec<&str>>().join(",");
+    format!("{COMMAND_LINE} trace_buf_size={BUFFER_MIB}M trace_event={events}")
+}
 
 /// The first process: mounts, runs `/run.sh`, switches off.
 pub(crate) const INIT: &str = r#"#!/bin/busybox sh
@@ -70,6 +82,7 @@ pub(crate) const EVENTS: &[&str] = &[
     "sched:sched_process_exit",
     "sched:sched_stat_runtime",
     "sched:sched_pi_setprio",
+    "sched:sched_wait_task",
     "timer:hrtimer_expire_entry",
     "syscalls:sys_enter_sched_yield",
     "syscalls:sys_enter_sched_setattr",
@@ -78,34 +91,28 @@ pub(crate) const EVENTS: &[&str] = &[
     "syscalls:sys_enter_setpriority",
 ];
 
-/// The scheduler's tick (called differently before 6.12), and the slice timer: probes of our own.
-pub(crate) const PROBES: &[&str] =
-    &["p:lab/tick sched_tick", "p:lab/tick scheduler_tick", "p:lab/hrtick hrtick"];
-
 /// Symbols whose addresses events carry.
-const SYMBOLS: &str = "hrtick|tick_nohz_handler|tick_sched_timer";
+const SYMBOLS: &[&str] = &["hrtick", "tick_nohz_handler", "tick_sched_timer"];
 
 /// A script that only says what the machine is.
 pub(crate) fn about_script() -> String {
     format!("{HEAD}about > /out/stdout.txt 2>&1\nsend boot\n")
 }
 
-/// A script that runs cases one after the other, each as often as it says.
-pub(crate) fn cases_script(cases: &[&Case]) -> String {
+/// A script that runs one round of a case, on a kernel that records since it was booted.
+pub(crate) fn round_script(case: &Case, round: u32) -> String {
     let mut script = HEAD.to_owned();
-    for probe in PROBES {
-        let _ = writeln!(script, "echo '{probe}' >> $T/dynamic_events 2>/dev/null");
+    enable_events(&mut script);
+    // All of the symbols would be read and packed at the end. Regular expressions take seconds here.
+    script.push_str("grep -F");
+    for symbol in SYMBOLS {
+        let _ = write!(script, " -e ' {symbol}'");
     }
-    // All of the symbols would be read and packed at the end of each round.
-    let _ = writeln!(script, "grep -E ' ({SYMBOLS})$' /proc/kallsyms > /tmp/symbols");
-    script.push_str("mount -o bind /tmp/symbols /proc/kallsyms\nsleep 2\n");
-    for case in cases {
-        script.push_str("{ about\n");
-        for round in 0..case.rounds {
-            script.push_str(&round_script(case, round, "/out", &case.command("/cases")));
-        }
-        let _ = writeln!(script, "}} > /out/stdout.txt 2>&1\nsend {}", case.name);
-    }
+    script.push_str(" /proc/kallsyms > /tmp/symbols\n");
+    script.push_str("mount -o bind /tmp/symbols /proc/kallsyms\nsleep 2\n{ about\n");
+    script.push_str(&round_commands(case, round, "/out", &case.command("/cases"), Start::Boot));
+    let _ = writeln!(script, "}} > /tmp/stdout.txt 2>&1");
+    let _ = writeln!(script, "mv /tmp/stdout.txt /out/{round}/\nsend {}", case.name);
     script
 }
 
@@ -116,30 +123,68 @@ pub(crate) fn host_script(case: &Case, directory: &str, program: &str) -> String
     let command = case.command(directory).replace(LOAD_PROGRAM, program);
     let _ = writeln!(script, "{{ about");
     for round in 0..case.rounds {
-        script.push_str(&round_script(case, round, directory, &command));
+        script.push_str(&round_commands(case, round, directory, &command, Start::Load));
     }
     let _ = writeln!(script, "}} > {directory}/stdout.txt 2>&1");
     script
 }
 
+/// Since when the trace is recorded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Start {
+    /// The kernel's command line says so.
+    Boot,
+    /// From shortly before the load.
+    Load,
+}
+
+/// Starts recording.
+fn start_recording(script: &mut String) {
+    let _ = write!(script, "trace-cmd start -q -b {}", BUFFER_MIB * 1000);
+    for event in EVENTS {
+        let _ = write!(script, " -e {event}");
+    }
+    // Where trace-cmd may not (it wants the function tracer too), tracefs is used as it is.
+    let _ = write!(
+        script,
+        " || {{ echo trace-cmd start failed; RAW=1\necho {} > $T/buffer_size_kb\n",
+        BUFFER_MIB * 1000
+    );
+    enable_events(script);
+    script.push_str("echo 1 > $T/tracing_on; }\nsleep 0.2\n");
+}
+
+fn enable_events(script: &mut String) {
+    for event in EVENTS {
+        let _ = writeln!(script, "echo 1 > $T/events/{}/enable", event.replace(':', "/"));
+    }
+}
+
+/// trace-cmd reads the formats of all events there are, which takes seconds: it is shown those in use.
+fn few_formats(script: &mut String) {
+    script.push_str("mkdir -p /tmp/events/ftrace; cd $T/events\n");
+    script.push_str("cp header_page header_event /tmp/events/; cp -r ftrace /tmp/events/\n");
+    for event in EVENTS {
+        let event = event.replace(':', "/");
+        let _ = writeln!(
+            script,
+            "mkdir -p /tmp/events/{event}; cp {event}/format /tmp/events/{event}/"
+        );
+    }
+    script.push_str("cd - > /dev/null; mount -o bind /tmp/events $T/events\n");
+}
+
 /// One round of a case. All threads of a load are in one session: autogroups do not matter.
-fn round_script(case: &Case, round: u32, out: &str, command: &str) -> String {
+fn round_commands(case: &Case, round: u32, out: &str, command: &str, start: Start) -> String {
     let mut script = format!("mkdir {out}/{round}; cd {out}/{round}\n");
     // Between rounds, what the load does is shifted against the tick.
     let _ = writeln!(script, "sleep 1.{:03}", 7 * round % 1000);
     for line in &case.before {
         let _ = writeln!(script, "{line}");
     }
-    script.push_str("trace-cmd start -q -b 60000 $([ -d $T/events/lab ] && echo -e lab)");
-    for event in EVENTS {
-        let _ = write!(script, " -e {event}");
+    if start == Start::Load {
+        start_recording(&mut script);
     }
-    // Where trace-cmd may not (it wants the function tracer too), tracefs is used as it is.
-    script.push_str(" || { echo trace-cmd start failed; RAW=1\necho 60000 > $T/buffer_size_kb\n");
-    for event in EVENTS {
-        let _ = writeln!(script, "echo 1 > $T/events/{}/enable", event.replace(':', "/"));
-    }
-    script.push_str("echo 1 > $T/tracing_on; }\nsleep 0.2\n");
     let _ = writeln!(script, "{command} > load.txt 2>&1 &\nLOAD=$!\nsleep 0.5");
     for line in &case.during {
         let _ = writeln!(script, "{line}");
@@ -155,8 +200,13 @@ fn round_script(case: &Case, round: u32, out: &str, command: &str) -> String {
          for group in /sys/fs/cgroup /sys/fs/cgroup/*/; do name=$(basename $group)\n\
          for file in cpu.stat cpu.pressure; do\n\
          [ -r $group/$file ] && cat $group/$file > cgroup-$name-$file.txt; done; done\n\
-         wait $LOAD\n\
-         [ \"$RAW\" ] && cat $T/trace > trace.txt || \
+         wait $LOAD\n",
+    );
+    if start == Start::Boot {
+        few_formats(&mut script);
+    }
+    script.push_str(
+        "[ \"$RAW\" ] && cat $T/trace > trace.txt || \
          trace-cmd extract -o trace.dat > extract.txt 2>&1 || echo trace-cmd extract failed\n\
          cat $T/per_cpu/cpu*/stats > trace-stats.txt\n\
          echo > $T/set_event\n\
@@ -168,44 +218,34 @@ fn round_script(case: &Case, round: u32, out: &str, command: &str) -> String {
     script
 }
 
-/// What came for one case: the archive and its sum.
+/// What came back: the archive and its sum.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Parcel {
-    pub(crate) case: String,
     pub(crate) archive: Vec<u8>,
     pub(crate) md5: String,
 }
 
-/// The archives in what came over the serial port.
-pub(crate) fn received(text: &str) -> Result<Vec<Parcel>> {
+/// The archive in what came over the serial port.
+pub(crate) fn received(text: &str) -> Result<Parcel> {
     let cut = || {
         Failure::with_help(
             "the guest sent no complete result",
             "see console.txt beside the results for what its kernel said",
         )
     };
-    let mut parcels = Vec::new();
-    let mut rest = text;
-    while let Some((_, after)) = rest.split_once(BEGIN) {
-        let (name, after) = after.split_once('\n').ok_or_else(cut)?;
-        let (body, after) = after.split_once(END).ok_or_else(cut)?;
-        let (end, after) = after.split_once('\n').ok_or_else(cut)?;
-        let mut words = end.split_whitespace();
-        let size: usize = words.next().and_then(|word| word.parse().ok()).ok_or_else(cut)?;
-        let md5 = words.next().ok_or_else(cut)?.to_owned();
-        let archive = base64(body).ok_or_else(|| {
-            Failure::new("what the guest sent is not base64: the line was disturbed")
-        })?;
-        if archive.len() != size {
-            return Err(Failure::new(format!(
-                "the guest sent {size} bytes, {} came",
-                archive.len()
-            )));
-        }
-        parcels.push(Parcel { case: name.trim().to_owned(), archive, md5 });
-        rest = after;
+    let (_, after) = text.split_once(BEGIN).ok_or_else(cut)?;
+    let (_, after) = after.split_once('\n').ok_or_else(cut)?;
+    let (body, after) = after.split_once(END).ok_or_else(cut)?;
+    let (end, rest) = after.split_once('\n').ok_or_else(cut)?;
+    let mut words = end.split_whitespace();
+    let size: usize = words.next().and_then(|word| word.parse().ok()).ok_or_else(cut)?;
+    let md5 = words.next().ok_or_else(cut)?.to_owned();
+    let archive = base64(body)
+        .ok_or_else(|| Failure::new("what the guest sent is not base64: the line was disturbed"))?;
+    if archive.len() != size {
+        return Err(Failure::new(format!("the guest sent {size} bytes, {} came", archive.len())));
     }
-    if parcels.is_empty() || !rest.contains(DONE) { Err(cut()) } else { Ok(parcels) }
+    if rest.contains(DONE) { Ok(Parcel { archive, md5 }) } else { Err(cut()) }
 }
 
 /// Decodes base64, white space ignored.
@@ -256,9 +296,7 @@ mod tests {
         assert!(received("LAB-BEGIN a\r\nc2xpY2U=\r\nLAB-END 6 abc\r\nLAB-DONE\r\n").is_err());
         let one = "LAB-BEGIN a\r\nc2xpY2U=\r\nLAB-END 5 abc\r\n";
         assert!(received(one).is_err(), "not done");
-        let parcels = received(&format!("{one}{one}LAB-DONE\r\n")).unwrap();
-        assert_eq!(parcels.len(), 2);
-        assert_eq!((parcels[0].case.as_str(), parcels[0].md5.as_str()), ("a", "abc"));
-        assert_eq!(parcels[0].archive, b"slice");
+        let parcel = received(&format!("{one}LAB-DONE\r\n")).unwrap();
+        assert_eq!((parcel.archive.as_slice(), parcel.md5.as_str()), (&b"slice"[..], "abc"));
     }
 }

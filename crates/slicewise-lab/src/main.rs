@@ -48,8 +48,6 @@ use crate::truth::Cell;
 const HZ: u32 = 250;
 /// A tick.
 const TICK_NS: u64 = 1_000_000_000 / HZ as u64;
-/// So many cases are run in one boot.
-const CASES_PER_BOOT: usize = 12;
 
 /// Real kernels as the referee: the same case on Debian's kernels and in Slicewise.
 #[derive(Parser, Debug)]
@@ -234,8 +232,7 @@ fn run(arguments: &Arguments) -> Result<usize> {
     Ok(short)
 }
 
-/// Runs cases on kernels, or takes what is there, and hands over what was measured. One boot takes
-/// several cases.
+/// Runs cases on kernels, or takes what is there, and hands over what was measured.
 fn on_kernels(
     cache: &Cache,
     cases: &[Case],
@@ -246,19 +243,12 @@ fn on_kernels(
     for series in kernels {
         let mut cases: Vec<&Case> = cases.iter().filter(|case| case.applies_to(series)).collect();
         cases.sort_by_key(|case| case.cpus);
-        for cases in cases.chunk_by(|a, b| a.cpus == b.cpus).flat_map(|c| c.chunks(CASES_PER_BOOT))
-        {
-            let is_there =
-                |case: &Case| cache.results(&case.name, series).join("package.txt").is_file();
-            let missing: Vec<&Case> =
-                cases.iter().copied().filter(|case| !(reuse && is_there(case))).collect();
-            if !missing.is_empty() {
-                qemu::run(cache, &apt::fetch(cache, series)?, &missing)?;
+        for case in cases {
+            let results = cache.results(&case.name, series);
+            if !(reuse && results.join("package.txt").is_file()) {
+                qemu::run(cache, &apt::fetch(cache, series)?, case)?;
             }
-            for case in cases {
-                let results = cache.results(&case.name, series);
-                work(case, &measure::read(case, series, &results)?)?;
-            }
+            work(case, &measure::read(case, series, &results)?)?;
         }
     }
     Ok(())

@@ -20,38 +20,32 @@ const WALL_PER_GUEST_S: u64 = 30;
 /// Boots and says what the machine is; the text of its script.
 pub(crate) fn about(cache: &Cache, kernel: &Kernel) -> Result<String> {
     let work = cache.results("boot", &kernel.series);
-    let parcels = boot(kernel, initramfs::base()?, &guest::about_script(), 1, BOOT_S, &work)?;
-    for parcel in &parcels {
-        unpack(parcel, kernel, &work)?;
-    }
+    let parcel = boot(kernel, initramfs::base()?, &guest::about_script(), 1, BOOT_S, &work)?;
+    unpack(&parcel, &work)?;
     let path = work.join("stdout.txt");
     fs::read_to_string(&path).map_err(|error| Failure::file("read", &path, &error))
 }
 
-/// Boots once and runs cases, all for the same number of CPUs; results are in the cache then.
-pub(crate) fn run(cache: &Cache, kernel: &Kernel, cases: &[&Case]) -> Result<()> {
-    let Some(first) = cases.first() else { return Ok(()) };
-    let mut archive = initramfs::base()?;
-    for case in cases {
-        let file = case
-            .file()
-            .map_err(|message| Failure::new(format!("case {}: {message}", case.name)))?;
-        if let Some((name, text)) = file {
-            archive.file(&format!("cases/{name}"), text.into_bytes());
+/// Runs all rounds of a case, each on a machine of its own that records from boot; results are in the
+/// cache then.
+pub(crate) fn run(cache: &Cache, kernel: &Kernel, case: &Case) -> Result<()> {
+    let file =
+        case.file().map_err(|message| Failure::new(format!("case {}: {message}", case.name)))?;
+    let out = cache.results(&case.name, &kernel.series);
+    fresh(&out)?;
+    for round in 0..case.rounds {
+        let mut archive = initramfs::base()?;
+        if let Some((name, text)) = &file {
+            archive.file(&format!("cases/{name}"), text.clone().into_bytes());
         }
+        let limit_s = BOOT_S + WALL_PER_GUEST_S * (u64::from(case.duration_s) + 8);
+        let work = cache.results("last-boot", &kernel.series);
+        let script = guest::round_script(case, round);
+        let parcel = boot(kernel, archive, &script, case.cpus, limit_s, &work)?;
+        unpack(&parcel, &out)?;
     }
-    let guest_s: u64 =
-        cases.iter().map(|case| u64::from(case.rounds) * (u64::from(case.duration_s) + 8)).sum();
-    let work = cache.results("last-boot", &kernel.series);
-    let script = guest::cases_script(cases);
-    let limit_s = BOOT_S + WALL_PER_GUEST_S * guest_s;
-    let parcels = boot(kernel, archive, &script, first.cpus, limit_s, &work)?;
-    for parcel in &parcels {
-        let out = cache.results(&parcel.case, &kernel.series);
-        fresh(&out)?;
-        unpack(parcel, kernel, &out)?;
-    }
-    Ok(())
+    // Last: it says that the results are whole.
+    write_text(&out.join("package.txt"), &kernel.package)
 }
 
 /// Boots with a script and takes what comes over the serial port.
@@ -65,7 +59,7 @@ fn boot(
     cpus: u32,
     limit_s: u64,
     work: &Path,
-) -> Result<Vec<Parcel>> {
+) -> Result<Parcel> {
     archive.file("init", guest::INIT.as_bytes().to_vec());
     archive.file("run.sh", script.as_bytes().to_vec());
     fresh(work)?;
@@ -82,7 +76,7 @@ fn boot(
     }
     qemu.args(["-cpu", "max", "-m", "1024", "-display", "none", "-monitor", "none"])
         .args(["-no-reboot", "-nic", "none", "-smp", &cpus.to_string()])
-        .args(["-append", guest::COMMAND_LINE])
+        .args(["-append", &guest::command_line()])
         .arg("-kernel")
         .arg(&kernel.image)
         .arg("-initrd")
@@ -97,15 +91,15 @@ fn boot(
     wait(child, Duration::from_secs(limit_s), kernel)?;
 
     let text = fs::read(&serial).map_err(|error| Failure::file("read", &serial, &error))?;
-    let parcels = guest::received(&String::from_utf8_lossy(&text))?;
+    let parcel = guest::received(&String::from_utf8_lossy(&text))?;
     for file in [initramfs, serial] {
         fs::remove_file(&file).map_err(|error| Failure::file("remove", &file, &error))?;
     }
-    Ok(parcels)
+    Ok(parcel)
 }
 
 /// Checks an archive and unpacks it.
-fn unpack(parcel: &Parcel, kernel: &Kernel, out: &Path) -> Result<()> {
+fn unpack(parcel: &Parcel, out: &Path) -> Result<()> {
     let packed = out.join("out.tgz");
     fs::write(&packed, &parcel.archive).map_err(|error| Failure::file("write", &packed, &error))?;
     write_text(&out.join("out.tgz.md5"), &format!("{}  out.tgz\n", parcel.md5))?;
@@ -115,8 +109,7 @@ fn unpack(parcel: &Parcel, kernel: &Kernel, out: &Path) -> Result<()> {
     let mut unpack = tools::command("tar")?;
     unpack.args(["-xzf", "out.tgz"]).current_dir(out);
     tools::output_of(unpack)?;
-    fs::remove_file(&packed).map_err(|error| Failure::file("remove", &packed, &error))?;
-    write_text(&out.join("package.txt"), &kernel.package)
+    fs::remove_file(&packed).map_err(|error| Failure::file("remove", &packed, &error))
 }
 
 /// An empty directory.

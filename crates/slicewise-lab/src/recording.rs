@@ -17,14 +17,28 @@ const LEAD_NS: u64 = 20_000_000;
 /// Timers that expire so close together expire in one interrupt.
 const COALESCED_NS: u64 = 5_000;
 
+/// What a timer's interrupt wakes, it has woken by then.
+const INTERRUPT_NS: u64 = 50_000;
+
 /// A timer's wakeups are spread no further.
 const JITTER_NS: u64 = 500_000;
 
 /// A switch or a wakeup.
 #[derive(Clone, Copy, Debug)]
 enum What {
-    Switch { prev: u32, voluntary: bool, dead: bool, next: u32 },
-    Wakeup { pid: u32 },
+    Switch {
+        prev: u32,
+        voluntary: bool,
+        dead: bool,
+        next: u32,
+    },
+    /// If it came in or right after a timer's interrupt, when that began.
+    Wakeup {
+        pid: u32,
+        interrupt_ns: Option<u64>,
+    },
+    /// A tick or a slice timer.
+    Interrupt,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +54,7 @@ pub(crate) struct Recording {
     records: Vec<Record>,
     /// By pid: all names it had, and its kernel priority, both as last seen.
     tasks: BTreeMap<u32, (String, i32)>,
-    /// The first tick of each CPU after the first record.
+    /// The last tick of each CPU: early in a boot they come at other times.
     ticks_ns: BTreeMap<u32, u64>,
     pub(crate) findings: Findings,
 }
@@ -95,10 +109,13 @@ pub(crate) fn read(path: &Path) -> Result<Recording> {
         findings: Findings::default(),
     };
     let mut timer_ticks_ns = BTreeMap::new();
+    // By CPU: the last expiry of a timer with nothing but its own doings since.
+    let mut interrupts_ns: BTreeMap<u32, u64> = BTreeMap::new();
     while let Some(event) = reader.next_event().map_err(broken)? {
         let now_ns = event.time_ns;
         let what = match &event.kind {
             Kind::Switch(switch) => {
+                interrupts_ns.remove(&event.cpu);
                 for task in [switch.prev, switch.next] {
                     recording.tasks.insert(task.pid as u32, (task.comm.to_text(), task.prio));
                 }
@@ -112,14 +129,23 @@ pub(crate) fn read(path: &Path) -> Result<Recording> {
                 }
             }
             Kind::Wakeup(wakeup) | Kind::WakeupNew(wakeup) => {
-                What::Wakeup { pid: wakeup.task.pid as u32 }
+                let began = interrupts_ns.get(&event.cpu).copied();
+                let interrupt_ns =
+                    began.filter(|began_ns| now_ns.saturating_sub(*began_ns) <= INTERRUPT_NS);
+                What::Wakeup { pid: wakeup.task.pid as u32, interrupt_ns }
             }
-            Kind::HrtimerExpire(timer) if timer.function == TimerFunction::Tick => {
-                timer_ticks_ns.entry(event.cpu).or_insert(now_ns);
-                continue;
+            Kind::HrtimerExpire(timer) => {
+                interrupts_ns.insert(event.cpu, now_ns);
+                if timer.function == TimerFunction::Tick {
+                    timer_ticks_ns.insert(event.cpu, now_ns);
+                }
+                if timer.function == TimerFunction::Other {
+                    continue;
+                }
+                What::Interrupt
             }
             Kind::Other(other) if &*other.name == "tick" => {
-                recording.ticks_ns.entry(event.cpu).or_insert(now_ns);
+                recording.ticks_ns.insert(event.cpu, now_ns);
                 continue;
             }
             _ => continue,
@@ -162,7 +188,11 @@ impl Recording {
                 What::Switch { prev, voluntary, next, .. } => {
                     figures.switch(record.now_ns, record.cpu as usize, prev, voluntary, next);
                 }
-                What::Wakeup { pid } => figures.wakeup(record.now_ns, pid),
+                What::Wakeup { pid, interrupt_ns } => {
+                    let waker = interrupt_ns.is_none().then_some(record.cpu as usize);
+                    figures.wakeup(record.now_ns, pid, waker);
+                }
+                What::Interrupt => figures.interrupt(record.cpu as usize),
             }
         }
         figures.finish(end_ns);
@@ -218,7 +248,7 @@ impl Recording {
     ) -> Vec<Thread> {
         let mut starts = Vec::new();
         for (pid, found) in threads.iter().filter(|(_, found)| !groups.templates[found.group]) {
-            let wakeup = |record: &&Record| matches!(record.what, What::Wakeup { pid: woken } if woken == *pid);
+            let wakeup = |record: &&Record| matches!(record.what, What::Wakeup { pid: woken, .. } if woken == *pid);
             let expiry_ns = groups.periods_ns[found.group].and_then(|period_ns| {
                 // Wakeups are some microseconds late, more so where several timers expire in one
                 // interrupt: the least late one says when the timer expires, and timers so close
@@ -267,10 +297,12 @@ impl Recording {
         for record in self.records.iter().filter(ours) {
             let now_ns = record.now_ns - origin_ns;
             match record.what {
-                What::Wakeup { pid } if is_other(pid) => {
-                    others.entry(pid).or_default().woken(now_ns);
+                What::Wakeup { pid, interrupt_ns } if is_other(pid) => {
+                    // The simulation's interrupts take no time: what one wakes, it wakes at once.
+                    let began_ns = interrupt_ns.map(|began_ns| began_ns.saturating_sub(origin_ns));
+                    others.entry(pid).or_default().woken(began_ns.unwrap_or(now_ns));
                 }
-                What::Wakeup { .. } => {}
+                What::Wakeup { .. } | What::Interrupt => {}
                 What::Switch { prev, voluntary, dead, next } => {
                     if is_other(prev) {
                         let other = others.entry(prev).or_default();

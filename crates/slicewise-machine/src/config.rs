@@ -31,12 +31,44 @@ pub struct Costs {
     /// told. The running task has the CPU meanwhile. How often tasks switch on kernels with HRTICK
     /// depends on it: a few microseconds decide whether a slice ends before or after a tick.
     pub slice_timer_ns: u64,
+    /// From the wakeup of another task until the system call that did it ends: with voluntary and
+    /// lazy preemption, the woken task gets the CPU then at the earliest.
+    pub wakeup_return_ns: u64,
+    /// How long interrupts go on.
+    pub interrupts: Interrupts,
+}
+
+/// From what an interrupt tells the scheduler until the interrupt ends, and with it the pick that was
+/// asked for comes. Whoever runs has the CPU meanwhile. 0: picks come at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Interrupts {
+    /// Of a tick.
+    pub tick_ns: u64,
+    /// Of the slice timer (HRTICK).
+    pub slice_timer_ns: u64,
+    /// Of a timer or a device that wakes a task, or of a start from outside.
+    pub wakeup_ns: u64,
+    /// They are as long, and the slice timer as late, as these numbers say, give or take half of this:
+    /// drawn evenly. With HRTICK, two equal tasks are served equally to the ns; without a spread, all
+    /// their ties would be decided the same way.
+    pub spread_ns: u64,
+}
+
+impl Interrupts {
+    /// Picks come at once.
+    pub const NONE: Self = Self { tick_ns: 0, slice_timer_ns: 0, wakeup_ns: 0, spread_ns: 0 };
 }
 
 impl Costs {
     /// A machine that costs nothing.
-    pub const NONE: Self =
-        Self { context_switch_ns: 0, wakeup_ns: 0, tick_ns: 0, slice_timer_ns: 0 };
+    pub const NONE: Self = Self {
+        context_switch_ns: 0,
+        wakeup_ns: 0,
+        tick_ns: 0,
+        slice_timer_ns: 0,
+        wakeup_return_ns: 0,
+        interrupts: Interrupts::NONE,
+    };
 }
 
 impl Default for Costs {

@@ -69,9 +69,11 @@ impl<S: Sink> Machine<'_, S> {
             }
             Then::Fork => {
                 state.then = Then::EndCall;
+                state.left = self.costs.wakeup_return_ns;
                 let spec = state.argument;
                 self.fork(task, spec)
             }
+            Then::Exit => self.exit(cpu, task),
             Then::Fetch | Then::Begin | Then::EndRun | Then::AfterTimer => Ok(()),
         }
     }
@@ -249,7 +251,7 @@ impl<S: Sink> Machine<'_, S> {
             Step::Synchronize(device) => return self.synchronize(cpu, task, device),
             Step::SetAttr(attr) => return self.set_attr(task, attr),
             Step::SetAffinity(affinity) => return self.set_affinity(task, affinity),
-            Step::Exit => return self.exit(cpu, task),
+            Step::Exit => return self.begin_exit(cpu, task),
             // All others are done in `fetch`.
             _ => {}
         }

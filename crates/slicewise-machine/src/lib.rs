@@ -22,7 +22,7 @@ mod summary;
 mod sync;
 mod task;
 
-pub use config::{Costs, MachineConfig, Preemption};
+pub use config::{Costs, Interrupts, MachineConfig, Preemption};
 pub use dist::{Dist, EmpiricalBin};
 pub use error::{Holder, RunError, SetupError, Waiting, WaitsFor};
 pub use groups::GROUP_QUEUES_MAX;

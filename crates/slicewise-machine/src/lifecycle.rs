@@ -6,7 +6,7 @@ use slicewise_trace::{Event, Left, Sink, Slot};
 use crate::error::{Done, RunError};
 use crate::machine::{Machine, TASKS_MAX};
 use crate::rng::{Rng, Stream};
-use crate::task::{NONE, Task, TaskDetail};
+use crate::task::{NONE, Task, TaskDetail, Then};
 
 impl<S: Sink> Machine<'_, S> {
     pub(crate) fn arm_starter(&mut self) {
@@ -102,9 +102,19 @@ impl<S: Sink> Machine<'_, S> {
         self.sink.task(self.now, &self.info);
     }
 
+    /// The running task of `cpu` begins to end; a kernel that preempts may take it off once more.
+    pub(crate) fn begin_exit(&mut self, cpu: u32, task: u32) -> Done {
+        self.end_job(task);
+        let state = &mut self.tasks[task as usize];
+        (state.kernel, state.then) = (true, Then::Exit);
+        let begun = self.sched.begin_exit(self.now, CpuId(cpu));
+        begun.map_err(|error| self.refused(error))?;
+        self.take_outputs();
+        Ok(())
+    }
+
     /// The running task of `cpu` ends.
     pub(crate) fn exit(&mut self, cpu: u32, task: u32) -> Done {
-        self.end_job(task);
         let id = self.tasks[task as usize].id;
         self.sched.exit(self.now, id).map_err(|error| self.refused(error))?;
         self.take_outputs();

@@ -13,7 +13,7 @@ use slicewise_sched::{
 use slicewise_trace::{Event, Left, Sink, Slot, TaskInfo};
 
 use crate::compile::Code;
-use crate::config::{Costs, MachineConfig, Preemption};
+use crate::config::{Costs, Interrupts, MachineConfig, Preemption};
 use crate::device::DeviceState;
 use crate::error::{Done, RunError, SetupError, Waiting};
 use crate::event_queue::{EventQueue, SLOTS_MAX};
@@ -21,6 +21,7 @@ use crate::groups::{self, GroupTimes};
 use crate::interrupt::new_cpu;
 use crate::program::{Origin, Workload};
 use crate::requests::QueueState;
+use crate::rng::{Rng, Stream};
 use crate::summary::{CpuSummary, End, RunSummary};
 use crate::sync::{Owner, QueueMap, WaitQueue};
 use crate::task::{Cpu, NONE, Pending, Span, Task, TaskDetail};
@@ -41,10 +42,12 @@ pub(crate) struct Layout {
     pub(crate) tasks: u32,
 }
 
-/// Event slots of a CPU: work done, tick, end of slice, and one unused.
+/// Event slots of a CPU: work done, tick, end of slice, end of an interrupt.
 pub(crate) const CPU_SLOTS: u32 = 4;
 pub(crate) const TICK: u32 = 1;
 pub(crate) const HRTICK: u32 = 2;
+/// The end of an interrupt that has asked for a new pick.
+const RESCHEDULE: u32 = 3;
 /// Event slots of a group: its period and its slack timer.
 pub(crate) const GROUP_SLOTS: u32 = 2;
 
@@ -125,6 +128,11 @@ pub struct Machine<'w, S: Sink> {
     /// By group: what its own tasks, not those below it, have used beside plain user time.
     pub(crate) group_times: Vec<GroupTimes>,
     pub(crate) costs: Costs,
+    /// Interrupts take time.
+    pub(crate) interrupts: bool,
+    /// How long the one under way goes on.
+    pub(crate) interrupt_ns: u64,
+    pub(crate) interrupt_rng: Rng,
     pub(crate) instant_steps: u64,
     pub(crate) counts: Counts,
     pub(crate) preemption: Preemption,
@@ -199,6 +207,9 @@ impl<'w, S: Sink> Machine<'w, S> {
             group_ids,
             group_times: vec![GroupTimes::default(); workload.groups.len()],
             costs: config.costs,
+            interrupts: config.costs.interrupts != Interrupts::NONE,
+            interrupt_ns: 0,
+            interrupt_rng: Rng::stream(config.seed, Stream::Interrupt, 0),
             instant_steps: 0,
             counts: Counts::default(),
             preemption: config.preemption,
@@ -389,13 +400,21 @@ impl<'w, S: Sink> Machine<'w, S> {
     fn handle(&mut self, slot: u32) -> Done {
         self.counts.events += 1;
         let layout = self.layout;
+        self.interrupt_ns = self.costs.interrupts.wakeup_ns;
         if slot >= layout.tasks {
             self.interrupt_wake(slot - layout.tasks)
         } else if slot < layout.queues {
             let cpu = slot / CPU_SLOTS;
             match slot % CPU_SLOTS {
-                TICK => self.tick(cpu),
-                HRTICK => self.hrtick(cpu),
+                TICK => {
+                    self.interrupt_ns = self.costs.interrupts.tick_ns;
+                    self.tick(cpu)
+                }
+                HRTICK => {
+                    self.interrupt_ns = self.costs.interrupts.slice_timer_ns;
+                    self.hrtick(cpu)
+                }
+                RESCHEDULE => self.reschedule(cpu),
                 _ => self.advance(cpu),
             }
         } else if slot < layout.devices {
@@ -441,7 +460,10 @@ impl<'w, S: Sink> Machine<'w, S> {
                 break u64::MAX;
             }
             let may_park = state.park;
-            if state.pending != Pending::Nothing && self.may_switch(cpu) {
+            if state.pending != Pending::Nothing
+                && self.may_switch(cpu)
+                && !self.interrupt_goes_on(cpu)
+            {
                 self.switch(cpu, Left::Preempted)?;
                 continue;
             }
@@ -530,7 +552,8 @@ impl<'w, S: Sink> Machine<'w, S> {
                     self.list(cpu.0);
                 }
                 Output::ArmTimer { cpu, timer: Timer::HrTick, at_ns } => {
-                    let at_ns = at_ns.saturating_add(self.costs.slice_timer_ns);
+                    let late_ns = self.spread(self.costs.slice_timer_ns);
+                    let at_ns = at_ns.saturating_add(late_ns);
                     self.arm_cpu_timer(cpu.0, HRTICK, at_ns.max(self.now));
                 }
                 Output::DisarmTimer { cpu, timer: Timer::HrTick } => {
@@ -587,9 +610,46 @@ impl<'w, S: Sink> Machine<'w, S> {
                 self.park(cpu)?;
             }
             if self.cpus[cpu as usize].pending != Pending::Nothing && self.may_switch(cpu) {
+                // No program is being executed: an interrupt asks.
+                if self.interrupt_ns > 0 && self.active == NONE {
+                    self.reschedule_later(cpu);
+                    continue;
+                }
                 self.account(cpu);
                 self.switch(cpu, Left::Preempted)?;
             }
+        }
+        Ok(())
+    }
+
+    /// The pick an interrupt has asked for comes at its end.
+    fn reschedule_later(&mut self, cpu: u32) {
+        if !self.interrupt_goes_on(cpu) {
+            let length_ns = self.spread(self.interrupt_ns);
+            let at_ns = self.now.saturating_add(length_ns);
+            self.events.arm(self.layout.cpu(cpu, RESCHEDULE), at_ns);
+        }
+    }
+
+    /// About this long.
+    fn spread(&mut self, length_ns: u64) -> u64 {
+        match self.costs.interrupts.spread_ns {
+            0 => length_ns,
+            spread_ns => {
+                let drawn_ns = self.interrupt_rng.below(spread_ns.saturating_add(1));
+                length_ns.saturating_add(drawn_ns).saturating_sub(spread_ns / 2)
+            }
+        }
+    }
+
+    fn interrupt_goes_on(&self, cpu: u32) -> bool {
+        self.interrupts && self.events.is_armed(self.layout.cpu(cpu, RESCHEDULE))
+    }
+
+    fn reschedule(&mut self, cpu: u32) -> Done {
+        if self.cpus[cpu as usize].pending != Pending::Nothing && self.may_switch(cpu) {
+            self.account(cpu);
+            self.switch(cpu, Left::Preempted)?;
         }
         Ok(())
     }
@@ -602,6 +662,9 @@ impl<'w, S: Sink> Machine<'w, S> {
         }
         let state = &mut self.cpus[cpu as usize];
         (state.pending, state.park) = (Pending::Nothing, false);
+        if self.interrupts {
+            self.events.arm(self.layout.cpu(cpu, RESCHEDULE), u64::MAX);
+        }
         let result = self.sched.schedule(self.now, CpuId(cpu));
         let Switch { prev, next, .. } = result.map_err(|error| self.refused(error))?;
         self.take_outputs();

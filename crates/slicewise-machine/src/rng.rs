@@ -13,8 +13,10 @@ pub(crate) enum Stream {
     Arrival = 3,
     /// Service times of a queue.
     Service = 4,
+    /// How long interrupts go on.
+    Interrupt = 5,
     /// Where the grid of a group's periods begins; index of the group.
-    Period = 5,
+    Period = 6,
 }
 
 /// xoshiro256++ 1.0 (Blackman and Vigna).

@@ -133,6 +133,7 @@ impl<S: Sink> Machine<'_, S> {
         waker.wakes_left -= 1;
         if waker.wakes_left == 0 {
             waker.then = waker.after_wakes;
+            waker.left = self.costs.wakeup_return_ns;
         } else {
             waker.left = self.costs.wakeup_ns;
         }

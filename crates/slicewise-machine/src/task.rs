@@ -41,6 +41,8 @@ pub(crate) enum Then {
     Fork,
     /// A periodic timer has woken the task: note how late it is.
     AfterTimer,
+    /// The end, after its beginning.
+    Exit,
 }
 
 /// The part of a task that most events touch.

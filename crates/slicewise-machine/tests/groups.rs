@@ -334,6 +334,23 @@ fn case_51_hogs_on_k_cpus_stall_for_the_period_less_their_part_of_the_quota() {
 }
 
 #[test]
+fn case_62_the_examples_of_the_kernels_page_on_bandwidth() {
+    // Quota and period in ms, and how many CPUs that is; with a burst in the long run no more.
+    let cases = [(250, 250, 0, 1.0), (1000, 500, 0, 2.0), (10, 50, 0, 0.2), (20, 50, 10, 0.4)];
+    for (quota_ms, period_ms, burst_ms, worth) in cases {
+        for name in KERNELS {
+            let config = MachineConfig { hz: 1000, ..kernel(config(4, 10 * S), name) };
+            let limit = Limit { burst_ns: burst_ms * MS, ..limit(quota_ms * MS, period_ms * MS) };
+            let (_, used_ns) = run_limited(&config, vec![vec![Op::RunForever]; 4], limit);
+            // The quota of the period it begins in comes on top, and of each CPU a tick.
+            let most_ns = (10.0 * S as f64 * worth) as u64 + quota_ms * MS + 4 * MS;
+            let least_ns = (10.0 * S as f64 * worth) as u64 - quota_ms * MS;
+            assert!((least_ns..=most_ns).contains(&used_ns), "{name} {quota_ms}: {used_ns}");
+        }
+    }
+}
+
+#[test]
 fn case_62_burst_lets_unused_quota_be_used_later_and_no_more() {
     // 20 ms in 50 ms with a burst of 10 ms: a task that needs 10 ms in one period and 30 in the
     // next gets both with the burst, and has to wait without.

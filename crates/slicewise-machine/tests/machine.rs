@@ -3,7 +3,7 @@
 mod common;
 
 use common::{MS, S, US, config, fifo, forever, go, kernel, on, repeat, run, sleep, syscall};
-use slicewise_machine::{Costs, End, Machine, Op, Preemption, Workload};
+use slicewise_machine::{Costs, End, Interrupts, Machine, Op, Preemption, Workload};
 use slicewise_trace::{Event, Left};
 
 #[test]
@@ -91,6 +91,66 @@ fn a_late_slice_timer_lengthens_the_stint() {
         got.leaves(0)[0].0
     };
     assert_eq!(first_stint_ns(10 * US), first_stint_ns(0) + 10 * US);
+}
+
+#[test]
+fn the_pick_an_interrupt_asks_for_comes_at_its_end() {
+    let hogs = common::workload(vec![vec![Op::RunForever], vec![Op::RunForever]]);
+    let first_stint_ns = |kernel_name: &str, interrupts| {
+        let mut config = kernel(config(1, 40 * MS), kernel_name);
+        config.costs.interrupts = interrupts;
+        go(&config, &hogs).1.leaves(0)[0].0
+    };
+    let of_ticks = Interrupts { tick_ns: 5 * US, ..Interrupts::NONE };
+    let of_slices = Interrupts { slice_timer_ns: 4 * US, ..Interrupts::NONE };
+    let at_once = |name: &str| first_stint_ns(name, Interrupts::NONE);
+    assert_eq!(first_stint_ns("6.12", of_ticks), at_once("6.12") + 5 * US);
+    assert_eq!(first_stint_ns("6.12", of_slices), at_once("6.12"), "no HRTICK");
+    assert_eq!(first_stint_ns("7.2", of_slices), at_once("7.2") + 4 * US);
+    // A sleeper that wakes among hogs has the CPU when the interrupt ends.
+    let mut tasks = common::workload(vec![vec![run(9 * MS)], vec![sleep(2 * MS), run(MS)]]);
+    tasks.tasks[1].attr = fifo(1);
+    let mut config = config(1, S);
+    config.costs.interrupts.wakeup_ns = 8 * US;
+    let (_, got) = go(&config, &tasks);
+    // It begins to sleep when the interrupt that started it ends.
+    assert_eq!(got.leaves(0)[0], (2 * MS + 16 * US, Left::Preempted));
+    assert_eq!(got.leaves(1).last(), Some(&(3 * MS + 16 * US, Left::Exited)));
+}
+
+#[test]
+fn interrupts_spread_about_their_length_and_repeat_with_the_seed() {
+    let hogs = common::workload(vec![vec![Op::RunForever], vec![Op::RunForever]]);
+    let switches_ns = |seed| {
+        let mut config = kernel(config(1, 400 * MS), "6.12");
+        config.costs.interrupts =
+            Interrupts { tick_ns: 5 * US, spread_ns: 400, ..Interrupts::NONE };
+        config.seed = seed;
+        let switches = go(&config, &hogs).1.switches().to_vec();
+        switches.into_iter().map(|switch| switch.0).filter(|at| *at > 0).collect::<Vec<u64>>()
+    };
+    let got = switches_ns(1);
+    let late = |at: &u64| at % (4 * MS);
+    assert!(got.iter().all(|at| (4_800..=5_200).contains(&late(at))), "{got:?}");
+    assert!(got.iter().any(|at| late(at) != late(&got[0])));
+    assert_eq!(switches_ns(1), got);
+    assert_ne!(switches_ns(2), got);
+}
+
+#[test]
+fn who_is_woken_by_a_system_call_waits_for_its_end_where_preemption_is_voluntary() {
+    let mut tasks =
+        common::workload(vec![vec![run(MS), Op::Resume(1), run(MS)], vec![Op::Suspend, run(MS)]]);
+    tasks.tasks[1].attr = fifo(1);
+    let left_ns = |preemption| {
+        let mut config = config(1, S);
+        config.preemption = preemption;
+        config.costs.wakeup_return_ns = 7 * US;
+        // At first it makes way for the other to go to sleep.
+        go(&config, &tasks).1.leaves(0)[1].0
+    };
+    assert_eq!(left_ns(Preemption::Full), MS);
+    assert_eq!(left_ns(Preemption::Voluntary), MS + 7 * US);
 }
 
 #[test]

@@ -40,6 +40,8 @@ use crate::{Attr, CpuId, CpuSet, GroupId, TaskId};
 pub enum Input {
     /// A task was forked and is runnable.
     Spawn(Spawn),
+    /// The running task of this CPU begins to end.
+    BeginExit(CpuId),
     /// A task ended.
     Exit(TaskId),
     /// A sleeping task is runnable again.

@@ -13,6 +13,15 @@ pub(crate) enum Pending {
     Yield,
     /// A system call that changes attributes.
     Attributes,
+    /// The running task is about to end.
+    Exit,
+}
+
+impl Pending {
+    /// Of an interrupt, that may come between the begin of a system call and what it does.
+    pub(crate) fn interrupts(self) -> bool {
+        matches!(self, Self::Tick | Self::Hrtick)
+    }
 }
 
 /// The core has asked for a new pick.
@@ -40,6 +49,8 @@ pub(crate) struct CpuState {
     /// A wakeup has begun here: its charge is made with it, at the place the core's rules say.
     pub(crate) waking: bool,
     pub(crate) pending: Option<Pending>,
+    /// A system call that an interrupt came in front of: what it does comes after the interrupt.
+    pub(crate) put_off: Option<Pending>,
     pub(crate) asked: Option<Asked>,
     /// What happened last since the last pick, as far as it leads to preemption.
     pub(crate) cause: Option<PickKind>,

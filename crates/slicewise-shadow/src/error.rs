@@ -26,3 +26,15 @@ pub enum ShadowError {
         error: slicewise_sched::Error,
     },
 }
+
+impl ShadowError {
+    /// What to do about it, if anything can be said.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Trace(error) => error.help(),
+            Self::NoHz => Some("CONFIG_HZ of the recorded kernel, often 250 or 1000"),
+            Self::Core { .. } => Some("this is a defect of slicewise: please report it"),
+            Self::Config(_) | Self::NoSwitches => None,
+        }
+    }
+}

@@ -27,6 +27,7 @@
 mod config;
 mod cpu;
 mod error;
+mod gaps;
 mod judge;
 mod render;
 mod replay;

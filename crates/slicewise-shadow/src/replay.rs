@@ -2,6 +2,8 @@
 
 mod attrs;
 mod picks;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::collections::HashMap;
@@ -9,13 +11,14 @@ use std::io::{Read, Seek};
 
 use slicewise_ftrace::{
     Event, Findings, HrtimerExpire, Kind, Other, Reader, StatRuntime, TaskRef, TimerFunction,
-    Wakeup,
+    Value, Wakeup,
 };
 use slicewise_sched::{CpuId, CpuSet, Output, SchedConfig, Scheduler, Spawn, TaskId, Timer, Wake};
 
 use crate::ShadowError;
 use crate::config::ShadowConfig;
 use crate::cpu::{Asked, CpuState, Pending};
+use crate::gaps::DRIFT_NS_MAX;
 use crate::judge::Judge;
 use crate::report::{Clock, HrtickReport, PickKind, ShadowReport, TickSource, Values};
 use crate::survey::{Survey, Ticks, is_attribute_call, is_tick, is_yield};
@@ -25,8 +28,6 @@ use crate::tasks::{Doing, Known, Tasks, attr_of};
 const TIMER_SLACK_NS: u64 = 50_000;
 /// After a tick and this, a preemption that was due has been missed.
 const PREEMPT_SLACK_NS: u64 = 500_000;
-/// Charges and the times of events drift apart by no more than this while one task runs.
-const DRIFT_NS_MAX: i64 = 1_000_000;
 /// Parents of tasks not started yet that are remembered.
 const FORKS_MAX: usize = 1 << 12;
 
@@ -137,7 +138,12 @@ impl<'c> Replay<'c> {
                 self.set_attr(&task)?;
             }
             Kind::Lost(_) => self.gap(cpu)?,
-            Kind::Exec(_) | Kind::Exit(_) => {}
+            Kind::Exit(exit) => {
+                if self.cpus[cpu].current == exit.task.pid {
+                    self.pend(cpu, Pending::Exit)?;
+                }
+            }
+            Kind::Exec(_) => {}
             Kind::Other(other) => self.other(cpu, event.pid, other)?,
         }
         Ok(())
@@ -208,7 +214,7 @@ impl<'c> Replay<'c> {
         let skew_ns = self.now_ns.wrapping_sub(state.clock_ns) as i64;
         let mut unmarked_gap = false;
         match state.skew_ns {
-            Some(before) if skew_ns.saturating_sub(before).saturating_abs() > DRIFT_NS_MAX => {
+            Some(before) if skew_ns.saturating_sub(before).unsigned_abs() > DRIFT_NS_MAX => {
                 // Charges are missing: the time between is charged all the same.
                 unmarked_gap = true;
                 if skew_ns < before {
@@ -223,6 +229,9 @@ impl<'c> Replay<'c> {
         let waking = state.waking;
         state.unclaimed = !waking;
         self.judge.unmarked_gaps += u64::from(unmarked_gap && self.is_judged(cpu));
+        if unmarked_gap {
+            self.slept_unseen(cpu)?;
+        }
         if waking {
             return Ok(());
         }
@@ -233,6 +242,30 @@ impl<'c> Replay<'c> {
             self.compare_vruntime(cpu, stat.pid, vruntime_ns);
         }
         self.settle_pending(cpu)
+    }
+
+    /// Events are missing up to now, and some of those who waited have gone to sleep meanwhile: as if
+    /// each had come to the CPU for no time.
+    fn slept_unseen(&mut self, cpu: usize) -> Result<(), ShadowError> {
+        let survey = self.survey;
+        let (id, clock_ns) = (CpuId(cpu as u32), self.cpus[cpu].clock_ns);
+        for pid in survey.slept.get(&self.now_ns).into_iter().flatten() {
+            let Some(known) = self.tasks.get_mut(*pid) else { continue };
+            if known.doing != Doing::Waiting || known.cpu != id.0 {
+                continue;
+            }
+            known.doing = Doing::Sleeping;
+            let task = known.id;
+            let current = self.tasks.get(self.cpus[cpu].current).map(|known| known.id);
+            let came = self.sched.schedule_to(clock_ns, id, Some(task));
+            self.core(came)?;
+            let left = self.sched.block(clock_ns, id);
+            self.core(left)?;
+            let back = self.sched.schedule_to(clock_ns, id, current);
+            self.core(back)?;
+            self.outputs();
+        }
+        Ok(())
     }
 
     /// A wakeup had begun and has come to nothing: what was charged for it is charged now.
@@ -264,11 +297,17 @@ impl<'c> Replay<'c> {
 
     /// A tick, a slice timer or a yield: what it does is done once the kernel has taken its clock.
     fn pend(&mut self, cpu: usize, pending: Pending) -> Result<(), ShadowError> {
+        let has_charges = self.survey.has_charges;
+        let state = &mut self.cpus[cpu];
+        if pending.interrupts() && state.charged && has_charges {
+            let call = state.pending.take_if(|before| !before.interrupts());
+            state.put_off = state.put_off.take().or(call);
+        }
         self.settle(cpu)?;
         let state = &mut self.cpus[cpu];
         if state.known && state.current != 0 {
             state.pending = Some(pending);
-            if !(state.charged && self.survey.has_charges) {
+            if !(state.charged && has_charges) {
                 self.settle_pending(cpu)?;
             }
         }
@@ -283,6 +322,10 @@ impl<'c> Replay<'c> {
 
     fn settle_pending(&mut self, cpu: usize) -> Result<(), ShadowError> {
         let Some(pending) = self.cpus[cpu].pending.take() else { return Ok(()) };
+        if pending.interrupts() {
+            let state = &mut self.cpus[cpu];
+            state.pending = state.put_off.take();
+        }
         let clock_ns = self.clock(cpu);
         let id = CpuId(cpu as u32);
         let result = match pending {
@@ -301,6 +344,7 @@ impl<'c> Replay<'c> {
                     None => Ok(()),
                 };
             }
+            Pending::Exit => self.sched.begin_exit(clock_ns, id),
             Pending::Yield => {
                 self.cpus[cpu].yielded = true;
                 self.sched.yield_now(clock_ns, id)
@@ -356,7 +400,27 @@ impl<'c> Replay<'c> {
             }
             return Ok(());
         }
+        if &*other.name == "sched_wait_task" {
+            return self.wait_task(other);
+        }
         self.compare_probe(cpu, other);
+        Ok(())
+    }
+
+    /// Somebody waits until a task is off its CPU (a new kernel thread's maker, before it pins it): a
+    /// task that is only still queued to pay off its lag leaves at once, and keeps what it owes.
+    fn wait_task(&mut self, other: &Other) -> Result<(), ShadowError> {
+        let pid = other.field("pid").and_then(Value::as_u64);
+        let known = pid.and_then(|pid| self.tasks.get(pid as i32)).copied();
+        let Some(known) = known.filter(|known| known.doing == Doing::Sleeping) else {
+            return Ok(());
+        };
+        self.settle_pending(known.cpu as usize)?;
+        let clock_ns = self.clock(known.cpu as usize);
+        let pinned = CpuSet::one(CpuId(known.cpu));
+        let gone = self.sched.set_affinity(clock_ns, known.id, pinned);
+        self.core(gone)?;
+        self.outputs();
         Ok(())
     }
 

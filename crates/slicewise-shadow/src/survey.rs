@@ -6,6 +6,7 @@ use std::io::{Read, Seek};
 use slicewise_ftrace::{Kind, Other, Reader, Switch, SwitchState, TaskRef, TimerFunction};
 
 use crate::ShadowError;
+use crate::gaps::{Gaps, Slept};
 
 /// Tick rates that kernels are built with.
 const RATES_HZ: [u32; 4] = [100, 250, 300, 1000];
@@ -56,6 +57,8 @@ pub struct Survey {
     /// Tasks that left a CPU with another priority or name than they had come with: by pid and the
     /// time they came.
     pub(crate) changes: HashMap<(i32, u64), TaskRef>,
+    /// Who went to sleep where events are missing.
+    pub(crate) slept: Slept,
 }
 
 /// A system call that changes policy, priority or nice value.
@@ -90,6 +93,7 @@ pub fn survey<R: Read + Seek>(reader: &mut Reader<R>) -> Result<Survey, ShadowEr
             Kind::Switch(switch) => {
                 counts.switches += 1;
                 counts.switch(event.cpu, event.time_ns, switch);
+                counts.gaps.switch(event.cpu, event.time_ns, switch);
                 let replaced =
                     matches!(switch.prev_state, SwitchState::Runnable | SwitchState::Preempted)
                         && switch.prev.pid != 0;
@@ -97,8 +101,12 @@ pub fn survey<R: Read + Seek>(reader: &mut Reader<R>) -> Result<Survey, ShadowEr
                     counts.hint(event.time_ns);
                 }
             }
-            Kind::StatRuntime(_) => {
+            Kind::Wakeup(wakeup) | Kind::WakeupNew(wakeup) => {
+                counts.gaps.wakeup(wakeup.task.pid, wakeup.target_cpu);
+            }
+            Kind::StatRuntime(stat) => {
                 counts.has_charges = true;
+                counts.gaps.charge(event.cpu, event.time_ns, stat);
                 if event.in_interrupt == Some(true) {
                     counts.hint(event.time_ns);
                 }
@@ -134,6 +142,7 @@ struct Counts {
     nr_ticks: u64,
     /// Moments at which a tick is likely, by rate and phase.
     phases: [Phases; RATES_HZ.len()],
+    gaps: Gaps,
 }
 
 struct Phases([u64; CLASSES]);
@@ -203,6 +212,7 @@ impl Counts {
             hz,
             has_attribute_calls: self.has_attribute_calls,
             changes: self.changes,
+            slept: self.gaps.slept(),
         })
     }
 

@@ -185,6 +185,14 @@ impl Cgroups {
         Some(&self.list.get(group as usize)?.path)
     }
 
+    /// Another cgroup in this one, if there is any.
+    pub(crate) fn child(&self, group: u32) -> Option<&str> {
+        // Those below come right after it in this order, but for names that begin as its does.
+        let below = format!("{}/", self.path(group)?);
+        let (path, _) = self.by_path.range(below.clone()..).next()?;
+        path.starts_with(&below).then_some(path)
+    }
+
     /// All paths, in alphabetical order.
     pub(crate) fn paths(&self) -> Vec<&str> {
         self.by_path.keys().map(String::as_str).collect()

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
-use slicewise_workload::{Format, load};
+use slicewise_workload::{Format, load, load_in};
 
 fn snippets<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
     let fence = format!("```{language}\n");
@@ -24,6 +24,19 @@ fn check(name: &str, language: &str, format: Format, least: usize) {
 #[test]
 fn every_scenario_in_the_reference_loads() {
     check("scenario.md", "toml", Format::Scenario, 9);
+}
+
+#[test]
+fn every_scenario_with_groups_in_the_documentation_loads() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let text = std::fs::read_to_string(format!("{root}/docs/cgroups.md")).unwrap();
+    let scenarios = snippets(&text, "toml");
+    assert!(scenarios.len() >= 2);
+    for scenario in scenarios {
+        let examples = format!("{root}/examples");
+        let loaded = load_in(scenario, Format::Scenario, examples.as_ref());
+        assert!(!loaded.unwrap().workload.groups.is_empty(), "{scenario}");
+    }
 }
 
 #[test]

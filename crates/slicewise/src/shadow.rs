@@ -13,16 +13,15 @@ use crate::output::{print, print_json};
 pub(crate) fn shadow(args: &ShadowArgs) -> Result<(), Failure> {
     let config = config(args)?;
     let shown = args.trace.display();
-    let of_trace = |error: ShadowError| match error {
-        ShadowError::NoHz => Failure::with_help(
-            format!("{shown}: {error}"),
-            "give --hz: CONFIG_HZ of the recorded kernel, often 250 or 1000",
-        ),
-        ShadowError::Core { .. } => Failure::with_help(
-            format!("{shown}: {error}"),
-            "this is a defect of slicewise: please report it",
-        ),
-        _ => Failure::plain(format!("{shown}: {error}")),
+    let of_trace = |error: ShadowError| {
+        let message = format!("{shown}: {error}");
+        match error.help() {
+            Some(help) if matches!(error, ShadowError::NoHz) => {
+                Failure::with_help(message, format!("give --hz: {help}"))
+            }
+            Some(help) => Failure::with_help(message, help),
+            None => Failure::plain(message),
+        }
     };
     let open = || Reader::open(&args.trace).map_err(|error| of_trace(error.into()));
     let survey = survey(&mut open()?).map_err(of_trace)?;

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::path::Path;
 
 use slicewise_trace::{
-    Event, PerfettoWriter, RecordingError, RecordingReader, RecordingWriter, Sink, TaskInfo,
+    Event, GroupInfo, PerfettoWriter, RecordingError, RecordingReader, RecordingWriter, Sink,
+    TaskInfo,
 };
 
 use crate::failure::Failure;
@@ -55,6 +56,13 @@ impl TraceFile {
 }
 
 impl Sink for TraceFile {
+    fn group(&mut self, now_ns: u64, info: &GroupInfo) {
+        match &mut self.format {
+            Format::Perfetto(writer) => writer.group(now_ns, info),
+            Format::Recording(writer) => writer.group(now_ns, info),
+        }
+    }
+
     fn task(&mut self, now_ns: u64, info: &TaskInfo) {
         match &mut self.format {
             Format::Perfetto(writer) => writer.task(now_ns, info),

@@ -56,6 +56,11 @@ fn the_real_time_page_shows_what_the_commands_print() {
     shows_what_is_printed("docs/realtime.md");
 }
 
+#[test]
+fn the_page_on_groups_shows_what_the_commands_print() {
+    shows_what_is_printed("docs/cgroups.md");
+}
+
 fn shows_what_is_printed(name: &str) {
     let path = root().join(name);
     let text = std::fs::read_to_string(&path).expect("it is there");

@@ -35,6 +35,9 @@ const OPTION_EVENT_FORMATS: u64 = 18;
 const OPTION_KALLSYMS: u64 = 19;
 const OPTION_BUFFER_TEXT: u64 = 22;
 
+/// Before a section's content.
+const SECTION_HEAD_BYTES: u64 = 16;
+
 /// Clocks that count nanoseconds.
 const CLOCKS: &[&str] = &["local", "global", "mono", "mono_raw", "boot", "tai", "perf"];
 
@@ -76,6 +79,12 @@ impl<R: Read + Seek> Here<'_, R> {
         let mut bytes = Vec::new();
         (&mut *self.file).take(STRING_BYTES_MAX).read_to_end(&mut bytes)?;
         let Some(len) = bytes.iter().position(|byte| *byte == 0) else {
+            let there = bytes.len() as u64;
+            if there < STRING_BYTES_MAX {
+                // At least its end is missing.
+                let (what, size) = (what.to_owned(), there + 1);
+                return Err(Error::Truncated { offset: at, what, size, file_bytes: at + there });
+            }
             return Err(Error::malformed(at, format!("{what}: no end of the string")));
         };
         self.at += len as u64 + 1;
@@ -281,13 +290,13 @@ impl Header {
         codec: Codec,
     ) -> Result<(Vec<u8>, u64), Error> {
         let mut here = Here { file, at: offset, endian: self.endian };
-        let _id = here.uint(2, "section")?;
-        let flags = here.uint(2, "section")?;
-        let _description = here.uint(4, "section")?;
-        let size = here.uint(8, "section")?;
+        let head = here.take(SECTION_HEAD_BYTES, "head of a section")?;
+        let field = |at, size| self.endian.uint(&head, at, size).unwrap_or(0);
+        // Number, flags, where its description is, size.
+        let (flags, size) = (field(2, 2), field(8, 8));
         if flags & 1 != 0 {
-            let packed = here.uint(4, "section")?;
-            let unpacked = here.uint(4, "section")?;
+            let packed = here.uint(4, "packed size of a section")?;
+            let unpacked = here.uint(4, "size of a section")?;
             let at = here.at;
             let packed = here.take(packed, "section")?;
             return Ok((codec.unpack(&packed, unpacked, at)?, at));
@@ -324,6 +333,11 @@ impl Header {
         read.map_err(|error| match error {
             Error::Malformed { offset: within, what } => {
                 Error::Malformed { offset, what: format!("byte {within} of this section: {what}") }
+            }
+            // The file goes on; it is the section that is too short for what it should hold.
+            Error::Truncated { offset: within, what, size, .. } => {
+                let what = format!("byte {within} of this section: {what}: {size} bytes expected");
+                Error::Malformed { offset, what }
             }
             other => other,
         })

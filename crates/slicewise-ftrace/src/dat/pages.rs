@@ -75,8 +75,8 @@ pub(super) fn read_exact_at(
     if bytes.len() as u64 == size {
         return Ok(bytes);
     }
-    let message = format!("{what}: {size} bytes expected, {} there", bytes.len());
-    Err(Error::malformed(offset, message))
+    let file_bytes = file.seek(SeekFrom::End(0))?;
+    Err(Error::Truncated { offset, what: what.to_owned(), size, file_bytes })
 }
 
 /// Where one CPU's data is.

@@ -179,7 +179,9 @@ impl FairQueue {
                         && curr.on_rq
                         && !self.eligible(entities, id)
                 }
-                WakeupRule::ShortOrPick => !before(curr.vruntime, curr.vprot),
+                WakeupRule::ShortOrPlainPick | WakeupRule::ShortOrPick => {
+                    !before(curr.vruntime, curr.vprot)
+                }
             };
         if enough {
             self.resched = true;
@@ -643,7 +645,7 @@ impl FairQueue {
         match eevdf.rules.wakeup {
             WakeupRule::Pick => {}
             WakeupRule::CancelThenPick => self.cancel_for_short(params, eevdf, entities, wakee),
-            WakeupRule::ShortOrPick => {
+            WakeupRule::ShortOrPlainPick | WakeupRule::ShortOrPick => {
                 self.preempt_short_or_pick(params, eevdf, entities, wakee, wakeup, now_ns);
                 return;
             }
@@ -656,7 +658,8 @@ impl FairQueue {
     }
 
     fn mark_next_buddy(&mut self, eevdf: &EevdfParams, entities: &[Entity], wakee: u32) {
-        let keeps_earlier = eevdf.rules.wakeup == WakeupRule::ShortOrPick;
+        let keeps_earlier =
+            matches!(eevdf.rules.wakeup, WakeupRule::ShortOrPlainPick | WakeupRule::ShortOrPick);
         let earlier_buddy = self.next_buddy.is_some_and(|buddy| {
             before(entities[buddy as usize].deadline, entities[wakee as usize].deadline)
         });
@@ -685,7 +688,7 @@ impl FairQueue {
         }
     }
 
-    /// 6.18 and 7.2.
+    /// 6.18 and 7.2; a test that leaves delayed tasks alone may still find one of them first.
     fn preempt_short_or_pick(
         &mut self,
         params: &FairParams,
@@ -698,26 +701,33 @@ impl FairQueue {
         let Some(curr) = self.curr else { return };
         let short = params.has(Feature::PREEMPT_SHORT)
             && entities[wakee as usize].slice < entities[curr as usize].slice;
-        if !short && wakeup.fork {
+        let plain = eevdf.rules.wakeup == WakeupRule::ShortOrPlainPick;
+        if !short && wakeup.fork && !plain {
             return;
         }
-        let mut paid = core::mem::take(&mut self.paid);
-        let grouped = wakeup.normal.is_some();
-        let best = self.eevdf_settled_pick(params, eevdf, entities, !short, now_ns, |id| {
-            if grouped {
-                paid.push(id);
-            }
-        });
-        self.paid = paid;
+        let best = if plain {
+            self.eevdf_pick(params, eevdf, entities, !short)
+        } else {
+            let mut paid = core::mem::take(&mut self.paid);
+            let grouped = wakeup.normal.is_some();
+            let best = self.eevdf_settled_pick(params, eevdf, entities, !short, now_ns, |id| {
+                if grouped {
+                    paid.push(id);
+                }
+            });
+            self.paid = paid;
+            best
+        };
         if best.is_some_and(|(id, _)| id == wakee) {
             if short {
                 cancel_protection(eevdf, &mut entities[curr as usize]);
             }
-            self.preemptor = best;
+            self.preemptor = if entities[wakee as usize].delayed { None } else { best };
             self.resched = true;
             return;
         }
         if params.has(Feature::RUN_TO_PARITY)
+            && (short || !plain)
             && let Some(shortest) = self.shortest_slice(eevdf, entities)
         {
             let running = &mut entities[curr as usize];

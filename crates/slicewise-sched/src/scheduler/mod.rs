@@ -197,6 +197,7 @@ impl Scheduler {
     pub fn handle(&mut self, now_ns: u64, input: Input) -> Result<(), Error> {
         match input {
             Input::Spawn(spawn) => self.spawn(now_ns, spawn).map(drop),
+            Input::BeginExit(cpu) => self.begin_exit(now_ns, cpu),
             Input::Exit(task) => self.exit(now_ns, task),
             Input::Wake(task, wake) => self.wake(now_ns, task, wake).map(drop),
             Input::Block(cpu) => self.block(now_ns, cpu),
@@ -366,6 +367,24 @@ impl Scheduler {
         } else {
             self.tasks.free(slot);
         }
+        Ok(())
+    }
+
+    /// The running task of a CPU begins to end. It leaves its autogroup first: off its queue and on
+    /// again, and a new pick is due, whether or not it is in such a group. Seen on 6.12, 6.18 and
+    /// 7.2; without effect on the values of CFS. Once it is done, [`exit`](Self::exit) follows.
+    ///
+    /// # Errors
+    /// If the CPU does not exist.
+    pub fn begin_exit(&mut self, now_ns: u64, cpu: CpuId) -> Result<(), Error> {
+        let now_ns = self.advance(now_ns);
+        self.check_cpu(cpu)?;
+        let Some(slot) = self.cpus[cpu.index()].current else { return Ok(()) };
+        let attr = self.tasks.slots[slot as usize].attr;
+        if attr.policy.class() == Class::Fair && self.queued(slot) {
+            self.change_attr(now_ns, slot, attr);
+        }
+        self.request_resched(cpu.0, Resched::Now);
         Ok(())
     }
 

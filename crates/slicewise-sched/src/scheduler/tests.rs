@@ -496,6 +496,28 @@ fn a_slice_timer_outlives_the_task_it_was_armed_for_but_not_the_last_one() {
 }
 
 #[test]
+fn the_beginning_of_an_end_asks_for_a_new_pick_and_leaves_the_task_where_it_is() {
+    for kernel in ["6.1", "6.12", "6.18", "7.2"] {
+        let mut host = Host::new(kernel, 1, 250);
+        assert_eq!(host.sched.begin_exit(0, CpuId(0)), Ok(()), "an idle CPU has nothing to do");
+        let tasks = [(); 3].map(|()| host.spawn(Policy::Normal, 0));
+        host.tick_after(4 * MS);
+        let running = host.sched.current(CpuId(0)).unwrap();
+        let now_ns = host.now_ns + 1_000;
+        host.sched.begin_exit(now_ns, CpuId(0)).unwrap();
+        let mut asked = false;
+        while let Some(output) = host.sched.output() {
+            asked |= matches!(output, Output::Reschedule { cpu: CpuId(0), lazy: false });
+        }
+        assert!(asked, "{kernel}");
+        assert_eq!(host.sched.current(CpuId(0)), Some(running), "{kernel}");
+        assert_eq!(host.sched.nr_runnable(CpuId(0)), tasks.len() as u32, "{kernel}");
+    }
+    let mut host = Host::new("6.12", 1, 250);
+    assert_eq!(host.sched.begin_exit(0, CpuId(1)), Err(Error::NoSuchCpu(CpuId(1))));
+}
+
+#[test]
 fn stale_ids_and_missing_cpus_are_refused() {
     let mut host = Host::new("6.12", 2, 250);
     let task = host.spawn(Policy::Normal, 0);
@@ -549,6 +571,7 @@ enum Op {
     Block(u32),
     Yield(u32),
     Tick(u64),
+    BeginExit(u32),
     Exit(usize),
     Attr(usize, u8, i8, u64),
     Affinity(usize, u64),
@@ -564,6 +587,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         8 => (0u32..3).prop_map(Op::Block),
         2 => (0u32..3).prop_map(Op::Yield),
         10 => (1u64..5_000_000).prop_map(Op::Tick),
+        1 => (0u32..3).prop_map(Op::BeginExit),
         1 => any::<usize>().prop_map(Op::Exit),
         2 => (any::<usize>(), 0u8..8, -20i8..=19, 0u64..5_000_000)
             .prop_map(|(i, p, n, s)| Op::Attr(i, p, n, s)),
@@ -605,6 +629,10 @@ fn apply(host: &mut Host, tasks: &mut Vec<TaskId>, op: Op) {
         Op::Yield(cpu) if host.sched.current(CpuId(cpu)).is_some() => host.yield_now(cpu),
         Op::Block(_) | Op::Yield(_) => {}
         Op::Tick(ns) => host.tick_after(ns),
+        Op::BeginExit(cpu) => {
+            host.sched.begin_exit(now_ns, CpuId(cpu)).unwrap();
+            host.settle();
+        }
         Op::Exit(i) => {
             if let Some(task) = pick(tasks, i) {
                 let cpu = host.sched.cpu_of(task).unwrap();

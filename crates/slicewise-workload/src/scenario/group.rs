@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use slicewise_cgroup::File;
+use slicewise_cgroup::{File, Version};
 use toml::de::{DeTable, DeValue};
 
 use super::Reader;
@@ -36,9 +36,9 @@ const QUOTE_HELP: &str = "write the name of a file in quotes: \"cpu.max\" = \"50
 
 /// A file that a group says is a workload of its own.
 pub(super) struct Included<'t> {
-    group: u32,
-    file: &'t str,
-    span: Range<usize>,
+    pub(super) group: u32,
+    pub(super) file: &'t str,
+    pub(super) span: Range<usize>,
 }
 
 /// A key of a group, with the parts of a dotted one joined.
@@ -167,12 +167,28 @@ impl Reader<'_, '_> {
             }
         }
         let found = self.cgroups.find(path);
-        if found.is_none() {
+        if let Some(group) = found {
+            self.check_is_leaf(group, &span);
+        } else {
             let message = format!("there is no group `{}`", shorten(path));
             let help = if self.sink.has_room() { self.nearest_group(path) } else { String::new() };
             self.sink.error_help(span, message, help);
         }
         found
+    }
+
+    /// v2 keeps tasks out of groups that have groups with the controller in them.
+    pub(super) fn check_is_leaf(&mut self, group: u32, span: &Range<usize>) {
+        let v2 = self.cgroups.version() == Version::V2;
+        if let Some(child) = self.cgroups.child(group).filter(|_| v2) {
+            let path = self.cgroups.path(group).unwrap_or_default();
+            let message = format!(
+                "`{}` has `{}` in it: cgroup v2 lets no process be in it too (EBUSY)",
+                shorten(path),
+                shorten(child)
+            );
+            self.sink.warn(span.clone(), message, "put the task into a group of its own below it");
+        }
     }
 
     /// The help for a group that is not there.

@@ -19,6 +19,7 @@ use crate::draft::{Code, Numbering, OPS_MAX, Roster, Shared, build};
 use crate::{CgroupError, Cgroups, Inputs, Parts, cgroups, checks};
 pub(crate) use fields::parse_cpu_list;
 use fields::{Fields, Value, dist, wrong_kind};
+use group::Included;
 pub(crate) use machine::check_feature;
 pub use schema::schema_json;
 pub(crate) use task::{PolicyWord, parse_policy};
@@ -106,6 +107,9 @@ impl Reader<'_, '_> {
             }
             Vec::new()
         });
+        for Included { group, span, .. } in &included {
+            self.check_is_leaf(*group, span);
+        }
         let tasks = self.list(&fields, "task");
         if tasks.is_empty() && included.is_empty() {
             let help = "add one:\n[[task]]\nname = \"burn\"\nhog = true";
