@@ -374,7 +374,7 @@ impl Writer<'_> {
             cpu_ns: figures.cpu_ns,
             used_cpus: figures.cpu_ns as f64 / simulated_ns as f64,
             stalls: KubeTimes::of(&figures.stalls),
-            wait: self.wait(&figures, copies),
+            wait: self.wait(&figures),
             parts: (0..first.parts.len()).map(|part| self.part(copies, part, &figures)).collect(),
             ..KubeContainer::default()
         };
@@ -433,16 +433,12 @@ impl Writer<'_> {
         most
     }
 
-    fn wait(&self, figures: &Figures, copies: &[usize]) -> KubeWait {
+    fn wait(&self, figures: &Figures) -> KubeWait {
         let containers = &self.study.mapping.containers;
         // Copies of the same pod are others too, under one name.
         let mut by_name: BTreeMap<&str, u64> = BTreeMap::new();
         for (other, ns) in &figures.others_ns {
-            let it = &containers[*other as usize];
-            let name = match copies.len() {
-                1 => &it.label,
-                _ => &it.label_of_all,
-            };
+            let name = &containers[*other as usize].label_of_all;
             *by_name.entry(name).or_insert(0) += ns;
         }
         let mut others: Vec<KubeOther> = by_name

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use rayon::prelude::*;
-use slicewise_containers::{Manifest, Node, Part, Quantity};
+use slicewise_containers::{Dist, Load, Manifest, Node, Part, Quantity};
 use slicewise_report::{
     KubeContainer, KubeNeighbour, KubeReport, KubeSuggestion, KubeTrial, KubeWidth,
 };
@@ -210,7 +210,7 @@ impl Search<'_, '_> {
     fn thread_word(&self) -> &'static str {
         match self.threads().map(|(at, _)| &self.parts()[at].part) {
             Some(Part::Requests(_)) => "workers",
-            _ => "threads beside",
+            _ => "batch threads",
         }
     }
 
@@ -317,10 +317,15 @@ impl Search<'_, '_> {
         let counts: Vec<u32> = counts.into_iter().collect();
         let trials = counts.par_iter().map(|count| self.try_out(Change::Threads(*count)));
         let mut trials = trials.collect::<Result<Vec<_>, Error>>()?;
-        // Of those that keep it, the one with the shortest tail; of equals the one with the fewest.
-        let best = (0..trials.len())
-            .filter(|at| trials[*at].keeps_target)
-            .min_by_key(|at| (trials[*at].figures.durations.p99_ns, *at));
+        let keep = (0..trials.len()).filter(|at| trials[*at].keeps_target);
+        let best = match self.threads().map(|(at, _)| &self.parts()[at].part) {
+            // The shortest tail; of equals the fewest.
+            Some(Part::Requests(_)) => {
+                keep.min_by_key(|at| (trials[*at].figures.durations.p99_ns, *at))
+            }
+            // What they do is wanted: as many as do no harm.
+            _ => keep.last(),
+        };
         if let Some(best) = best {
             trials[best].is_suggested = true;
         }
@@ -446,7 +451,7 @@ impl Search<'_, '_> {
                 format!("Threads: with this limit no number of {word} that was tried keeps it.")
             }
             Some(best) => format!(
-                "Threads: {} keep it with the limit as it is, p99 {:.1} ms; it has {current}.",
+                "Threads: with {} instead of {current} the limit as it is keeps it, p99 {:.1} ms.",
                 best.change,
                 best.figures.durations.p99_ns as f64 / 1e6
             ),
@@ -488,11 +493,46 @@ fn neighbour(trial: &KubeTrial) -> String {
     }
 }
 
-fn set_threads(load: Option<&mut slicewise_containers::Load>, part: Option<usize>, count: u32) {
-    let Some(load) = load else { return };
-    match part.and_then(|at| load.parts.get_mut(at)) {
-        Some(Part::Requests(requests)) => requests.workers = count,
-        Some(Part::Batch(batch)) => batch.threads = count,
-        _ => {}
+/// Gives a part so many threads. What has as many threads as the workers of requests is as wide as
+/// the runtime (the helpers of a garbage collector, say): it gets as many too, and does the same work
+/// in all.
+fn set_threads(load: Option<&mut Load>, part: Option<usize>, count: u32) {
+    let (Some(load), Some(at)) = (load, part) else { return };
+    let width = match load.parts.get_mut(at) {
+        Some(Part::Requests(requests)) => std::mem::replace(&mut requests.workers, count),
+        Some(Part::Batch(batch)) => {
+            batch.threads = count;
+            return;
+        }
+        _ => return,
+    };
+    for part in &mut load.parts {
+        if let Part::Batch(batch) = part
+            && batch.threads == width
+            && width > 1
+            && let (Some(run), Some(_)) = (&mut batch.run, &batch.sleep)
+        {
+            scale(run, f64::from(width) / f64::from(count.max(1)));
+            batch.threads = count;
+        }
+    }
+}
+
+/// Makes all durations longer by a factor.
+fn scale(dist: &mut Dist, factor: f64) {
+    let longer = |ns: &mut u64| *ns = (*ns as f64 * factor).round() as u64;
+    match dist {
+        Dist::Constant(ns) => longer(ns),
+        Dist::Uniform(min, max) => {
+            longer(min);
+            longer(max);
+        }
+        Dist::Exponential { mean_ns } => *mean_ns *= factor,
+        Dist::LogNormal { median_ns, .. } => *median_ns *= factor,
+        Dist::Pareto { scale_ns, max_ns, .. } => {
+            *scale_ns *= factor;
+            longer(max_ns);
+        }
+        Dist::Empirical(values) => values.iter_mut().for_each(|(ns, _)| longer(ns)),
     }
 }

@@ -70,9 +70,10 @@ fn is_found(report: &KubeReport, row: &KubeContainer) -> bool {
 fn verdicts(report: &KubeReport, rows: &[&KubeContainer], style: Style) -> String {
     let mut text = String::new();
     for row in rows.iter().filter(|row| row.has_load) {
-        let (mark, paint) = match is_found(report, row) {
-            true => ("✗", Paint::Bad),
-            false => ("✓", Paint::Good),
+        let (mark, paint) = match (is_found(report, row), row.loses_much()) {
+            (true, _) => ("✗", Paint::Bad),
+            (false, true) => ("!", Paint::Notable),
+            (false, false) => ("✓", Paint::Good),
         };
         let indented = wrap(&row.verdict, style.width.saturating_sub(2)).join("\n  ");
         let _ = writeln!(text, "{} {indented}", style.paint(paint, mark));
@@ -398,7 +399,7 @@ fn suggestion(suggestion: &KubeSuggestion, style: Style) -> String {
     columns.push(Column::right("EXCLUSIVE").expendable(4));
     columns.push(Column::left("NEIGHBOUR WORST OFF").expendable(5));
     let mut table = Table::new(columns);
-    for trial in &suggestion.trials {
+    for trial in shown_trials(&suggestion.trials) {
         table.row(trial_row(trial, has_device));
     }
     text.push_str(&table.render(style));
@@ -410,6 +411,23 @@ fn suggestion(suggestion: &KubeSuggestion, style: Style) -> String {
         let _ = writeln!(text, "→ {}", wrap(advice, style.width.saturating_sub(2)).join("\n  "));
     }
     text
+}
+
+/// Of a search by halving only the border is of interest: what keeps the target and what just does
+/// not.
+fn shown_trials(trials: &[KubeTrial]) -> impl Iterator<Item = &KubeTrial> {
+    let is_border = |at: usize| {
+        let (trial, next) = (&trials[at], trials.get(at + 1));
+        let halved = |it: &KubeTrial| it.kind == "limit" || it.exclusive_cpus > 0;
+        let before_best = next.is_some_and(|next| {
+            next.is_suggested && next.kind == trial.kind && halved(next) && !trial.keeps_target
+        });
+        // Where nothing keeps it, the most that was tried.
+        let last_of_its_kind = next.is_none_or(|next| !halved(next) || next.kind != trial.kind);
+        let hopeless = last_of_its_kind && !trial.keeps_target;
+        !halved(trial) || trial.is_suggested || before_best || hopeless
+    };
+    (0..trials.len()).filter(move |at| is_border(*at)).map(|at| &trials[at])
 }
 
 fn trial_row(trial: &KubeTrial, has_device: bool) -> Vec<Cell> {

@@ -26,7 +26,7 @@ impl KubeContainer {
             clauses.push("never throttled".to_owned());
         }
         if clauses.is_empty() {
-            clauses.push(format!("uses {} without waiting for others", cpus(self.used_cpus)));
+            clauses.push(format!("uses {} and hardly waits for others", cpus(self.used_cpus)));
         }
         format!("{}: {}.", self.label, clauses.join("; "))
     }
@@ -68,6 +68,26 @@ impl KubeContainer {
             let share = wait.other_containers_ns as f64 / wait.total_ns.max(1) as f64;
             let name = &first.container;
             format!("{} of its waiting is for other containers, most for {name}", percent(share))
+        })
+    }
+}
+
+/// A loss against bare metal that is worth a mark: a tenth.
+const MARKED: f64 = 0.1;
+
+impl KubeContainer {
+    /// Whether it loses much against bare metal, or without limits: more than a tenth of its steps,
+    /// or of the time its requests may take.
+    pub fn loses_much(&self) -> bool {
+        self.parts.iter().any(|part| {
+            let best = part.alone.as_ref().or(part.without_limits.as_ref());
+            best.is_some_and(|best| {
+                let steps = part.launch.as_ref().zip(best.steps_per_s);
+                let slower =
+                    steps.is_some_and(|(own, best)| own.steps_per_s < best * (1.0 - MARKED));
+                let (own, best) = (part.durations.p99_ns as f64, best.durations.p99_ns as f64);
+                slower || part.requests.is_some() && best > 0.0 && own > best * (1.0 + MARKED)
+            })
         })
     }
 }
