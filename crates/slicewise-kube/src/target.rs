@@ -51,7 +51,8 @@ impl Target {
         text: &str,
         duration: impl Fn(&str) -> Result<u64, String>,
     ) -> Result<Self, String> {
-        const HELP: &str = "write p99=20ms (or p50, p99.9), throttled<1% or device>90%";
+        const HELP: &str =
+            "write p99=20ms (or p50, p99.9), throttled=1% (at most) or device=90% (at least)";
         let at = text.find(['=', '<', '>']).ok_or(HELP)?;
         let (name, rest) = text.split_at(at);
         let value = rest.trim_start_matches(['=', '<', '>']).trim();

@@ -333,7 +333,7 @@ pub(crate) struct K8sArgs {
     #[arg(long, value_name = "SHARE", default_value = "1%")]
     pub(crate) max_throttled: String,
 
-    /// What every container has to keep: p99=20ms (or p50, p99.9), throttled<1%, device>90%
+    /// What every container has to keep: p99=20ms (or p50, p99.9), throttled=1% (at most), device=90% (at least)
     #[arg(long, value_name = "TARGET")]
     pub(crate) target: Option<String>,
 

@@ -161,6 +161,9 @@ fn override_node(node: &mut Node, args: &NodeArgs) -> Result<bool, Failure> {
             bad("--reserved", text, format!("{}; {}", error.message, error.help))
         })?;
         node.system_reserved = Quantity::ZERO;
+        if node.allocatable().is_zero() {
+            return Err(bad("--reserved", text, format!("the node has {} CPUs", node.cpus)));
+        }
     }
     if let Some(text) = &args.reserved_cpus {
         let list = CpuList::parse(text).map_err(|error| bad("--reserved-cpus", text, error))?;

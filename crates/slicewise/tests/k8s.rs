@@ -159,7 +159,7 @@ fn a_trace_is_written() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("out.swtrace").display().to_string();
     let output = k8s(&["-", "--cpus", "4", "--duration", "100ms", "--trace", &path], HOG);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(std::fs::metadata(&path).expect("it is there").len() > 100);
 }
 
