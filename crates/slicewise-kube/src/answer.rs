@@ -86,12 +86,17 @@ impl<'m> Study<'m> {
                 alone.push(Way::Alone(index));
             }
         }
-        // A single pod without quota is alone already, unless it may not go everywhere.
-        let is_confined = mapping.workload.tasks.iter().any(|it| it.affinity != CpuSet::All);
-        if pods.len() <= ALONE_MAX && (is_confined || !self.is_one_pod()) {
+        if pods.len() <= ALONE_MAX && !self.is_alone() {
             ways.extend(alone);
         }
         ways
+    }
+
+    /// Whether the node without quotas is what a pod has to itself: there is one pod only, and it may
+    /// go everywhere.
+    fn is_alone(&self) -> bool {
+        let mut tasks = self.mapping.workload.tasks.iter();
+        self.is_one_pod() && tasks.all(|it| it.affinity == CpuSet::All)
     }
 
     /// Whether all that has a load is in one pod.
@@ -497,7 +502,10 @@ impl Writer<'_> {
             }
             _ => false,
         };
-        written.alone = self.baseline(copies, index, alone);
+        written.alone = match self.others.is_empty() || !self.study.is_alone() {
+            true => self.baseline(copies, index, alone),
+            false => written.without_limits,
+        };
         written
     }
 

@@ -1,7 +1,8 @@
-//! The search for what keeps a target: the smallest limit, the number of threads, the QoS class.
+//! The search for what keeps a target: the smallest limit, the smallest request where others are what
+//! a container waits for, the number of threads, the QoS class.
 //!
 //! Every trial is a whole run of the node with the same seed, so that the answer is the same every
-//! time. Limits and exclusive CPUs are found by halving, which takes for granted that more of them
+//! time. Limits, requests and exclusive CPUs are found by halving, which takes for granted that more of them
 //! is never worse; numbers of threads are tried one by one. No more than [`TRIALS_MAX`] runs are
 //! made for a container, and no more than [`CONTAINERS_MAX`] containers are looked at.
 
@@ -22,7 +23,7 @@ use crate::width::{Width, widths};
 /// So many containers are looked at, those that miss the target first.
 pub const CONTAINERS_MAX: usize = 4;
 /// So many runs are made for a container at most.
-pub const TRIALS_MAX: u64 = 44;
+pub const TRIALS_MAX: u64 = 56;
 /// Limits are multiples of this, thousandths of a CPU.
 pub const LIMIT_STEP_MILLI: u32 = 100;
 /// Numbers of threads that are tried beside those that runtimes would choose.
@@ -35,6 +36,8 @@ const NEIGHBOUR_NOTABLE: f64 = 1.05;
 enum Change {
     /// Its limit, thousandths of a CPU.
     Limit(u32),
+    /// What it asks for, thousandths of a CPU: its weight.
+    Request(u32),
     /// No limit.
     NoLimit,
     /// Its threads.
@@ -49,6 +52,7 @@ impl Change {
     fn kind(self) -> &'static str {
         match self {
             Self::Limit(_) => "limit",
+            Self::Request(_) => "request",
             Self::Threads(_) => "threads",
             Self::NoLimit | Self::Guaranteed | Self::Exclusive(_) => "qos",
         }
@@ -57,6 +61,7 @@ impl Change {
     fn words(self, what: &str) -> String {
         match self {
             Self::Limit(milli) => format!("limit {}", Quantity::milli(milli)),
+            Self::Request(milli) => format!("request {}", Quantity::milli(milli)),
             Self::NoLimit => "no limit".to_owned(),
             Self::Threads(1) => format!("1 {}", what.trim_end_matches('s')),
             Self::Threads(count) => format!("{count} {what}"),
@@ -144,13 +149,15 @@ impl Search<'_, '_> {
             Some(milli) if self.threads().is_some() => widths(milli, self.study.node.cpus),
             _ => Vec::new(),
         };
-        let ((limits, threads), qos) = rayon::join(
-            || rayon::join(|| self.limits(), || self.thread_counts(&widths)),
-            || self.classes(),
+        let ((limits, requests), (threads, qos)) = rayon::join(
+            || rayon::join(|| self.limits(), || self.requests()),
+            || rayon::join(|| self.thread_counts(&widths), || self.classes()),
         );
-        let (limits, threads, qos) = (limits?, threads?, qos?);
+        let (limits, requests, threads, qos) = (limits?, requests?, threads?, qos?);
         let as_is = self.judge("as it is", "as it is".to_owned(), self.before, 0);
-        let mut advice = vec![self.limit_advice(&limits)];
+        let mut advice = Vec::new();
+        advice.extend(self.limit_advice(&limits));
+        advice.extend(self.request_advice(&requests));
         advice.extend(self.thread_advice(&threads));
         advice.extend(self.class_advice(&qos));
         let widths = widths
@@ -164,9 +171,7 @@ impl Search<'_, '_> {
             })
             .collect();
         let mut trials = vec![as_is];
-        for trial in limits.into_iter().chain(threads).chain(qos) {
-            trials.push(trial);
-        }
+        trials.extend(limits.into_iter().chain(requests).chain(threads).chain(qos));
         Ok(KubeSuggestion {
             container: self.row.label.clone(),
             target: self.target.to_string(),
@@ -303,7 +308,27 @@ impl Search<'_, '_> {
         Ok(tried.into_iter().map(|(_, trial)| trial).collect())
     }
 
+    /// Larger requests, where others are what it waits for.
+    fn requests(&self) -> Result<Vec<KubeTrial>, Error> {
+        let wait = &self.row.wait;
+        let is_pod = self.row.qos_class.is_some() && self.row.exclusive_cpus.is_none();
+        if !is_pod || wait.other_containers_ns * 2 < wait.total_ns || wait.total_ns == 0 {
+            return Ok(Vec::new());
+        }
+        let step = f64::from(LIMIT_STEP_MILLI) / 1000.0;
+        let now = (self.row.request_cpus.unwrap_or(0.0) / step).floor() as u32;
+        let steps_per_cpu = 1000 / LIMIT_STEP_MILLI;
+        let most = match self.row.limit_cpus {
+            Some(limit) => (limit / step).floor() as u32,
+            None => self.study.node.cpus.saturating_mul(steps_per_cpu) / self.row.copies.max(1),
+        };
+        self.smallest(now + 1, most, |steps| Change::Request(steps * LIMIT_STEP_MILLI))
+    }
+
     fn limits(&self) -> Result<Vec<KubeTrial>, Error> {
+        if self.row.quota.is_none() {
+            return Ok(Vec::new());
+        }
         let most = self.study.node.cpus.saturating_mul(1000 / LIMIT_STEP_MILLI);
         self.smallest(1, most, |steps| Change::Limit(steps * LIMIT_STEP_MILLI))
     }
@@ -374,7 +399,7 @@ impl Search<'_, '_> {
                     }
                     Change::NoLimit => it.quota_us = None,
                     Change::Threads(count) => set_threads(it.load.as_mut(), part, count),
-                    Change::Guaranteed | Change::Exclusive(_) => {}
+                    Change::Request(_) | Change::Guaranteed | Change::Exclusive(_) => {}
                 }
             }
             return;
@@ -405,6 +430,7 @@ impl Search<'_, '_> {
                     resources.cpu_limit = Some(limit);
                     resources.cpu_request = resources.cpu_request.map(|it| it.min(limit));
                 }
+                Change::Request(milli) => resources.cpu_request = Some(Quantity::milli(milli)),
                 Change::NoLimit => resources.cpu_limit = None,
                 Change::Exclusive(count) => {
                     let cpus = Some(Quantity::units(count));
@@ -428,19 +454,33 @@ impl Search<'_, '_> {
         }
     }
 
-    fn limit_advice(&self, trials: &[KubeTrial]) -> String {
+    fn limit_advice(&self, trials: &[KubeTrial]) -> Option<String> {
+        trials.first()?;
         let Some(best) = trials.iter().find(|trial| trial.is_suggested) else {
-            return format!("Limit: none keeps it, not even all {} CPUs.", self.study.node.cpus);
+            let cpus = self.study.node.cpus;
+            return Some(format!("Limit: none keeps it, not even {}.", show_cpus(cpus)));
         };
         let now = match self.row.limit_cpus {
             Some(cpus) => format!("it has {}", Quantity::milli((cpus * 1000.0).round() as u32)),
             None => "it has none".to_owned(),
         };
-        format!(
+        Some(format!(
             "Limit: {} is the smallest that keeps it, in steps of {LIMIT_STEP_MILLI}m; {now}{}.",
             best.change.trim_start_matches("limit "),
             neighbour(best)
-        )
+        ))
+    }
+
+    fn request_advice(&self, trials: &[KubeTrial]) -> Option<String> {
+        trials.first()?;
+        Some(match trials.iter().find(|trial| trial.is_suggested) {
+            None => "Request: no larger one keeps it.".to_owned(),
+            Some(best) => format!(
+                "Request: {} is the smallest that keeps it, by its weight{}.",
+                best.change.trim_start_matches("request "),
+                neighbour(best)
+            ),
+        })
     }
 
     fn thread_advice(&self, trials: &[KubeTrial]) -> Option<String> {
@@ -466,7 +506,8 @@ impl Search<'_, '_> {
                 costs.push(format!("requests {:.2} CPUs more", best.request_cpus_change));
             }
             if best.exclusive_cpus > 0 {
-                costs.push(format!("takes {} CPUs from everyone else", best.exclusive_cpus));
+                let cpus = show_cpus(best.exclusive_cpus);
+                costs.push(format!("takes {cpus} from everyone else"));
             }
             let costs = match costs.is_empty() {
                 true => "no CPU more is set aside".to_owned(),
@@ -479,6 +520,10 @@ impl Search<'_, '_> {
         }
         advice
     }
+}
+
+fn show_cpus(count: u32) -> String {
+    if count == 1 { "1 CPU".to_owned() } else { format!("{count} CPUs") }
 }
 
 fn neighbour(trial: &KubeTrial) -> String {

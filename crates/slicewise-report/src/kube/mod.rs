@@ -317,7 +317,7 @@ pub struct KubeWidth {
 /// A change that was tried.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct KubeTrial {
-    /// `as it is`, `limit`, `threads` or `qos`.
+    /// `as it is`, `limit`, `request`, `threads` or `qos`.
     pub kind: String,
     /// The change for people.
     pub change: String,

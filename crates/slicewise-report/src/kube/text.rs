@@ -13,19 +13,20 @@ const ROWS_MAX: usize = 40;
 const BAR_COLUMNS: usize = 12;
 
 /// The answers as text: verdicts, then a table for each thing that was asked. Copies of a pod are
-/// one row.
+/// one row. Where suggestions were asked for, they are instead of the tables.
 pub fn render_kube(report: &KubeReport, style: Style) -> String {
     let shown = shown(report);
-    let mut parts = vec![
-        head(report),
-        verdicts(report, &shown, style),
-        containers(&shown, style),
-        throttling(report, &shown, style),
-        requests(&shown, style),
-        jobs(&shown, style),
-        devices(&shown, style),
-        waits(report, &shown, style),
-    ];
+    let mut parts = vec![head(report), verdicts(report, &shown, style)];
+    if report.suggestions.is_empty() {
+        parts.extend([
+            containers(&shown, style),
+            throttling(report, &shown, style),
+            requests(&shown, style),
+            jobs(&shown, style),
+            devices(&shown, style),
+            waits(report, &shown, style),
+        ]);
+    }
     parts.extend(report.suggestions.iter().map(|it| suggestion(it, style)));
     parts.push(notes(report, &shown, style));
     parts.retain(|part| !part.is_empty());
@@ -47,13 +48,18 @@ fn shown(report: &KubeReport) -> Vec<&KubeContainer> {
 fn head(report: &KubeReport) -> String {
     let node = &report.node;
     let assumed = if node.cpus_assumed { " (assumed: --cpus says how many)" } else { "" };
+    let count = if node.cpus == 1 { "1 CPU".to_owned() } else { format!("{} CPUs", node.cpus) };
+    let requested = match node.requested_cpus > 0.0 {
+        true => format!(
+            ", {:.2} of {:.2} allocatable CPUs requested",
+            node.requested_cpus, node.allocatable_cpus
+        ),
+        false => String::new(),
+    };
     format!(
-        "Node: {} CPUs{assumed}, {} used, {:.2} of {:.2} allocatable CPUs requested\n\
+        "Node: {count}{assumed}, {} used{requested}\n\
          Linux {} (as of {}), cgroup {}, {} simulated, seed {}, trace {}\n",
-        node.cpus,
         percent(node.busy_share),
-        node.requested_cpus,
-        node.allocatable_cpus,
         report.kernel,
         report.release,
         node.cgroup_version,
@@ -418,7 +424,9 @@ fn suggestion(suggestion: &KubeSuggestion, style: Style) -> String {
 fn shown_trials(trials: &[KubeTrial]) -> impl Iterator<Item = &KubeTrial> {
     let is_border = |at: usize| {
         let (trial, next) = (&trials[at], trials.get(at + 1));
-        let halved = |it: &KubeTrial| it.kind == "limit" || it.exclusive_cpus > 0;
+        let halved = |it: &KubeTrial| {
+            ["limit", "request"].contains(&it.kind.as_str()) || it.exclusive_cpus > 0
+        };
         let before_best = next.is_some_and(|next| {
             next.is_suggested && next.kind == trial.kind && halved(next) && !trial.keeps_target
         });
@@ -454,6 +462,7 @@ fn trial_row(trial: &KubeTrial, has_device: bool) -> Vec<Cell> {
     });
     cells.push(match trial.exclusive_cpus {
         0 => dash(),
+        1 => "1 CPU".into(),
         count => format!("{count} CPUs").into(),
     });
     cells.push(match &trial.neighbour {
