@@ -95,10 +95,14 @@ impl Identity {
     }
 
     /// What all copies have in common.
-    pub(crate) fn family(&self) -> (Option<usize>, &str, &str) {
+    pub(crate) fn family(&self) -> Family<'_> {
         (self.workload, &self.object, &self.container)
     }
 }
+
+/// What copies of a container have in common: the workload, and the names of the object and the
+/// container.
+pub(crate) type Family<'n> = (Option<usize>, &'n str, &'n str);
 
 /// Names for people: as short as tells them apart.
 fn labels(of: &[Identity], pod: impl Fn(&Identity) -> String) -> Vec<String> {
@@ -113,7 +117,7 @@ fn labels(of: &[Identity], pod: impl Fn(&Identity) -> String) -> Vec<String> {
     let mut chosen: Vec<String> = of.iter().map(spell[0]).collect();
     for longer in &spell[1..] {
         // Copies of a pod may share a name, different pods may not.
-        let mut owners: BTreeMap<&str, BTreeSet<(Option<usize>, &str, &str)>> = BTreeMap::new();
+        let mut owners: BTreeMap<&str, BTreeSet<Family<'_>>> = BTreeMap::new();
         for (name, identity) in chosen.iter().zip(of) {
             owners.entry(name).or_default().insert(identity.family());
         }

@@ -342,14 +342,14 @@ impl Search<'_, '_> {
         let counts: Vec<u32> = counts.into_iter().collect();
         let trials = counts.par_iter().map(|count| self.try_out(Change::Threads(*count)));
         let mut trials = trials.collect::<Result<Vec<_>, Error>>()?;
-        let keep = (0..trials.len()).filter(|at| trials[*at].keeps_target);
+        let mut keep = (0..trials.len()).filter(|at| trials[*at].keeps_target);
         let best = match self.threads().map(|(at, _)| &self.parts()[at].part) {
             // The shortest tail; of equals the fewest.
             Some(Part::Requests(_)) => {
                 keep.min_by_key(|at| (trials[*at].figures.durations.p99_ns, *at))
             }
             // What they do is wanted: as many as do no harm.
-            _ => keep.last(),
+            _ => keep.next_back(),
         };
         if let Some(best) = best {
             trials[best].is_suggested = true;

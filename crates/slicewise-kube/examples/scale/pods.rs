@@ -2,7 +2,7 @@
 
 /// So many pods: seven in ten serve requests under a limit, two in ten do small jobs without one, one
 /// in ten does larger jobs under a limit.
-pub fn manifest(count: u32) -> String {
+pub(crate) fn manifest(count: u32) -> String {
     let mut text = String::new();
     for number in 0..count {
         let (load, resources) = match number % 10 {

@@ -401,12 +401,25 @@ fn suggestion(suggestion: &KubeSuggestion, style: Style) -> String {
     if has_device {
         columns.push(Column::right("DEVICE BUSY"));
     }
-    columns.push(Column::right("REQUESTS").expendable(1));
-    columns.push(Column::right("EXCLUSIVE").expendable(4));
-    columns.push(Column::left("NEIGHBOUR WORST OFF").expendable(5));
+    let trials: Vec<&KubeTrial> = shown_trials(&suggestion.trials).collect();
+    // What nobody has to pay needs no column.
+    let costs = Costs {
+        requests: trials.iter().any(|it| it.request_cpus_change.abs() >= CHANGE_MIN),
+        exclusive: trials.iter().any(|it| it.exclusive_cpus > 0),
+        neighbour: trials.iter().any(|it| it.neighbour.is_some()),
+    };
+    if costs.neighbour {
+        columns.push(Column::left("NEIGHBOUR WORST OFF").expendable(1));
+    }
+    if costs.requests {
+        columns.push(Column::right("REQUESTS").expendable(4));
+    }
+    if costs.exclusive {
+        columns.push(Column::right("EXCLUSIVE").expendable(5));
+    }
     let mut table = Table::new(columns);
-    for trial in shown_trials(&suggestion.trials) {
-        table.row(trial_row(trial, has_device));
+    for trial in trials {
+        table.row(trial_row(trial, has_device, &costs));
     }
     text.push_str(&table.render(style));
     if !suggestion.widths.is_empty() {
@@ -438,7 +451,17 @@ fn shown_trials(trials: &[KubeTrial]) -> impl Iterator<Item = &KubeTrial> {
     (0..trials.len()).filter(move |at| is_border(*at)).map(|at| &trials[at])
 }
 
-fn trial_row(trial: &KubeTrial, has_device: bool) -> Vec<Cell> {
+/// Less of a CPU is none.
+const CHANGE_MIN: f64 = 0.000_5;
+
+/// Which costs there are to show.
+struct Costs {
+    requests: bool,
+    exclusive: bool,
+    neighbour: bool,
+}
+
+fn trial_row(trial: &KubeTrial, has_device: bool, costs: &Costs) -> Vec<Cell> {
     let figures = &trial.figures;
     let mark = match (trial.keeps_target, trial.is_suggested) {
         (true, true) => Cell::painted("✓ ←", Paint::Good),
@@ -456,25 +479,24 @@ fn trial_row(trial: &KubeTrial, has_device: bool) -> Vec<Cell> {
     if has_device {
         cells.push(or_dash(figures.device_busy_share.map(percent)));
     }
-    cells.push(match trial.request_cpus_change {
-        change if change.abs() < 0.000_5 => dash(),
-        change => format!("{change:+.2} CPUs").into(),
-    });
-    cells.push(match trial.exclusive_cpus {
-        0 => dash(),
-        1 => "1 CPU".into(),
-        count => format!("{count} CPUs").into(),
-    });
-    cells.push(match &trial.neighbour {
-        None => dash(),
-        Some(it) => format!(
-            "{}: p99 {} → {}",
-            shown_name(&it.container),
-            duration_inline(it.p99_before_ns),
-            duration_inline(it.p99_after_ns)
-        )
-        .into(),
-    });
+    if costs.neighbour {
+        cells.push(or_dash(trial.neighbour.as_ref().map(|it| {
+            let (before, after) = (it.p99_before_ns, it.p99_after_ns);
+            let (before, after) = (duration_inline(before), duration_inline(after));
+            format!("{}: p99 {before} → {after}", shown_name(&it.container))
+        })));
+    }
+    if costs.requests {
+        let change = trial.request_cpus_change;
+        cells.push(or_dash((change.abs() >= CHANGE_MIN).then(|| format!("{change:+.2} CPUs"))));
+    }
+    if costs.exclusive {
+        cells.push(match trial.exclusive_cpus {
+            0 => dash(),
+            1 => "1 CPU".into(),
+            count => format!("{count} CPUs").into(),
+        });
+    }
     cells
 }
 
