@@ -127,7 +127,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_conversion_table_is_exact_in_every_row() {
+    fn case_17_the_conversion_table_is_exact_in_every_row() {
         for (milli, shares, linear, curved, quota) in TABLE {
             assert_eq!(shares_of_milli(*milli), *shares, "{milli}m");
             assert_eq!(WeightFormula::Linear.weight(*shares), *linear, "{milli}m");

@@ -12,7 +12,7 @@ use crate::case::Case;
 use crate::failure::{Failure, Result};
 use crate::figures::Summary;
 use crate::kernels::SERIES;
-use crate::simulate::SLICE_TIMER_NS;
+use crate::simulate::Guest;
 use crate::truth::{self, Cell};
 use crate::verdict::{self, Figure, Row};
 use crate::{case, simulate};
@@ -80,7 +80,7 @@ pub(crate) fn compare(cases: &Path, directory: &Path) -> Result<Vec<Compared>> {
 fn one(case: Case, cell: Cell) -> Result<Compared> {
     let ours = match case.command {
         Some(_) => Summary::default(),
-        None => simulate::run(&case, &cell, SLICE_TIMER_NS)?,
+        None => simulate::run(&case, &cell, &Guest::of(&cell.series))?,
     };
     let rows = verdict::rows(&case, &cell.series, &cell.kernel, &ours);
     Ok(Compared { case, cell, rows })
@@ -142,20 +142,49 @@ nothing on it is written by hand but the causes.
 
 ";
 
+/// How it is compared; what the guest costs is filled in.
+fn method() -> String {
+    let us = |ns: u64| format!("{:.1}", ns as f64 / 1e3);
+    let own = simulate::CONTEXT_SWITCH_NS + simulate::SYSTEM_CALL_NS;
+    let wakeups: Vec<String> = simulate::PICK_TO_WAKEUP_NS
+        .iter()
+        .map(|(series, ns)| format!("{} us ({series})", us(ns.saturating_sub(own))))
+        .collect();
+    METHOD
+        .replace("{late}", &us(simulate::SLICE_TIMER_NS))
+        .replace("{switch}", &us(simulate::CONTEXT_SWITCH_NS))
+        .replace("{tick}", &us(simulate::TICK_COST_NS))
+        .replace("{call}", &us(simulate::SYSTEM_CALL_NS))
+        .replace("{wakeup}", &wakeups.join(", "))
+        .replace("{return}", &us(simulate::WAKEUP_RETURN_NS))
+        .replace("{pick_tick}", &us(simulate::INTERRUPTS.tick_ns))
+        .replace("{pick_slice}", &us(simulate::INTERRUPTS.slice_timer_ns))
+        .replace("{pick_wakeup}", &us(simulate::INTERRUPTS.wakeup_ns))
+        .replace("{seeds}", &simulate::SEEDS.to_string())
+        .replace("{spread}", &us(simulate::INTERRUPTS.spread_ns))
+}
+
 const METHOD: &str = "\
 ## How it is compared
 
 * The guest has Debian's kernel as it is, 250 ticks a second, a clock that counts instructions (2 ns
-  each; 6.1 with several CPUs runs on real time instead), and no load but the case.
-* A case runs once or several times (rounds) within a boot; figures are of all rounds together, and
-  of the window from shortly after the last thread has started to the end of the trace.
+  each; 6.1 with several CPUs runs on real time instead), and no load but the case. Each round of a
+  case has a machine of its own, which records from boot: no task has a past that the replay does not
+  know.
+* Figures are of the window from shortly after the last thread has started to the end of the trace, of
+  all rounds together.
 * The simulation is told the conditions of each round: when ticks come, when each thread of the case
   starts and its timer expires, when kernel threads and others (`sleep` of the script, say) were woken
-  and how much CPU time they used, how late the slice timer is (12.1 us), and, for tasks with one
-  `run` step that sleep, the mean CPU time of a job (without jobs
-  below a tenth of the median: sleeps before the work has begun), because rt-app's and the kernel's own work come
-  on top of what the file asks for. Otherwise a switch costs 11 us, as measured; wakeups and ticks
-  cost nothing. It is not told anything that the scheduler decides.
+  and how much CPU time they used, and, for tasks with one `run` step that a timer wakes or a fork makes,
+  the CPU time of a job without preemptions and interrupts, and after how much of it the job makes
+  threads, because rt-app's and the kernel's own work come on top of what the file asks for. It is not
+  told anything that the scheduler decides.
+* It is told what the guest's machine costs, measured once and the same for all cases: a switch {switch} us,
+  a tick or slice timer {tick} us, {call} us from a thread's own code to what a system call does, {wakeup}
+  more to a wakeup in it, and {return} us from there to its end. The slice timer is {late} us late. The pick that an interrupt
+  asks for comes {pick_tick} us after a tick, {pick_slice} us after a slice timer and {pick_wakeup} us after a
+  timer's wakeup, each give or take half of {spread} us; what is
+  compared is the mean of {seeds} seeds.
 * Both sides become switches and wakeups of threads; one code makes the figures of both. Threads of
   one description are added up.
 * Limits, the same for every cell: CPU share within 0.5 percentage points; involuntary switches
@@ -174,7 +203,7 @@ fn render(compared: &[Compared], causes: &Causes) -> String {
     let mut text = INTRODUCTION.to_owned();
     kernels(&mut text, compared);
     summary(&mut text, compared);
-    text.push_str(METHOD);
+    text.push_str(&method());
     short(&mut text, compared, causes);
     every_cell(&mut text, compared);
     text

@@ -239,6 +239,20 @@ impl Figures {
     }
 }
 
+impl Figures {
+    /// The mean of so many runs that were merged.
+    pub(crate) fn divide(&mut self, runs: u64) {
+        let mean = |sum: &mut u64| *sum = (*sum + runs / 2) / runs.max(1);
+        mean(&mut self.window_ns);
+        for group in &mut self.groups {
+            mean(&mut group.cpu_ns);
+            mean(&mut group.voluntary);
+            mean(&mut group.involuntary);
+            mean(&mut group.disturbed);
+        }
+    }
+}
+
 /// The figures as they are compared and kept.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Summary {
@@ -319,6 +333,27 @@ mod tests {
         figures.switch(4_000, 0, 1, false, 2);
         let a = &figures.groups[0];
         assert_eq!((a.involuntary, a.disturbed, a.cpu_ns), (1, 1, 2_000));
+    }
+
+    #[test]
+    fn the_mean_of_runs_is_their_sum_divided_and_rounded() {
+        let run = |switches: u64| {
+            let mut figures = Figures::new(&["a".into(), "b".into()], 0, 10_000);
+            figures.thread(1, 0);
+            figures.thread(2, 1);
+            for at in 0..=switches {
+                let (prev, next) = if at % 2 == 0 { (2, 1) } else { (1, 2) };
+                figures.switch(at * 1_000, 0, prev, false, next);
+            }
+            figures.finish(10_000);
+            figures
+        };
+        let mut all = run(4);
+        all.merge(&run(7));
+        all.divide(2);
+        // 2 and 4 times it made way; 6 and 4 us it ran.
+        assert_eq!((all.groups[0].involuntary, all.groups[0].cpu_ns), (3, 6_000));
+        assert_eq!((all.groups[1].involuntary, all.window_ns), (3, 10_000));
     }
 
     #[test]

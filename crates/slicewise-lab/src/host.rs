@@ -82,7 +82,7 @@ fn in_directory(case: &Case, series: &str, release: &str, directory: &Path) -> R
     })?;
     let ours = match case.command {
         Some(_) => None,
-        None => Some(simulate::run(case, &cell, simulate::SLICE_TIMER_NS)?),
+        None => Some(simulate::run(case, &cell, &simulate::Guest::of(&cell.series))?),
     };
     say(&format!("{}\n", table::render(case, &cell, ours.as_ref())))
 }

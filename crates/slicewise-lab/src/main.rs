@@ -112,9 +112,9 @@ struct Comparison {
     /// Fail (exit code 1) if a limit is not kept.
     #[arg(long)]
     check: bool,
-    /// How late the slice timer (HRTICK) is in the simulation.
-    #[arg(long, default_value_t = simulate::SLICE_TIMER_NS)]
-    slice_timer_ns: u64,
+    /// A cost of the guest in the simulation, to see what a figure owes to it: `call=1800`.
+    #[arg(long, value_name = "NAME=NS")]
+    cost: Vec<String>,
 }
 
 #[derive(Args, Debug)]
@@ -219,7 +219,11 @@ fn run(arguments: &Arguments) -> Result<usize> {
             on_kernels(&cache, &cases, &kernels, *reuse, |case, cell| {
                 let ours = match case.command {
                     Some(_) => None,
-                    None => Some(simulate::run(case, cell, comparison.slice_timer_ns)?),
+                    None => {
+                        let mut guest = simulate::Guest::of(&cell.series);
+                        comparison.cost.iter().try_for_each(|word| guest.set(word))?;
+                        Some(simulate::run(case, cell, &guest)?)
+                    }
                 };
                 if let Some(ours) = ours.as_ref().filter(|_| comparison.check) {
                     let rows = verdict::rows(case, &cell.series, &cell.kernel, ours);

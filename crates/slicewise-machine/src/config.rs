@@ -49,7 +49,7 @@ pub struct Interrupts {
     /// Of a timer or a device that wakes a task, or of a start from outside.
     pub wakeup_ns: u64,
     /// They are as long, and the slice timer as late, as these numbers say, give or take half of this:
-    /// drawn evenly. With HRTICK, two equal tasks are served equally to the ns; without a spread, all
+    /// drawn evenly. Interrupts of an idle CPU do not spread. With HRTICK, two equal tasks are served equally to the ns; without a spread, all
     /// their ties would be decided the same way.
     pub spread_ns: u64,
 }

@@ -512,11 +512,12 @@ impl<'w, S: Sink> Machine<'w, S> {
         state.busy_ns += elapsed;
         state.overhead_ns += overhead;
         let task = &mut self.tasks[state.current as usize];
-        if let Some(times) = self.group_times.get_mut(task.group as usize) {
-            times.count(task, elapsed, overhead);
-        }
         if task.span == Span::Work {
             task.left = task.left.saturating_sub(elapsed - overhead);
+        }
+        if task.group != NONE {
+            let task = state.current;
+            self.count_group_time(task, elapsed, overhead);
         }
     }
 
@@ -625,7 +626,8 @@ impl<'w, S: Sink> Machine<'w, S> {
     /// The pick an interrupt has asked for comes at its end.
     fn reschedule_later(&mut self, cpu: u32) {
         if !self.interrupt_goes_on(cpu) {
-            let length_ns = self.spread(self.interrupt_ns);
+            let idle = self.cpus[cpu as usize].current == NONE;
+            let length_ns = if idle { self.interrupt_ns } else { self.spread(self.interrupt_ns) };
             let at_ns = self.now.saturating_add(length_ns);
             self.events.arm(self.layout.cpu(cpu, RESCHEDULE), at_ns);
         }

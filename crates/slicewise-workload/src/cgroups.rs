@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use slicewise_cgroup::{File, Refused, Rules, Settings, Version, Why};
 use slicewise_machine::GroupSpec;
-use slicewise_sched::Profile;
 use slicewise_sched::bandwidth::{Limit, LimitError, check_v1_hierarchy};
+use slicewise_sched::{Nice, Profile, Shares};
 
 use crate::diagnostic::{Sink, shorten};
 
@@ -14,6 +14,8 @@ use crate::diagnostic::{Sink, shorten};
 pub const CGROUPS_MAX: usize = 100_000;
 /// The most cgroups one may be in.
 pub const CGROUP_DEPTH_MAX: usize = 64;
+/// How the group of a session is called.
+const SESSION_PREFIX: &str = "autogroup-";
 /// The longest name of a cgroup, bytes: the kernel's limit for names of files.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -44,6 +46,8 @@ struct Cgroup {
     /// At most one for each file.
     writes: Vec<Write>,
     period_phase_ns: Option<u64>,
+    /// It is no cgroup, but the task group of a session (autogroup), with its nice value.
+    session: Option<Nice>,
 }
 
 /// A text that is written to a file, and where it says so.
@@ -175,6 +179,45 @@ impl Cgroups {
         parent.ok_or_else(String::new)
     }
 
+    /// The task group of a session (autogroup), made if there is none yet: no cgroup, but scheduled as
+    /// one below the root with the weight of a nice value.
+    ///
+    /// # Errors
+    /// If the name is none, a cgroup is called like that, or there are too many.
+    pub fn add_session(&mut self, name: &str) -> Result<u32, String> {
+        let path = format!("{SESSION_PREFIX}{name}");
+        if name.is_empty() || name.contains('/') {
+            return Err(format!("`{}` is no name of a session", shorten(name)));
+        }
+        if let Some(known) = self.find(&path) {
+            return match self.is_session(known) {
+                true => Ok(known),
+                false => Err(format!("there is a group `{}`", shorten(&path))),
+            };
+        }
+        let number = self.add(&path)?;
+        self.set_session_nice(number, Nice::default());
+        Ok(number)
+    }
+
+    /// What is written to `/proc/PID/autogroup`.
+    pub fn set_session_nice(&mut self, group: u32, nice: Nice) {
+        if let Some(group) = self.list.get_mut(group as usize) {
+            group.session = Some(nice);
+        }
+    }
+
+    /// The group of a session.
+    pub(crate) fn find_session(&self, name: &str) -> Option<u32> {
+        let found = self.find(&format!("{SESSION_PREFIX}{name}"))?;
+        self.is_session(found).then_some(found)
+    }
+
+    /// Whether this is the task group of a session, not a cgroup.
+    pub fn is_session(&self, group: u32) -> bool {
+        self.list.get(group as usize).is_some_and(|group| group.session.is_some())
+    }
+
     /// The number of the cgroup of this path.
     pub fn find(&self, path: &str) -> Option<u32> {
         self.by_path.get(path.trim_matches('/')).copied()
@@ -287,7 +330,7 @@ impl Cgroups {
         let specs = self.list.iter().zip(&settled).map(|(group, settings)| GroupSpec {
             path: group.path.clone(),
             parent: group.parent,
-            shares: settings.shares(),
+            shares: group.session.map_or(settings.shares(), Shares::from_nice),
             idle: settings.is_idle(),
             limit: settings.limit(),
             phase_ns: group.period_phase_ns,

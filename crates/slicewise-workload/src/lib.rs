@@ -184,6 +184,12 @@ pub fn settle_cgroups(loaded: &mut Loaded, profile: &slicewise_sched::Profile) -
     let mut sink = diagnostic::Sink::default();
     let groups = loaded.cgroups.report(&cgroups::rules_of(profile), &mut sink);
     loaded.workload.groups = groups;
+    if loaded.settings.autogroup == Some(false) {
+        let in_session = |group: Option<u32>| group.is_some_and(|at| loaded.cgroups.is_session(at));
+        for task in loaded.workload.tasks.iter_mut().filter(|task| in_session(task.group)) {
+            task.group = None;
+        }
+    }
     sink.finish(&loaded.sources)
 }
 

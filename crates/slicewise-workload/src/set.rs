@@ -11,7 +11,7 @@ use crate::scenario::{PolicyWord, check_feature, parse_cpu_list, parse_policy};
 use crate::settings::{HZ_MAX, PREEMPTIONS, kernel_names, parse_preemption};
 use crate::units::parse_duration;
 
-const MACHINE_KEYS: [&str; 13] = [
+const MACHINE_KEYS: [&str; 14] = [
     "cpus",
     "hz",
     "kernel",
@@ -22,6 +22,7 @@ const MACHINE_KEYS: [&str; 13] = [
     "base_slice",
     "tick_phase",
     "tick_skew",
+    "autogroup",
     "costs.context_switch",
     "costs.wakeup",
     "costs.tick",
@@ -130,6 +131,11 @@ fn set_machine(loaded: &mut Loaded, key: &str, value: &str) -> Result<(), String
         }
         "base_slice" => settings.base_slice_ns = Some(positive(key, value)?),
         "tick_phase" => settings.tick_phase_ns = Some(duration(key, value)?),
+        "autogroup" => {
+            let unknown =
+                || format!("`autogroup` cannot be `{}`; allowed: true, false", shorten(value));
+            settings.autogroup = Some(value.parse().map_err(|_| unknown())?);
+        }
         "tick_skew" => settings.tick_skew_ns = Some(duration(key, value)?),
         "costs.context_switch" => settings.costs.context_switch_ns = Some(duration(key, value)?),
         "costs.wakeup" => settings.costs.wakeup_ns = Some(duration(key, value)?),

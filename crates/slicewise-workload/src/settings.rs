@@ -24,6 +24,8 @@ pub struct Settings {
     pub tick_phase_ns: Option<u64>,
     /// How much later each further CPU ticks, ns.
     pub tick_skew_ns: Option<u64>,
+    /// Whether each session is a task group (`kernel.sched_autogroup_enabled`).
+    pub autogroup: Option<bool>,
     /// The preemption model.
     pub preemption: Option<Preemption>,
     /// What the machine costs.

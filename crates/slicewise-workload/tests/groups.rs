@@ -365,3 +365,41 @@ fn every_kernel_has_rules_for_its_files() {
         assert!(known || profile.experimental, "{}: {}", profile.name, rules.name);
     }
 }
+
+#[test]
+fn each_session_is_a_group_of_one_task_of_its_nice_value() {
+    let text = "[[session]]\nname = \"build\"\nnice = 5\n\
+        [[task]]\nname = \"cc\"\ncount = 2\nsession = \"build\"\nhog = true\n\
+        [[task]]\nname = \"ed\"\nsession = \"desktop\"\nhog = true\n\
+        [[task]]\nname = \"init\"\nhog = true\n";
+    let mut loaded = read(text);
+    let groups = &loaded.workload.groups;
+    let of = |at: usize| loaded.workload.tasks[at].group.map(|group| &groups[group as usize]);
+    let found = [0, 1, 2].map(|at| of(at).map(|g| (g.path.as_str(), g.shares.shares(), g.parent)));
+    let build = Some(("autogroup-build", 335, None));
+    assert_eq!(found, [build, build, Some(("autogroup-desktop", 1024, None))]);
+    assert_eq!(of(3), None);
+    apply_set(&mut loaded, "autogroup=false").unwrap();
+    settle_cgroups(&mut loaded, &slicewise_sched::Profile::named("6.12").unwrap());
+    assert!(loaded.workload.tasks.iter().all(|task| task.group.is_none()));
+    assert!(apply_set(&mut loaded, "autogroup=2").unwrap_err().contains("allowed: true, false"));
+}
+
+#[test]
+fn sessions_are_checked() {
+    let both = "[[group]]\npath = \"g\"\n[[task]]\nname = \"a\"\ngroup = \"g\"\nsession = \"s\"\nhog = true";
+    check(both, &["both `group` and `session`"], (6, 11));
+    check(
+        "[[task]]\nname = \"a\"\nsession = \"x/y\"\nhog = true",
+        &["no name of a session"],
+        (3, 11),
+    );
+    let taken =
+        "[[group]]\npath = \"autogroup-s\"\n[[task]]\nname = \"a\"\nsession = \"s\"\nhog = true";
+    check(taken, &["there is a group `autogroup-s`"], (5, 11));
+    let twice =
+        "[[session]]\nname = \"s\"\n[[session]]\nname = \"s\"\n[[task]]\nname = \"a\"\nhog = true";
+    check(twice, &["already a session"], (4, 8));
+    let nice = "[[session]]\nname = \"s\"\nnice = 20\n[[task]]\nname = \"a\"\nhog = true";
+    check(nice, &["nice"], (3, 8));
+}

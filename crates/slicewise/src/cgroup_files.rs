@@ -18,7 +18,11 @@ pub(crate) fn read(
     let version = prepared.loaded.cgroups.version();
     let rules = cgroup_rules(&prepared.config.profile);
     let mut files = Vec::new();
-    for (figures, facts) in meter.figures().iter().zip(facts) {
+    for (at, (figures, facts)) in meter.figures().iter().zip(facts).enumerate() {
+        // The groups of sessions have no files.
+        if prepared.loaded.cgroups.is_session(at as u32) {
+            continue;
+        }
         let mut file = |name: &str, text| {
             files.push(CgroupFile { path: format!("{}/{name}", figures.path), text });
         };

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use slicewise_cgroup::{File, Version};
+use slicewise_sched::Nice;
 use toml::de::{DeTable, DeValue};
 
 use super::Reader;
@@ -30,6 +31,9 @@ pub(super) const GROUP_KEYS: &[&str] = &[
     "cpu.cfs_period_us",
     "cpu.cfs_burst_us",
 ];
+
+/// The keys a session may have.
+pub(super) const SESSION_KEYS: &[&str] = &["name", "nice"];
 
 /// How to spell the name of a file.
 const QUOTE_HELP: &str = "write the name of a file in quotes: \"cpu.max\" = \"50000 100000\"";
@@ -154,8 +158,44 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// The group a task says it is in; `None` is the root.
+    /// `[[session]]`.
+    pub(super) fn sessions(&mut self, scenario: &Fields<'_>) {
+        for value in self.list(scenario, "session") {
+            let Some(fields) = Fields::of(self.sink, value, "a session", SESSION_KEYS) else {
+                continue;
+            };
+            let nice = fields.integer(self.sink, "nice", -20..20).map_or(0, |(nice, _)| nice);
+            let name = fields.get("name").and_then(|name| name.get_ref().as_str());
+            let known = name.is_some_and(|name| self.cgroups.find_session(name).is_some());
+            let Some(name) = self.own_name(&fields, "a session", known) else { continue };
+            if let Some(group) = self.session(name, value.span()) {
+                self.cgroups.set_session_nice(group, Nice::new(nice as i64).unwrap_or_default());
+            }
+        }
+    }
+
+    /// The group of a session, made if there is none yet.
+    fn session(&mut self, name: &str, span: Range<usize>) -> Option<u32> {
+        let added = self.cgroups.add_session(name);
+        added
+            .map_err(|message| {
+                let help = "a session's name is one word, such as \"shell\"";
+                self.sink.error_help(span, message, help);
+            })
+            .ok()
+    }
+
+    /// The group a task says it is in, by itself or by its session; `None` is the root.
     pub(super) fn group_of_task(&mut self, fields: &Fields<'_>) -> Option<u32> {
+        if let Some((name, span)) = fields.string(self.sink, "session") {
+            if fields.get("group").is_some() {
+                let message = "the task has both `group` and `session`";
+                let help = "a task in a group is not in its session's: keep one of them";
+                self.sink.error_help(span, message, help);
+                return None;
+            }
+            return self.session(name, span);
+        }
         let (path, span) = fields.string(self.sink, "group")?;
         match parse_path(path) {
             Ok("") => return None,

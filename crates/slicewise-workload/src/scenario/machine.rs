@@ -23,6 +23,7 @@ pub(super) const MACHINE_KEYS: &[&str] = &[
     "base_slice",
     "tick_phase",
     "tick_skew",
+    "autogroup",
     "costs",
 ];
 pub(super) const COST_KEYS: &[&str] = &["context_switch", "wakeup", "tick"];
@@ -44,6 +45,7 @@ impl Reader<'_, '_> {
         settings.tick_phase_ns = fields.duration(self.sink, "tick_phase").map(|(ns, _)| ns);
         settings.tick_skew_ns = fields.duration(self.sink, "tick_skew").map(|(ns, _)| ns);
         settings.kernel = self.kernel(&fields);
+        settings.autogroup = fields.boolean(self.sink, "autogroup");
         if let Some((word, span)) = fields.string(self.sink, "preemption") {
             settings.preemption = parse_preemption(word);
             if settings.preemption.is_none() {

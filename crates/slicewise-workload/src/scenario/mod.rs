@@ -25,7 +25,7 @@ pub use schema::schema_json;
 pub(crate) use task::{PolicyWord, parse_policy};
 
 const SCENARIO_KEYS: &[&str] =
-    &["title", "question", "machine", "group", "task", "device", "queue", "barrier"];
+    &["title", "question", "machine", "group", "session", "task", "device", "queue", "barrier"];
 /// How many requests may wait where nobody says: enough for every queue that is ever served again,
 /// and a bound on memory for those that are not.
 const QUEUE_DEPTH_DEFAULT: u32 = 1_000_000;
@@ -100,13 +100,7 @@ impl Reader<'_, '_> {
             self.barrier(entry);
         }
         let included = self.cgroups(&fields);
-        let kernel = settings.kernel.as_deref().unwrap_or(KERNEL_DEFAULT);
-        let groups = self.cgroups.groups(&cgroups::rules_named(kernel)).unwrap_or_else(|errors| {
-            for CgroupError { message, help, span } in errors {
-                self.sink.error_help(span, message, help);
-            }
-            Vec::new()
-        });
+        self.sessions(&fields);
         for Included { group, span, .. } in &included {
             self.check_is_leaf(*group, span);
         }
@@ -116,6 +110,13 @@ impl Reader<'_, '_> {
             self.sink.error_help(fields.span.clone(), "the scenario has no tasks", help);
         }
         let drafts = self.tasks(&tasks);
+        let kernel = settings.kernel.as_deref().unwrap_or(KERNEL_DEFAULT);
+        let groups = self.cgroups.groups(&cgroups::rules_named(kernel)).unwrap_or_else(|errors| {
+            for CgroupError { message, help, span } in errors {
+                self.sink.error_help(span, message, help);
+            }
+            Vec::new()
+        });
         let starts = !included.is_empty() || drafts.iter().any(|draft| !draft.template);
         if !self.sink.has_errors() && !starts {
             let message = "every task is a template: nothing would start";

@@ -93,6 +93,8 @@ struct Scenario {
     machine: Option<Machine>,
     /// Task groups (cgroups).
     group: Option<Vec<Group>>,
+    /// Nice values of sessions; those of nice 0 need no entry.
+    session: Option<Vec<Session>>,
     /// The tasks; may be missing where groups have workloads of their own.
     task: Option<Vec<Task>>,
     /// Devices that work on what tasks submit.
@@ -119,6 +121,8 @@ struct Machine {
     duration: Option<Duration>,
     /// Seeds every random draw.
     seed: Option<u64>,
+    /// Whether each session is a task group.
+    autogroup: Option<bool>,
     /// The preemption model.
     preemption: Option<Preemption>,
     /// Scheduler features to switch: NAME or NO_NAME.
@@ -131,6 +135,17 @@ struct Machine {
     tick_skew: Option<Duration>,
     /// What the machine itself costs.
     costs: Option<Costs>,
+}
+
+/// A session: what `setsid` begins.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Session {
+    /// Its name.
+    name: String,
+    /// What was written to `/proc/PID/autogroup`.
+    #[schemars(range(min = -20, max = 19))]
+    nice: Option<i8>,
 }
 
 /// What is written to a file: text, or a number.
@@ -302,6 +317,8 @@ struct Task {
     start: Option<Duration>,
     /// The path of the group it starts in.
     group: Option<String>,
+    /// The session it is in (`setsid`): one task group for each. Not together with `group`.
+    session: Option<String>,
     /// Its children start with the default policy.
     reset_on_fork: Option<bool>,
     /// How often it does what it does; for ever if not given.
@@ -575,10 +592,11 @@ mod tests {
     fn the_schema_has_exactly_the_keys_that_the_reader_knows() {
         let schema: serde_json::Value = serde_json::from_str(&schema_json()).unwrap();
         let steps = [program::STEP_KEYS, program::RUN_KEYS].concat();
-        let tables: [(&str, &[&str]); 14] = [
+        let tables: [(&str, &[&str]); 15] = [
             ("Group", group::GROUP_KEYS),
             ("Machine", machine::MACHINE_KEYS),
             ("Costs", machine::COST_KEYS),
+            ("Session", super::super::group::SESSION_KEYS),
             ("Task", task::TASK_KEYS),
             ("Phase", task::PHASE_KEYS),
             ("Periodic", task::PERIODIC_KEYS),

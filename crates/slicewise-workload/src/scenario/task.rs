@@ -23,6 +23,7 @@ pub(super) const TASK_KEYS: &[&str] = &[
     "cpus",
     "start",
     "group",
+    "session",
     "reset_on_fork",
     "loop",
     "program",
