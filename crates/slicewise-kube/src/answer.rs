@@ -389,9 +389,7 @@ impl Writer<'_> {
             container.nr_throttled += stats.nr_throttled;
             container.throttled_ns += stats.throttled_ns;
         }
-        if container.nr_periods > 0 {
-            container.throttled_share = container.nr_throttled as f64 / container.nr_periods as f64;
-        }
+        container.settle_throttling();
         container.verdict = container.sentence();
         container
     }

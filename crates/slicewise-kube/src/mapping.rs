@@ -25,7 +25,7 @@ use slicewise_sched::{Attr, CpuId, CpuSet, Shares};
 use crate::error::Error;
 
 /// The most threads all containers of a node may have together.
-pub const THREADS_MAX: u64 = 1_000_000;
+pub const THREADS_MAX: u64 = 200_000;
 
 /// Everything the machine runs, and whose it is.
 #[derive(Clone, Debug)]

@@ -487,11 +487,9 @@ impl Search<'_, '_> {
         let (_, current) = self.threads()?;
         let word = self.thread_word();
         Some(match trials.iter().find(|trial| trial.is_suggested) {
-            None => {
-                format!("Threads: with this limit no number of {word} that was tried keeps it.")
-            }
+            None => format!("Threads: no number of {word} that was tried keeps it."),
             Some(best) => format!(
-                "Threads: with {} instead of {current} the limit as it is keeps it, p99 {:.1} ms.",
+                "Threads: {} instead of {current}, and no other change: p99 {:.1} ms.",
                 best.change,
                 best.figures.durations.p99_ns as f64 / 1e6
             ),

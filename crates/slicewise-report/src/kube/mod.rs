@@ -125,6 +125,8 @@ pub struct KubeContainer {
     pub throttled_share: f64,
     /// How long CPUs were stopped, added up over CPUs as in `cpu.stat`.
     pub throttled_ns: u64,
+    /// `throttled_ns / nr_throttled`: more than a period is no error, since CPUs are added up.
+    pub throttled_per_hit_ns: u64,
     /// How long a thread that wanted to run stood still, each time.
     pub stalls: KubeTimes,
     /// What its threads waited for.
@@ -133,6 +135,17 @@ pub struct KubeContainer {
     pub parts: Vec<KubePart>,
     /// What to make of it, in a sentence.
     pub verdict: String,
+}
+
+impl KubeContainer {
+    /// Works out the shares from the counts, as they are in `cpu.stat`.
+    pub fn settle_throttling(&mut self) {
+        self.throttled_share = match self.nr_periods {
+            0 => 0.0,
+            periods => self.nr_throttled as f64 / periods as f64,
+        };
+        self.throttled_per_hit_ns = self.throttled_ns.checked_div(self.nr_throttled).unwrap_or(0);
+    }
 }
 
 /// A quota.
@@ -359,4 +372,32 @@ pub struct KubeNeighbour {
     pub p99_before_ns: u64,
     /// And after.
     pub p99_after_ns: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Case 53: figures of a real server with 24 CPUs. A hit of 672 ms in a period of 100 ms is no
+    /// nonsense: it is 28 ms on each of 24 CPUs.
+    #[test]
+    fn a_hit_may_be_longer_than_a_period_because_cpus_are_added_up() {
+        let mut server = KubeContainer {
+            nr_periods: 42_227_334,
+            nr_throttled: 131_923,
+            throttled_ns: 88_613_212_216_618,
+            ..KubeContainer::default()
+        };
+        server.settle_throttling();
+        assert_eq!((server.throttled_share * 1e5).round(), 312.0);
+        assert_eq!(server.throttled_per_hit_ns / 100_000, 6_717);
+        assert_eq!(server.throttled_per_hit_ns / 24 / 100_000, 279);
+    }
+
+    #[test]
+    fn nothing_throttled_is_no_division_by_zero() {
+        let mut idle = KubeContainer::default();
+        idle.settle_throttling();
+        assert_eq!((idle.throttled_share, idle.throttled_per_hit_ns), (0.0, 0));
+    }
 }
