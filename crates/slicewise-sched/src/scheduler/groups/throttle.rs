@@ -257,18 +257,9 @@ impl Scheduler {
 
     /// Counts a throttled queue for everyone below it too.
     fn count_throttled(&mut self, now_ns: u64, level: Level, begins: bool) {
-        for at in 0..self.groups.on_cpu[level.cpu as usize].len() {
-            let number = self.groups.on_cpu[level.cpu as usize][at];
-            let mut above = number;
-            while above != level.queue
-                && let Some(queue) = self.groups.queues.get(above as usize)
-            {
-                above = queue.parent;
-            }
-            if above != level.queue {
-                continue;
-            }
-            let queue = &mut self.groups.queues[number as usize];
+        let subtree = self.groups.take_subtree(level.queue);
+        for number in &subtree {
+            let queue = &mut self.groups.queues[*number as usize];
             if begins {
                 queue.throttle_count += 1;
                 if self.profile.throttling == Throttling::Group && queue.fair.nr_queued > 0 {
@@ -284,6 +275,7 @@ impl Scheduler {
                 group.throttled_local_ns += now_ns.saturating_sub(since_ns);
             }
         }
+        self.groups.subtree = subtree;
     }
 
     /// E.7: the entity leaves, and with it everyone below.
@@ -309,7 +301,7 @@ impl Scheduler {
         self.count_throttled(now_ns, level, false);
         match self.profile.throttling {
             Throttling::Group => self.put_group_back(now_ns, level),
-            Throttling::Task => self.unpark(now_ns, cpu),
+            Throttling::Task => self.unpark(now_ns, level),
         }
         let rq = &self.cpus[cpu as usize];
         if rq.current.is_none() && rq.nr_running() > 0 {
@@ -328,19 +320,21 @@ impl Scheduler {
         self.enqueue_up(now_ns, entity, above, Enqueue::Wakeup, (queued, runnable));
     }
 
-    /// All tasks of a CPU whose groups are throttled no longer, the last parked first (seen on 6.18.15
-    /// and 7.2.12).
-    fn unpark(&mut self, now_ns: u64, cpu: u32) {
-        for at in 0..self.groups.on_cpu[cpu as usize].len() {
-            let number = self.groups.on_cpu[cpu as usize][at] as usize;
+    /// All tasks on a level and below whose groups are throttled no longer, the last parked first
+    /// (seen on 6.18.15 and 7.2.12).
+    fn unpark(&mut self, now_ns: u64, level: Level) {
+        let subtree = self.groups.take_subtree(level.queue);
+        for number in &subtree {
+            let number = *number as usize;
             if self.groups.queues[number].throttle_count > 0 {
                 continue;
             }
             while let Some(slot) = self.groups.queues[number].parked.pop() {
                 self.tasks.slots[slot as usize].parked = false;
-                self.activate(now_ns, cpu, slot, Enqueue::Wakeup);
+                self.activate(now_ns, level.cpu, slot, Enqueue::Wakeup);
             }
         }
+        self.groups.subtree = subtree;
     }
 
     fn tell_throttled(&mut self, group: u32, cpu: u32, stops: bool) {
