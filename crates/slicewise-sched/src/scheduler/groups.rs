@@ -83,7 +83,7 @@ struct GroupQueue {
     /// The queue its entity is in.
     parent: u32,
     depth: u32,
-    /// The queues whose parent this is.
+    /// The queues whose parent this is, those of older groups first.
     children: Vec<u32>,
     /// Which of the CPU's queues it is, in [`Groups::on_cpu`].
     place: u32,
@@ -128,8 +128,9 @@ pub(super) struct Groups {
     /// By CPU: a bit for each of its queues, set where something is queued. Thousands of groups that
     /// once ran on a CPU must not slow down the search for the few that wait there.
     occupied: Vec<Vec<u64>>,
-    /// Room for the queues below a group, kept to allocate nothing.
-    subtree: Vec<u32>,
+    /// Room for the queues below a group, and for those still to be looked at; kept to allocate
+    /// nothing.
+    subtree: [Vec<u32>; 2],
     /// By slot; with one CPU nothing depends on averages, and they are not kept.
     averages: Vec<TaskAverage>,
     /// Room for the two chains of a switch, kept to allocate nothing.
@@ -192,18 +193,17 @@ impl Groups {
         }
     }
 
-    /// A queue and all below it, in ascending order: that in which they were made. The list goes
-    /// back to [`Groups::subtree`].
+    /// A queue and all below it: each before those in it, older groups before newer ones. The list
+    /// goes back to [`Groups::subtree`].
     fn take_subtree(&mut self, queue: u32) -> Vec<u32> {
-        let mut subtree = core::mem::take(&mut self.subtree);
+        let [mut subtree, mut ahead] = core::mem::take(&mut self.subtree);
         subtree.clear();
-        subtree.push(queue);
-        let mut done = 0;
-        while let Some(number) = subtree.get(done) {
-            subtree.extend_from_slice(&self.queues[*number as usize].children);
-            done += 1;
+        ahead.push(queue);
+        while let Some(number) = ahead.pop() {
+            subtree.push(number);
+            ahead.extend(self.queues[number as usize].children.iter().rev());
         }
-        subtree.sort_unstable();
+        self.subtree[1] = ahead;
         subtree
     }
 
@@ -474,8 +474,11 @@ impl Scheduler {
         }
         let depth = self.groups.queues.get(parent as usize).map_or(0, |queue| queue.depth) + 1;
         let place = self.groups.on_cpu[cpu as usize].len() as u32;
-        if let Some(parent) = self.groups.queues.get_mut(parent as usize) {
-            parent.children.push(number);
+        let Groups { queues, .. } = &mut self.groups;
+        if parent != ROOT {
+            let siblings = &queues[parent as usize].children;
+            let at = siblings.partition_point(|other| queues[*other as usize].group < group);
+            queues[parent as usize].children.insert(at, number);
         }
         self.groups.queues.push(GroupQueue {
             group,

@@ -275,7 +275,7 @@ impl Scheduler {
                 group.throttled_local_ns += now_ns.saturating_sub(since_ns);
             }
         }
-        self.groups.subtree = subtree;
+        self.groups.subtree[0] = subtree;
     }
 
     /// E.7: the entity leaves, and with it everyone below.
@@ -320,11 +320,12 @@ impl Scheduler {
         self.enqueue_up(now_ns, entity, above, Enqueue::Wakeup, (queued, runnable));
     }
 
-    /// All tasks on a level and below whose groups are throttled no longer, the last parked first
-    /// (seen on 6.18.15 and 7.2.12).
+    /// All tasks on a level and below whose groups are throttled no longer: those of newer groups
+    /// first, those in a group before its own, and of a group the last parked first (seen on 6.18.15
+    /// and 7.2.12).
     fn unpark(&mut self, now_ns: u64, level: Level) {
         let subtree = self.groups.take_subtree(level.queue);
-        for number in &subtree {
+        for number in subtree.iter().rev() {
             let number = *number as usize;
             if self.groups.queues[number].throttle_count > 0 {
                 continue;
@@ -334,7 +335,7 @@ impl Scheduler {
                 self.activate(now_ns, level.cpu, slot, Enqueue::Wakeup);
             }
         }
-        self.groups.subtree = subtree;
+        self.groups.subtree[0] = subtree;
     }
 
     fn tell_throttled(&mut self, group: u32, cpu: u32, stops: bool) {
@@ -366,5 +367,32 @@ impl Scheduler {
                 None => Output::DisarmGroupTimer { group, timer },
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{GroupId, Profile, SchedConfig, Scheduler, Spawn};
+
+    /// Seen on 6.18.15 and 7.2.12 with three groups in one that is throttled.
+    #[test]
+    fn newer_groups_go_on_first_and_a_group_after_those_in_it() {
+        let profile = Profile::named("6.18").unwrap();
+        let features = profile.features;
+        let config = SchedConfig { profile, features, base_slice_ns: None, cpus: 1, hz: 250 };
+        let mut sched = Scheduler::new(&config).unwrap();
+        let outer = sched.create_group(None).unwrap();
+        let [one, two] = [(); 2].map(|()| sched.create_group(Some(outer)).unwrap());
+        let in_one = sched.create_group(Some(one)).unwrap();
+        // Queues are made when tasks come: here the newest group's first.
+        for group in [two, in_one, one, outer] {
+            sched.spawn(0, Spawn { group: Some(group), ..Spawn::default() }).unwrap();
+        }
+        let queue = sched.groups.list[outer.index()].queues[0];
+        let mut order = sched.groups.take_subtree(queue);
+        order.reverse();
+        let groups: Vec<GroupId> =
+            order.iter().map(|at| GroupId(sched.groups.queues[*at as usize].group)).collect();
+        assert_eq!(groups, [two, in_one, one, outer]);
     }
 }
