@@ -39,11 +39,14 @@ impl<S: Sink> Machine<'_, S> {
 
     /// Adds a submission; how many there are now.
     fn enqueue(&mut self, task: u32, device: u32, work_ns: u64) -> usize {
-        let index = task as usize * self.devices.len() + device as usize;
         let state = &mut self.devices[device as usize];
         state.submitted += 1;
         state.pending.push_back(work_ns);
-        self.last_submission[index] = state.submitted;
+        let submissions = &mut self.details[task as usize].submissions;
+        match submissions.iter_mut().find(|(of, _)| *of == device) {
+            Some((_, last)) => *last = state.submitted,
+            None => submissions.push((device, state.submitted)),
+        }
         state.pending.len()
     }
 
@@ -62,8 +65,9 @@ impl<S: Sink> Machine<'_, S> {
     }
 
     fn done_for(&self, task: u32, device: u32) -> bool {
-        let index = task as usize * self.devices.len() + device as usize;
-        self.devices[device as usize].completed >= self.last_submission[index]
+        let submissions = &self.details[task as usize].submissions;
+        let last = submissions.iter().find(|(of, _)| *of == device).map_or(0, |(_, last)| *last);
+        self.devices[device as usize].completed >= last
     }
 
     /// The device has completed its oldest submission.

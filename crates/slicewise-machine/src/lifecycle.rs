@@ -79,12 +79,9 @@ impl<S: Sink> Machine<'_, S> {
             self.tasks.push(Task { alive: false, ..task.clone() });
             self.details.push(TaskDetail::new(rng.clone()));
             self.events.grow(self.layout.task(self.tasks.len() as u32) + 1);
-            self.last_submission.resize(self.tasks.len() * self.devices.len(), 0);
         }
         self.tasks[slot] = task;
         self.details[slot].reset(rng);
-        let devices = self.devices.len();
-        self.last_submission[slot * devices..][..devices].fill(0);
     }
 
     /// Tells the sink who a task is.

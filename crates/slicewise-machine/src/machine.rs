@@ -121,8 +121,6 @@ pub struct Machine<'w, S: Sink> {
     /// The last expiry of each shared timer.
     pub(crate) timers: Vec<Option<u64>>,
     pub(crate) devices: Vec<DeviceState>,
-    /// By task and device: the number of the task's last submission.
-    pub(crate) last_submission: Vec<u64>,
     pub(crate) queues: Vec<QueueState>,
     pub(crate) group_ids: Vec<GroupId>,
     /// By group: what its own tasks, not those below it, have used beside plain user time.
@@ -202,7 +200,6 @@ impl<'w, S: Sink> Machine<'w, S> {
             arrived: vec![0; workload.barriers.len()],
             timers: vec![None; workload.timers.len()],
             devices: vec![DeviceState::default(); workload.devices.len()],
-            last_submission: Vec::new(),
             queues: (0..workload.queues.len()).map(|i| QueueState::new(config.seed, i)).collect(),
             group_ids,
             group_times: vec![GroupTimes::default(); workload.groups.len()],

@@ -111,6 +111,8 @@ pub(crate) struct TaskDetail {
     pub(crate) request: Request,
     /// Work that waits for room in a device's queue.
     pub(crate) submission_ns: u64,
+    /// By device the task has used: the number of its last submission.
+    pub(crate) submissions: SmallVec<[(u32, u64); 1]>,
     /// Steps without any use of time; only counted when suspiciously many.
     pub(crate) idle_steps: u32,
     pub(crate) idle_steps_at: u64,
@@ -222,6 +224,7 @@ impl TaskDetail {
             expiry_ns: 0,
             request: Request::default(),
             submission_ns: 0,
+            submissions: SmallVec::new(),
             idle_steps: 0,
             idle_steps_at: 0,
         }

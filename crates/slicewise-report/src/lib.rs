@@ -9,6 +9,7 @@ mod compare;
 mod explain;
 mod groups;
 mod histogram;
+mod kube;
 mod metrics;
 mod report;
 mod rt;
@@ -21,6 +22,11 @@ pub use compare::{
 pub use explain::{ExplainReport, ExplainedCandidate, ExplainedFair, render_explain};
 pub use groups::{GroupFacts, GroupFigures, GroupMeter};
 pub use histogram::{Histogram, Log2Histogram};
+pub use kube::{
+    KubeBaseline, KubeContainer, KubeFinding, KubeLaunch, KubeNeighbour, KubeNode, KubeOther,
+    KubePart, KubeQuota, KubeReport, KubeRequests, KubeSaturated, KubeService, KubeSuggestion,
+    KubeTimes, KubeTrial, KubeTrialFigures, KubeWait, KubeWidth, render_kube,
+};
 pub use metrics::{Metrics, RunInfo};
 pub use report::{
     CgroupFile, CpuReport, DelayReport, DeviceReport, GroupReport, PressureReport, QueueReport,

@@ -9,8 +9,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 #[command(
     version,
     about,
-    after_help = "Exit status: 0 if all went well, 1 if `rt check` proves no guarantee, 2 if the \
-                  input or the command line is bad."
+    after_help = "Exit status: 0 if all went well, 1 if `rt check` proves no guarantee or `k8s` \
+                  has findings, 2 if the input or the command line is bad."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -31,6 +31,9 @@ pub(crate) enum Command {
     /// Real-time guarantees
     #[command(subcommand)]
     Rt(RtCommand),
+    /// What a node does with the containers of Kubernetes manifests, Compose files or `docker run`
+    #[command(after_help = K8S_HELP)]
+    K8s(Box<K8sArgs>),
     /// Replay a recorded kernel trace and count how often the core decides the same
     Shadow(ShadowArgs),
     /// List the kernels there are profiles for, with their features
@@ -264,4 +267,194 @@ pub(crate) struct RtCheckArgs {
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: OutputFormat,
+}
+
+/// What follows the help of `slicewise k8s`.
+const K8S_HELP: &str = "\
+What each container does stands in the annotation `slicewise.dev/load` of its pod, or in a document of \
+kind Load: docs/kubernetes.md.
+
+Examples:
+  slicewise k8s deploy.yaml --cpus 16
+  slicewise k8s deploy.yaml --cpus 16 --suggest --target p99=20ms
+  kubectl get deploy,node -o yaml | slicewise k8s - loads.yaml
+  slicewise k8s --cpus 8 --docker-run 'docker run --cpus 1.5 --label slicewise.dev/load=… nginx'
+
+Exit status: 0 if all is well, 1 if there are findings, 2 if the input or the command line is bad.";
+
+/// `kubectl slicewise`: the command under the name of a plugin.
+#[derive(Parser, Debug)]
+#[command(
+    name = "kubectl-slicewise",
+    bin_name = "kubectl slicewise",
+    display_name = "kubectl slicewise",
+    version,
+    about = "What a node does with the containers of your manifests: throttling, response times, and \
+             what would end it",
+    after_help = K8S_HELP
+)]
+pub(crate) struct KubectlArgs {
+    #[command(flatten)]
+    pub(crate) k8s: K8sArgs,
+}
+
+/// `slicewise k8s`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct K8sArgs {
+    /// Manifests, Compose files, nodes, kubelet configurations, loads; `-` reads standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// The same, as `kubectl` takes files
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub(crate) filenames: Vec<PathBuf>,
+
+    /// A `docker run` command, quoted
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) docker_run: Vec<String>,
+
+    /// Whose scheduler: one of `slicewise kernels`
+    #[arg(long, value_name = "VERSION", default_value = crate::prepare::KERNEL_DEFAULT)]
+    pub(crate) kernel: String,
+
+    /// How long to run, with a unit
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub(crate) duration: String,
+
+    /// Seeds every random draw
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Scheduler ticks a second
+    #[arg(long, value_name = "HZ", default_value_t = 250)]
+    pub(crate) hz: u32,
+
+    /// Part of the periods that may be throttled without being a finding
+    #[arg(long, value_name = "SHARE", default_value = "1%")]
+    pub(crate) max_throttled: String,
+
+    /// What every container has to keep: p99=20ms (or p50, p99.9), throttled=1% (at most), device=90% (at least)
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) target: Option<String>,
+
+    /// Search the smallest limit, the number of threads and the QoS class that keep the target
+    /// [target: what --target says, or --max-throttled]
+    #[arg(long)]
+    pub(crate) suggest: bool,
+
+    /// Only the containers whose name this is, or contains, with --suggest
+    #[arg(long, value_name = "NAME", requires = "suggest")]
+    pub(crate) container: Option<String>,
+
+    /// Only the run itself, none without limits and alone to compare with
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Write a trace: for ui.perfetto.dev, or small and fast if the name ends in .swtrace
+    #[arg(long, value_name = "OUT.pftrace")]
+    pub(crate) trace: Option<PathBuf>,
+
+    /// How to print the result
+    #[arg(long, short = 'o', visible_alias = "output", value_enum, default_value_t)]
+    pub(crate) format: OutputFormat,
+
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+/// The node, where the input does not say what it is.
+#[derive(ClapArgs, Debug)]
+#[command(next_help_heading = "The node (over what the input says)")]
+pub(crate) struct NodeArgs {
+    /// How many CPUs [default: those of the Node object in the input, or 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8192))]
+    pub(crate) cpus: Option<u32>,
+
+    /// Hardware threads in a core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub(crate) threads_per_core: Option<u32>,
+
+    /// Only pods of this node, and those that are not bound to one
+    #[arg(long = "node", value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// CPUs kept for the kubelet and the system: 500m
+    #[arg(long, value_name = "CPUS")]
+    pub(crate) reserved: Option<String>,
+
+    /// Which CPUs are never exclusive: 0-1
+    #[arg(long, value_name = "LIST")]
+    pub(crate) reserved_cpus: Option<String>,
+
+    /// The CPU manager: `static` gives Guaranteed containers of whole CPUs their own
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub(crate) cpu_manager: Option<CpuManagerArg>,
+
+    /// Static CPU manager: only whole cores
+    #[arg(long)]
+    pub(crate) full_pcpus_only: bool,
+
+    /// Static CPU manager: nobody else on reserved CPUs
+    #[arg(long)]
+    pub(crate) strict_cpu_reservation: bool,
+
+    /// Static CPU manager: exclusive CPUs keep their quota, as kubelets before 1.33
+    #[arg(long)]
+    pub(crate) quota_with_exclusive_cpus: bool,
+
+    /// Limits are no quotas
+    #[arg(long)]
+    pub(crate) no_cpu_quota: bool,
+
+    /// The period of quotas, with a unit [default: 100ms]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) quota_period: Option<String>,
+
+    /// The kernel's interface [default: v2]
+    #[arg(long, value_enum, value_name = "VERSION")]
+    pub(crate) cgroup: Option<CgroupArg>,
+
+    /// Who makes the cgroups [default: systemd]
+    #[arg(long, value_enum, value_name = "DRIVER")]
+    pub(crate) cgroup_driver: Option<DriverArg>,
+
+    /// Quotas are as exact as they are, not rounded up to per cents of a CPU by systemd
+    #[arg(long)]
+    pub(crate) exact_quota: bool,
+
+    /// How weights of containers are made: old, by runc before 1.3.2 [default: new]
+    #[arg(long, value_enum, value_name = "FORMULA")]
+    pub(crate) weight_formula: Option<FormulaArg>,
+
+    /// How weights of pods and QoS classes are made [default: old]
+    #[arg(long, value_enum, value_name = "FORMULA")]
+    pub(crate) kubelet_weight_formula: Option<FormulaArg>,
+}
+
+/// A CPU manager's policy.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CpuManagerArg {
+    None,
+    Static,
+}
+
+/// A version of the cgroup interface.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CgroupArg {
+    V1,
+    V2,
+}
+
+/// A cgroup driver.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum DriverArg {
+    Systemd,
+    Cgroupfs,
+}
+
+/// A formula from shares to weights.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FormulaArg {
+    Old,
+    New,
 }

@@ -20,6 +20,8 @@ pub(crate) enum Failure {
         /// What is wrong.
         diagnostics: Vec<Diagnostic>,
     },
+    /// Problems in inputs, shown with their places already.
+    Shown(String),
     /// Anything that has no place in an input.
     Plain {
         /// What went wrong.
@@ -49,6 +51,7 @@ impl Failure {
     pub(crate) fn report(&self) {
         let text = match self {
             Self::Input { name, sources, diagnostics } => render(name, sources, diagnostics),
+            Self::Shown(text) => text.clone(),
             Self::Plain { message, help } => {
                 let mut text = format!("error: {message}\n");
                 if let Some(help) = help {

@@ -8,6 +8,7 @@ mod args;
 mod cgroup_files;
 mod commands;
 mod failure;
+mod k8s;
 mod output;
 mod prepare;
 mod rt;
@@ -19,27 +20,21 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// The name under which `kubectl` finds a plugin.
+const PLUGIN_NAME: &str = "kubectl-slicewise";
+
 fn main() -> ExitCode {
-    let args = match args::Args::try_parse() {
-        Ok(args) => args,
+    let outcome = match is_plugin() {
+        true => args::KubectlArgs::try_parse().map(|args| k8s::k8s(&args.k8s)),
+        false => args::Args::try_parse().map(|args| run(&args.command)),
+    };
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
         Err(error) => {
             // Help and version are answers, not errors; clap knows which is which.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
-    };
-    // True if there are no findings.
-    let outcome = match &args.command {
-        args::Command::Run(run) => commands::run(run).map(|()| true),
-        args::Command::Compare(compare) => commands::compare(compare).map(|()| true),
-        args::Command::Explain(explain) => commands::explain(explain).map(|()| true),
-        args::Command::Convert(convert) => {
-            trace_file::convert(&convert.input, &convert.output).map(|()| true)
-        }
-        args::Command::Rt(args::RtCommand::Check(check)) => rt::check(check),
-        args::Command::Shadow(shadow) => shadow::shadow(shadow).map(|()| true),
-        args::Command::Kernels(kernels) => commands::kernels(kernels).map(|()| true),
-        args::Command::Schema => output::print(&slicewise_workload::schema_json()).map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -49,5 +44,28 @@ fn main() -> ExitCode {
             failure.report();
             ExitCode::from(2)
         }
+    }
+}
+
+/// Whether `kubectl` calls: the command is found under the name of its plugin.
+fn is_plugin() -> bool {
+    let name = std::env::args_os().next().unwrap_or_default();
+    std::path::Path::new(&name).file_stem().is_some_and(|stem| stem == PLUGIN_NAME)
+}
+
+/// True if there are no findings.
+fn run(command: &args::Command) -> Result<bool, failure::Failure> {
+    match command {
+        args::Command::Run(run) => commands::run(run).map(|()| true),
+        args::Command::Compare(compare) => commands::compare(compare).map(|()| true),
+        args::Command::Explain(explain) => commands::explain(explain).map(|()| true),
+        args::Command::Convert(convert) => {
+            trace_file::convert(&convert.input, &convert.output).map(|()| true)
+        }
+        args::Command::Rt(args::RtCommand::Check(check)) => rt::check(check),
+        args::Command::K8s(args) => k8s::k8s(args),
+        args::Command::Shadow(shadow) => shadow::shadow(shadow).map(|()| true),
+        args::Command::Kernels(kernels) => commands::kernels(kernels).map(|()| true),
+        args::Command::Schema => output::print(&slicewise_workload::schema_json()).map(|()| true),
     }
 }

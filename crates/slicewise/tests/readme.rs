@@ -18,8 +18,8 @@ fn output_of(line: &str) -> String {
         .output()
         .expect("the command starts");
     // A check may well find something.
-    let fine = output.status.success()
-        || line.starts_with("slicewise rt check") && output.status.code() == Some(1);
+    let finds = line.starts_with("slicewise rt check") || line.starts_with("slicewise k8s");
+    let fine = output.status.success() || finds && output.status.code() == Some(1);
     assert!(fine, "{line}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("output is text")
 }
@@ -61,6 +61,22 @@ fn the_page_on_groups_shows_what_the_commands_print() {
     shows_what_is_printed("docs/cgroups.md");
 }
 
+#[test]
+fn the_page_on_kubernetes_shows_what_the_commands_print() {
+    shows_what_is_printed("docs/kubernetes.md");
+}
+
+#[test]
+fn the_pages_of_scenarios_show_what_the_commands_print() {
+    let mut pages = 0;
+    for entry in std::fs::read_dir(root().join("docs/scenarios")).expect("there are pages") {
+        let name = entry.expect("readable").file_name();
+        shows_what_is_printed(&format!("docs/scenarios/{}", name.to_string_lossy()));
+        pages += 1;
+    }
+    assert!(pages >= 5);
+}
+
 fn shows_what_is_printed(name: &str) {
     let path = root().join(name);
     let text = std::fs::read_to_string(&path).expect("it is there");
@@ -79,7 +95,7 @@ fn shows_what_is_printed(name: &str) {
 fn every_command_in_an_examples_first_comment_works() {
     let mut commands = 0;
     let list = |folder: &str| std::fs::read_dir(root().join(folder)).expect("there are examples");
-    for entry in list("examples").chain(list("examples/rt")) {
+    for entry in list("examples").chain(list("examples/rt")).chain(list("examples/k8s")) {
         let path = entry.expect("readable").path();
         if path.is_dir() {
             continue;

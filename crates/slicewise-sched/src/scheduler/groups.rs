@@ -83,6 +83,10 @@ struct GroupQueue {
     /// The queue its entity is in.
     parent: u32,
     depth: u32,
+    /// The queues whose parent this is, those of older groups first.
+    children: Vec<u32>,
+    /// Which of the CPU's queues it is, in [`Groups::on_cpu`].
+    place: u32,
     /// The slot of its entity.
     entity: u32,
     fair: FairQueue,
@@ -121,6 +125,12 @@ pub(super) struct Groups {
     queues: Vec<GroupQueue>,
     /// By CPU: the queues of groups there.
     on_cpu: Vec<Vec<u32>>,
+    /// By CPU: a bit for each of its queues, set where something is queued. Thousands of groups that
+    /// once ran on a CPU must not slow down the search for the few that wait there.
+    occupied: Vec<Vec<u64>>,
+    /// Room for the queues below a group, and for those still to be looked at; kept to allocate
+    /// nothing.
+    subtree: [Vec<u32>; 2],
     /// By slot; with one CPU nothing depends on averages, and they are not kept.
     averages: Vec<TaskAverage>,
     /// Room for the two chains of a switch, kept to allocate nothing.
@@ -160,11 +170,41 @@ impl Groups {
         cpu: u32,
         tasks: &'q Tasks,
     ) -> impl Iterator<Item = u32> + 'q {
-        let queues = self.on_cpu.get(cpu as usize).into_iter().flatten();
-        queues
-            .filter(|queue| self.queues[**queue as usize].throttle_count == 0)
-            .flat_map(|queue| self.queues[*queue as usize].fair.waiting())
+        let words = self.occupied.get(cpu as usize).into_iter().flatten().enumerate();
+        words
+            .flat_map(|(at, word)| bits(*word).map(move |bit| at * 64 + bit as usize))
+            .map(move |place| &self.queues[self.on_cpu[cpu as usize][place] as usize])
+            .filter(|queue| queue.throttle_count == 0)
+            .flat_map(|queue| queue.fair.waiting())
             .filter(|slot| tasks.slots[*slot as usize].state != State::Group)
+    }
+
+    /// Notes whether something is queued on a level.
+    #[inline]
+    fn note_occupied(&mut self, level: Level) {
+        let Some(queue) = self.queues.get(level.queue as usize) else { return };
+        let bit = 1 << (queue.place % 64);
+        let words = &mut self.occupied[level.cpu as usize];
+        let Some(word) = words.get_mut(queue.place as usize / 64) else { return };
+        if queue.fair.nr_queued > 0 {
+            *word |= bit;
+        } else {
+            *word &= !bit;
+        }
+    }
+
+    /// A queue and all below it: each before those in it, older groups before newer ones. The list
+    /// goes back to [`Groups::subtree`].
+    fn take_subtree(&mut self, queue: u32) -> Vec<u32> {
+        let [mut subtree, mut ahead] = core::mem::take(&mut self.subtree);
+        subtree.clear();
+        ahead.push(queue);
+        while let Some(number) = ahead.pop() {
+            subtree.push(number);
+            ahead.extend(self.queues[number as usize].children.iter().rev());
+        }
+        self.subtree[1] = ahead;
+        subtree
     }
 
     fn depth(&self, level: Level) -> u32 {
@@ -176,6 +216,15 @@ impl Groups {
         let queue = self.queues.get(level.queue as usize)?;
         Some((queue.entity, Level { cpu: queue.cpu, queue: queue.parent }))
     }
+}
+
+/// The numbers of the bits that are set, in ascending order.
+fn bits(mut word: u64) -> impl Iterator<Item = u32> {
+    core::iter::from_fn(move || {
+        let bit = word.trailing_zeros();
+        word &= word.wrapping_sub(1);
+        (bit < 64).then_some(bit)
+    })
 }
 
 fn fair_at<'q>(cpus: &'q mut [Cpu], groups: &'q mut Groups, level: Level) -> &'q mut FairQueue {
@@ -205,6 +254,7 @@ impl Scheduler {
             throttled_local_ns: 0,
         });
         self.groups.on_cpu.resize(self.cpus.len(), Vec::new());
+        self.groups.occupied.resize(self.cpus.len(), Vec::new());
         // What ran before there were groups is charged to none.
         self.cpus.iter_mut().for_each(|cpu| cpu.fair.charged_ns = 0);
         Ok(GroupId(group))
@@ -423,11 +473,20 @@ impl Scheduler {
             None => self.entities.push(entity),
         }
         let depth = self.groups.queues.get(parent as usize).map_or(0, |queue| queue.depth) + 1;
+        let place = self.groups.on_cpu[cpu as usize].len() as u32;
+        let Groups { queues, .. } = &mut self.groups;
+        if parent != ROOT {
+            let siblings = &queues[parent as usize].children;
+            let at = siblings.partition_point(|other| queues[*other as usize].group < group);
+            queues[parent as usize].children.insert(at, number);
+        }
         self.groups.queues.push(GroupQueue {
             group,
             cpu,
             parent,
             depth,
+            children: Vec::new(),
+            place,
             entity: slot,
             fair: FairQueue::new(),
             flat_weight: 0,
@@ -448,6 +507,9 @@ impl Scheduler {
         });
         self.groups.list[group as usize].queues[cpu as usize] = number;
         self.groups.on_cpu[cpu as usize].push(number);
+        if place.is_multiple_of(64) {
+            self.groups.occupied[cpu as usize].push(0);
+        }
     }
 
     fn on_level<R>(
@@ -598,6 +660,7 @@ impl Scheduler {
             self.on_level(level, |fair, params, entities| {
                 fair.enqueue(params, entities, entity, how, now_ns);
             });
+            self.groups.note_occupied(level);
             self.take_level_resched(level);
             self.count_group(entity, level, 1, 1);
             self.count_at(level, tasks);
@@ -641,6 +704,7 @@ impl Scheduler {
             let left = self.on_level(level, |fair, params, entities| {
                 fair.dequeue(params, entities, entity, how, now_ns)
             });
+            self.groups.note_occupied(level);
             self.take_level_resched(level);
             if !left {
                 self.count_group(entity, level, 0, -1);
@@ -1194,6 +1258,8 @@ impl Scheduler {
         for number in self.groups.on_cpu.get(cpu as usize).into_iter().flatten() {
             let queue = &self.groups.queues[*number as usize];
             let entity = &self.entities[queue.entity as usize];
+            let word = self.groups.occupied[cpu as usize][queue.place as usize / 64];
+            prop_assert_eq!(word >> (queue.place % 64) & 1 == 1, queue.fair.nr_queued > 0);
             if self.is_flat() {
                 let level = Level { cpu, queue: *number };
                 let in_group = |slot: u32| !self.is_group(slot) && self.home_of(slot) == level;

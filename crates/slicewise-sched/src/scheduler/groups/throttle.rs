@@ -257,18 +257,9 @@ impl Scheduler {
 
     /// Counts a throttled queue for everyone below it too.
     fn count_throttled(&mut self, now_ns: u64, level: Level, begins: bool) {
-        for at in 0..self.groups.on_cpu[level.cpu as usize].len() {
-            let number = self.groups.on_cpu[level.cpu as usize][at];
-            let mut above = number;
-            while above != level.queue
-                && let Some(queue) = self.groups.queues.get(above as usize)
-            {
-                above = queue.parent;
-            }
-            if above != level.queue {
-                continue;
-            }
-            let queue = &mut self.groups.queues[number as usize];
+        let subtree = self.groups.take_subtree(level.queue);
+        for number in &subtree {
+            let queue = &mut self.groups.queues[*number as usize];
             if begins {
                 queue.throttle_count += 1;
                 if self.profile.throttling == Throttling::Group && queue.fair.nr_queued > 0 {
@@ -284,6 +275,7 @@ impl Scheduler {
                 group.throttled_local_ns += now_ns.saturating_sub(since_ns);
             }
         }
+        self.groups.subtree[0] = subtree;
     }
 
     /// E.7: the entity leaves, and with it everyone below.
@@ -309,7 +301,7 @@ impl Scheduler {
         self.count_throttled(now_ns, level, false);
         match self.profile.throttling {
             Throttling::Group => self.put_group_back(now_ns, level),
-            Throttling::Task => self.unpark(now_ns, cpu),
+            Throttling::Task => self.unpark(now_ns, level),
         }
         let rq = &self.cpus[cpu as usize];
         if rq.current.is_none() && rq.nr_running() > 0 {
@@ -328,19 +320,22 @@ impl Scheduler {
         self.enqueue_up(now_ns, entity, above, Enqueue::Wakeup, (queued, runnable));
     }
 
-    /// All tasks of a CPU whose groups are throttled no longer, the last parked first (seen on 6.18.15
+    /// All tasks on a level and below whose groups are throttled no longer: those of newer groups
+    /// first, those in a group before its own, and of a group the last parked first (seen on 6.18.15
     /// and 7.2.12).
-    fn unpark(&mut self, now_ns: u64, cpu: u32) {
-        for at in 0..self.groups.on_cpu[cpu as usize].len() {
-            let number = self.groups.on_cpu[cpu as usize][at] as usize;
+    fn unpark(&mut self, now_ns: u64, level: Level) {
+        let subtree = self.groups.take_subtree(level.queue);
+        for number in subtree.iter().rev() {
+            let number = *number as usize;
             if self.groups.queues[number].throttle_count > 0 {
                 continue;
             }
             while let Some(slot) = self.groups.queues[number].parked.pop() {
                 self.tasks.slots[slot as usize].parked = false;
-                self.activate(now_ns, cpu, slot, Enqueue::Wakeup);
+                self.activate(now_ns, level.cpu, slot, Enqueue::Wakeup);
             }
         }
+        self.groups.subtree[0] = subtree;
     }
 
     fn tell_throttled(&mut self, group: u32, cpu: u32, stops: bool) {
@@ -372,5 +367,32 @@ impl Scheduler {
                 None => Output::DisarmGroupTimer { group, timer },
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{GroupId, Profile, SchedConfig, Scheduler, Spawn};
+
+    /// Seen on 6.18.15 and 7.2.12 with three groups in one that is throttled.
+    #[test]
+    fn newer_groups_go_on_first_and_a_group_after_those_in_it() {
+        let profile = Profile::named("6.18").unwrap();
+        let features = profile.features;
+        let config = SchedConfig { profile, features, base_slice_ns: None, cpus: 1, hz: 250 };
+        let mut sched = Scheduler::new(&config).unwrap();
+        let outer = sched.create_group(None).unwrap();
+        let [one, two] = [(); 2].map(|()| sched.create_group(Some(outer)).unwrap());
+        let in_one = sched.create_group(Some(one)).unwrap();
+        // Queues are made when tasks come: here the newest group's first.
+        for group in [two, in_one, one, outer] {
+            sched.spawn(0, Spawn { group: Some(group), ..Spawn::default() }).unwrap();
+        }
+        let queue = sched.groups.list[outer.index()].queues[0];
+        let mut order = sched.groups.take_subtree(queue);
+        order.reverse();
+        let groups: Vec<GroupId> =
+            order.iter().map(|at| GroupId(sched.groups.queues[*at as usize].group)).collect();
+        assert_eq!(groups, [two, in_one, one, outer]);
     }
 }
