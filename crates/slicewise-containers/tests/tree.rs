@@ -47,7 +47,13 @@ fn a_node_has_a_branch_for_each_class_and_both_drivers_name_it_their_way() {
 fn the_examples_become_these_trees() {
     for (name, text) in [
         ("go-api", include_str!("../../../examples/k8s/go-api.yaml")),
-        ("training", include_str!("../../../examples/k8s/training.yaml")),
+        (
+            "training",
+            concat!(
+                include_str!("../../../examples/k8s/training.yaml"),
+                include_str!("fixtures/static-kubelet.yaml")
+            ),
+        ),
         ("noisy-neighbour", include_str!("../../../examples/k8s/noisy-neighbour.yaml")),
     ] {
         insta::assert_snapshot!(format!("example_{name}"), shown(text, &Node::new(16)));

@@ -320,6 +320,52 @@ fn alone_draws_the_same_requests() {
     assert_eq!(alone.containers[0].cpu_ns, 0);
 }
 
+/// Every path in a JSON value, list members under `[]`.
+fn paths(value: &serde_json::Value, at: &str, found: &mut std::collections::BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            map.iter().for_each(|(key, inner)| paths(inner, &format!("{at}.{key}"), found));
+        }
+        serde_json::Value::Array(list) => {
+            list.iter().for_each(|inner| paths(inner, &format!("{at}[]"), found));
+        }
+        _ => {
+            found.insert(at.to_owned());
+        }
+    }
+}
+
+#[test]
+fn the_field_names_of_the_json_are_a_contract() {
+    let text = pod(
+        "web",
+        "{requests: {cpu: 100m}, limits: {cpu: 200m}}",
+        "
+      - requests: {rate: 50/s, service: 4ms, workers: 4}
+      - launch: {cpu: 1ms, work: 1ms}
+      - batch: {run: 1ms, sleep: 9ms}",
+    ) + &pod("batch", "{}", "{batch: {threads: 2}}")
+        + &pod("pinned", "{limits: {cpu: 1, memory: 1Gi}}", "{batch: {run: 5ms, sleep: 5ms}}");
+    let manifest = manifest(&text);
+    let mut node = Node::new(2);
+    node.static_cpus = Some(Default::default());
+    node.kube_reserved = slicewise_containers::Quantity::milli(500);
+    let study = Study::new(&manifest, &node).unwrap();
+    let question = question("6.12", 2, 1);
+    let (mut report, ()) = study.answer(&question, (), &|_| {}).unwrap();
+    let target = Target::Throttled(0.01);
+    let rows = study.candidates(&report, &target, None);
+    report.suggestions = study.suggest(&question, &report, &target, &rows, &|_| {}).unwrap();
+    let value = serde_json::to_value(&report).unwrap();
+    let mut found = std::collections::BTreeSet::new();
+    paths(&value, "", &mut found);
+    // Containers and workloads have the same fields.
+    found.retain(|path| !path.starts_with(".workloads[]"));
+    insta::assert_snapshot!(found.into_iter().collect::<Vec<_>>().join("\n"));
+    let again: KubeReport = serde_json::from_value(value).unwrap();
+    assert_eq!(again, report);
+}
+
 #[test]
 fn a_target_that_is_missed_is_a_finding() {
     let load = "{requests: {interarrival: 10ms, service: 5ms, workers: 1}}";

@@ -10,7 +10,7 @@ use crate::Origin;
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SetupError {
     /// CPUs or ticks out of range.
-    #[error("the machine cannot have this: {0:?}")]
+    #[error("the machine cannot have {0}")]
     Scheduler(ConfigError),
     /// The tick phase is as long as a tick or longer.
     #[error("the tick phase of {0} ns is not less than a tick")]

@@ -326,7 +326,7 @@ pub(crate) struct K8sArgs {
     pub(crate) seed: u64,
 
     /// Scheduler ticks a second
-    #[arg(long, value_name = "HZ", default_value_t = 250)]
+    #[arg(long, value_name = "HZ", default_value_t = 250, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) hz: u32,
 
     /// Part of the periods that may be throttled without being a finding

@@ -257,8 +257,11 @@ fn question(args: &K8sArgs, node: &Node, cpus_assumed: bool) -> Result<Question,
 
 fn refused(error: Error) -> Failure {
     match &error {
-        Error::Tree(_) | Error::TooManyThreads => Failure::plain(error.to_string()),
-        _ => Failure::with_help(error.to_string(), "a shorter or smaller load may do"),
+        Error::Run(_) => Failure::with_help(
+            error.to_string(),
+            "let every part of the loads take some time: a run, a service time, a sleep",
+        ),
+        _ => Failure::plain(error.to_string()),
     }
 }
 

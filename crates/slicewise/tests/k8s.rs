@@ -123,6 +123,7 @@ fn bad_options_are_refused_with_what_is_allowed() {
     refuses(&["-", "--cpu-manager", "static"], HOG, &["reservation"]);
     refuses(&["-", "--reserved", "500M"], HOG, &["500M"]);
     refuses(&["-", "--quota-period", "10us"], HOG, &["period"]);
+    refuses(&["-", "--hz", "0"], HOG, &["--hz", "1..=10000"]);
     refuses(&["/nowhere.yaml"], "", &["/nowhere.yaml"]);
     refuses(&["-", "--cpus", "0"], HOG, &["0"]);
 }

@@ -11,7 +11,10 @@ use slicewise_containers::{
 /// What the mutations start from.
 pub(crate) const MANIFESTS: &[&str] = &[
     include_str!("../../../../examples/k8s/go-api.yaml"),
-    include_str!("../../../../examples/k8s/training.yaml"),
+    concat!(
+        include_str!("../../../../examples/k8s/training.yaml"),
+        include_str!("../../tests/fixtures/static-kubelet.yaml")
+    ),
     include_str!("../../../../examples/k8s/noisy-neighbour.yaml"),
     include_str!("../../tests/fixtures/full.yaml"),
     include_str!("../../tests/fixtures/compose.yaml"),

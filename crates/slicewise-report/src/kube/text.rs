@@ -528,12 +528,19 @@ fn notes(report: &KubeReport, rows: &[&KubeContainer], style: Style) -> String {
         let _ = writeln!(text, "{hidden} more are not shown; --format json has all of them.");
     }
     for finding in &report.findings {
-        let lines = wrap(&format!("{}: {}", finding.container, finding.message), style.width - 9);
+        let lines = wrap(
+            &format!("{}: {}", finding.container, finding.message),
+            style.width.saturating_sub(9),
+        );
         let word = style.paint(Paint::Bad, "finding:");
         let _ = writeln!(text, "{word} {}", lines.join("\n         "));
     }
     for remark in &report.remarks {
-        let _ = writeln!(text, "note: {}", wrap(remark, style.width - 6).join("\n      "));
+        let _ = writeln!(
+            text,
+            "note: {}",
+            wrap(remark, style.width.saturating_sub(6)).join("\n      ")
+        );
     }
     text
 }
