@@ -63,6 +63,9 @@ pub struct Batch {
     pub run: Option<Dist>,
     /// How long it pauses; `None`: not at all.
     pub sleep: Option<Dist>,
+    /// They begin each round together, when the last of them has come: a parallel loop, the helpers
+    /// of a garbage collector.
+    pub together: bool,
 }
 
 /// Threads that launch kernels on a device and wait for them at the end of each step.
@@ -262,10 +265,16 @@ fn requests(sink: &mut Sink, fields: &Fields<'_, '_>) -> Option<Requests> {
 }
 
 fn batch(sink: &mut Sink, fields: &Fields<'_, '_>) -> Option<Batch> {
-    only(sink, fields.map, "`batch`", &["threads", "run", "sleep"]);
+    only(sink, fields.map, "`batch`", &["threads", "run", "sleep", "together"]);
     let threads = fields.threads(sink);
     let run = fields.get("run").map(|node| (node, dist(sink, "run", node)));
     let sleep = fields.get("sleep").map(|node| (node, dist(sink, "sleep", node)));
+    let together = crate::fields::boolean(sink, fields.map, "together");
+    if let (None, Some(node), Some(true)) = (&run, fields.get("together"), together) {
+        let help = "say how long a round is: `run: 10ms`";
+        sink.error(node.span, "`batch` has `together` but no `run`", help);
+        return None;
+    }
     if let (None, Some((node, _))) = (&run, &sleep) {
         let help = "say how long it computes before it sleeps: `run: 10ms`";
         sink.error(node.span, "`batch` has `sleep` but no `run`", help);
@@ -287,7 +296,8 @@ fn batch(sink: &mut Sink, fields: &Fields<'_, '_>) -> Option<Batch> {
     if run == Some(None) || sleep == Some(None) {
         return None;
     }
-    Some(Batch { threads: threads?, run: run.flatten(), sleep: sleep.flatten() })
+    let together = together.unwrap_or(false);
+    Some(Batch { threads: threads?, run: run.flatten(), sleep: sleep.flatten(), together })
 }
 
 fn launch(sink: &mut Sink, fields: &Fields<'_, '_>) -> Option<Launch> {

@@ -49,11 +49,12 @@ c:
                 workers: 2,
                 depth: None,
             }),
-            Part::Batch(Batch { threads: 1, run: None, sleep: None }),
+            Part::Batch(Batch { threads: 1, run: None, sleep: None, together: false }),
             Part::Batch(Batch {
                 threads: 8,
                 run: Some(Dist::Uniform(ms, 2 * ms)),
                 sleep: Some(Dist::Constant(ms)),
+                together: false,
             }),
             Part::Launch(Launch {
                 threads: 1,
@@ -80,6 +81,7 @@ c:
             threads: 1,
             run: Some(Dist::Pareto { scale_ns: 1e3, shape: 1.5, max_ns: ms }),
             sleep: Some(Dist::LogNormal { median_ns: 1e6, sigma: 0.5 }),
+            together: false,
         })]
     );
 }
@@ -152,7 +154,10 @@ fn docker_flags_mean_what_the_daemon_makes_of_them() {
     assert_eq!(cpu("docker run --cpus 0.01 x").2, Some(1_000));
     let load = "docker run --label 'slicewise.dev/load={batch: {threads: 4}}' x";
     let load = docker_run(load).unwrap().standalone.remove(0).load.unwrap();
-    assert_eq!(load.parts, [Part::Batch(Batch { threads: 4, run: None, sleep: None })]);
+    assert_eq!(
+        load.parts,
+        [Part::Batch(Batch { threads: 4, run: None, sleep: None, together: false })]
+    );
 }
 
 #[test]

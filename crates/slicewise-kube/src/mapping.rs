@@ -16,8 +16,8 @@ use slicewise_containers::{
     Quantity, Requests, Role, Tree,
 };
 use slicewise_machine::{
-    Device, Dist, EmpiricalBin, GroupSpec, Mode, Op, Origin, Program, ProgramId, Queue, TaskSpec,
-    Workload,
+    Barrier, Device, Dist, EmpiricalBin, GroupSpec, Mode, Op, Origin, Program, ProgramId, Queue,
+    TaskSpec, Workload,
 };
 use slicewise_sched::bandwidth::Limit;
 use slicewise_sched::{Attr, CpuId, CpuSet, Shares};
@@ -303,7 +303,7 @@ impl Builder<'_, '_> {
                 Part::Launch(launch) => (None, Some(self.device(&mapped.identity, launch))),
                 _ => (None, None),
             };
-            let program = self.program(part, queue, device);
+            let program = self.program(part, queue, device, &label);
             let tasks = &mut self.mapping.workload.tasks;
             let first = tasks.len();
             let number = used.entry(word).or_insert(0);
@@ -365,12 +365,39 @@ impl Builder<'_, '_> {
         }
     }
 
-    fn program(&mut self, part: &Part, queue: Option<u32>, device: Option<u32>) -> ProgramId {
+    /// Threads that begin their rounds together meet at a barrier, and a round is a log line: that is
+    /// how it is timed.
+    fn batch(&mut self, batch: &Batch, label: &str) -> Vec<Op> {
+        let work = |run| Op::Run { work: dist(run), mode: Mode::User };
+        let pause = |sleep| Op::Sleep { duration: dist(sleep) };
+        match (&batch.run, &batch.sleep) {
+            (Some(run), sleep) if batch.together => {
+                let barriers = &mut self.mapping.workload.barriers;
+                barriers.push(Barrier { name: label.to_owned(), parties: batch.threads });
+                let meet = Op::Barrier(barriers.len() as u32 - 1);
+                let end = Op::LogEnd { cumulative_slack: false };
+                let mut body = vec![meet, Op::LogBegin, work(run), end];
+                body.extend(sleep.as_ref().map(pause));
+                forever(body)
+            }
+            (Some(run), Some(sleep)) => forever(vec![work(run), pause(sleep)]),
+            // Without pauses it does not matter how it is divided.
+            _ => vec![Op::RunForever],
+        }
+    }
+
+    fn program(
+        &mut self,
+        part: &Part,
+        queue: Option<u32>,
+        device: Option<u32>,
+        label: &str,
+    ) -> ProgramId {
         let ops = match part {
             Part::Requests(_) => {
                 forever(vec![Op::Receive(queue.unwrap_or(0)), Op::Serve, Op::Reply])
             }
-            Part::Batch(batch) => batch_ops(batch),
+            Part::Batch(batch) => self.batch(batch, label),
             Part::Launch(launch) => launch_ops(launch, device.unwrap_or(0)),
             _ => Vec::new(),
         };
@@ -386,17 +413,6 @@ fn forever(body: Vec<Op>) -> Vec<Op> {
     ops.extend(body);
     ops.push(Op::LoopEnd { begin: 0 });
     ops
-}
-
-fn batch_ops(batch: &Batch) -> Vec<Op> {
-    match (&batch.run, &batch.sleep) {
-        (Some(run), Some(sleep)) => forever(vec![
-            Op::Run { work: dist(run), mode: Mode::User },
-            Op::Sleep { duration: dist(sleep) },
-        ]),
-        // Without pauses it does not matter how it is divided.
-        _ => vec![Op::RunForever],
-    }
 }
 
 /// Each step is a log line of the machine: that is how steps are counted and timed.

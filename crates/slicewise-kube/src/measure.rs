@@ -129,7 +129,11 @@ impl Measure {
         for (index, container) in (0..).zip(&mapping.containers) {
             for (number, part) in (0..).zip(&container.parts) {
                 for task in &mapping.workload.tasks[part.tasks.clone()] {
-                    let in_steps = matches!(part.part, Part::Launch(_));
+                    let in_steps = match &part.part {
+                        Part::Launch(_) => true,
+                        Part::Batch(batch) => batch.together,
+                        _ => false,
+                    };
                     known.insert(task.name.clone(), (index, number, in_steps));
                 }
             }

@@ -224,6 +224,23 @@ fn more_threads_than_the_limit_serve_no_more_and_lengthen_the_tail() {
     }
 }
 
+/// Threads that begin together stay so, whatever a quota does to them: rounds of the same threads end
+/// when the slowest has ended. Apart, they drift.
+#[test]
+fn threads_that_begin_together_use_up_the_quota_together_for_ever() {
+    let stops = |together: bool| {
+        let load =
+            format!("{{batch: {{threads: 16, run: 20ms, sleep: 380ms, together: {together}}}}}");
+        let report = answer(&pod("gc", "{limits: {cpu: 2}}", &load), 16, 60);
+        let gc = named(&report, "gc");
+        (gc.wait.quota_ns, gc.parts[0].durations.count)
+    };
+    let ((together_ns, rounds), (apart_ns, _)) = (stops(true), stops(false));
+    // 320 ms of work in a round, 200 ms at once: every round is stopped, for most of a period.
+    assert!(together_ns > 2 * apart_ns, "{together_ns}, {apart_ns} apart");
+    assert_eq!(rounds % 16, 0, "all threads have as many rounds: {rounds}");
+}
+
 #[test]
 fn who_waits_for_whom_is_told_by_name() {
     let text = pod("web", "{requests: {cpu: 1}}", "{batch: {threads: 1}}")

@@ -220,3 +220,105 @@ fn suggestions_name_the_smallest_limit_and_what_it_costs() {
     let exclusive = trials.iter().find(|it| it["change"] == "Guaranteed, 1 exclusive CPU");
     assert_eq!(exclusive.map(|it| &it["keeps_target"]), Some(&true.into()), "{trials:#?}");
 }
+
+/// The scenarios of the pages, as shapes: nothing here is a digit.
+mod scenarios {
+    use super::*;
+
+    fn workload<'r>(report: &'r Value, label: &str) -> &'r Value {
+        let rows = report["workloads"].as_array().expect("workloads");
+        rows.iter().find(|row| row["label"] == label).expect("it is there")
+    }
+
+    fn number(value: &Value) -> f64 {
+        value.as_f64().expect("a number")
+    }
+
+    #[test]
+    fn a_training_step_with_a_limit_starves_its_device_on_every_kernel() {
+        for kernel in ["6.1", "6.6", "6.12", "6.18", "7.2"] {
+            let file = "examples/k8s/training.yaml";
+            let args = [file, "--cpus", "16", "--kernel", kernel];
+            let busy = |extra: &[&str]| {
+                let (report, _) = report(&[args.as_slice(), extra].concat(), "");
+                let parts = workload(&report, "train/trainer")["parts"].clone();
+                let launch = number(&parts[0]["launch"]["device_busy_share"]);
+                (launch, parts[0]["alone"]["device_busy_share"].as_f64())
+            };
+            let (limited, bare) = busy(&[]);
+            let bare = bare.expect("a run without limits");
+            let (free, _) = busy(&["--no-cpu-quota"]);
+            let (exclusive, _) = busy(&["--cpu-manager", "static", "--reserved", "1"]);
+            assert!(limited < 0.8 * bare, "{kernel}: {limited} of {bare}");
+            assert!(free > 0.92 * bare, "{kernel}: {free} of {bare}");
+            assert!(exclusive > limited, "{kernel}: {exclusive}, {limited}");
+        }
+    }
+
+    #[test]
+    fn a_go_service_with_fewer_threads_has_a_shorter_tail_and_shorter_hits() {
+        let of = |file: &str| {
+            let (report, status) = report(&[file, "--cpus", "16", "--duration", "60s"], "");
+            assert_eq!(status, Some(1));
+            let api = workload(&report, "api").clone();
+            let p99 = number(&api["parts"][0]["durations"]["p99_ns"]);
+            let free = number(&api["parts"][0]["without_limits"]["durations"]["p99_ns"]);
+            (p99, free, number(&api["stalls"]["max_ns"]))
+        };
+        let (sixteen, free, longest) = of("examples/k8s/go-api.yaml");
+        let (two, _, longest_of_two) = of("examples/k8s/go-api-gomaxprocs-2.yaml");
+        assert!(sixteen > 1.5 * free, "{sixteen}, {free} without a limit");
+        assert!(two < 0.8 * sixteen, "{two} with two, {sixteen} with sixteen");
+        assert!(longest_of_two < 0.8 * longest, "{longest_of_two}, {longest}");
+    }
+
+    #[test]
+    fn three_threads_get_what_one_gets() {
+        for kernel in ["6.1", "6.12", "7.2"] {
+            let file = "examples/k8s/three-against-one.yaml";
+            let (report, status) = report(&[file, "--cpus", "1", "--kernel", kernel], "");
+            assert_eq!(status, Some(0));
+            for label in ["three", "one"] {
+                let used = number(&workload(&report, label)["used_cpus"]);
+                assert!((used - 0.5).abs() < 0.01, "{kernel}, {label}: {used}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_noisy_neighbour_is_the_one_with_the_larger_request() {
+        for kernel in ["6.1", "6.12", "7.2"] {
+            let file = "examples/k8s/noisy-neighbour.yaml";
+            let (report, _) = report(&[file, "--cpus", "4", "--kernel", kernel], "");
+            let web = workload(&report, "web");
+            assert_eq!(web["wait"]["quota_ns"], 0);
+            // On 6.1 those without a request, who weigh next to nothing, take as much.
+            let others = web["wait"]["others"].as_array().expect("others");
+            let of = |label: &str| {
+                let found = others.iter().find(|it| it["container"] == label);
+                found.map_or(0.0, |it| number(&it["wait_ns"]))
+            };
+            let least = if kernel == "6.1" { 0.5 } else { 5.0 };
+            assert!(of("indexer") > least * of("batch"), "{kernel}: {others:?}");
+            let part = &web["parts"][0];
+            let (full, alone) =
+                (&part["durations"]["p99_ns"], &part["alone"]["durations"]["p99_ns"]);
+            assert!(number(full) > 1.5 * number(alone), "{kernel}: {full}, {alone} alone");
+        }
+    }
+
+    #[test]
+    fn a_burst_shortens_the_tail_and_no_limit_ends_it() {
+        let throttled = |set: &str| {
+            let file = "examples/groups-burst.toml";
+            let args = ["run", file, "--format", "json", "--set", set];
+            let output = run_as(Path::new(env!("CARGO_BIN_EXE_slicewise")), &args, "");
+            let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            number(&report["groups"][0]["nr_throttled"])
+        };
+        let limit = throttled("group/web.cpu.max.burst=0");
+        let burst = throttled("group/web.cpu.max.burst=50000");
+        assert!(burst < 0.8 * limit && burst > 0.0, "{burst} with a burst, {limit} without");
+        assert_eq!(throttled("group/web.cpu.max=max"), 0.0);
+    }
+}
