@@ -111,9 +111,11 @@ impl GroupCase {
 
     /// The load as Slicewise reads it.
     pub(crate) fn loaded(&self) -> std::result::Result<Loaded, String> {
-        load_with(&self.scenario, Format::Scenario, &mut |name| self.file(name)).map_err(|rejected| {
-            rejected.diagnostics.first().map_or_else(String::new, |first| first.message.clone())
-        })
+        load_with(&self.scenario, Format::Scenario, &mut |name| self.file(name)).map_err(
+            |rejected| {
+                rejected.diagnostics.first().map_or_else(String::new, |first| first.message.clone())
+            },
+        )
     }
 
     /// The cgroups as they are made in the guest: parents first.
@@ -178,8 +180,9 @@ pub(crate) fn on_kernels(
     for series in kernels {
         for case in cases.iter().filter(|case| case.applies_to(series)) {
             let results = cache.results(&format!("groups-{}", case.name), series);
-            let broken =
-                |message: String| Failure::new(format!("case {} on {series}: {message}", case.name));
+            let broken = |message: String| {
+                Failure::new(format!("case {} on {series}: {message}", case.name))
+            };
             if !(reuse && results.join("package.txt").is_file()) {
                 let files = guest::files(case).map_err(broken)?;
                 let script = guest::script(case).map_err(broken)?;

@@ -48,8 +48,7 @@ impl Figures {
             let before = before.groups.get(path).copied().unwrap_or_default();
             let mut figures = GroupFigures::default();
             for figure in Figure::ALL {
-                *figure.of_mut(&mut figures) =
-                    figure.of(now).saturating_sub(figure.of(&before));
+                *figure.of_mut(&mut figures) = figure.of(now).saturating_sub(figure.of(&before));
             }
             (path.clone(), figures)
         };

@@ -51,8 +51,8 @@ fn run_until(
         duration_ns,
     };
     let mut meter = GroupMeter::new(case.cpus, HZ);
-    let mut machine = Machine::new(&config, &loaded.workload, &mut meter)
-        .map_err(|error| error.to_string())?;
+    let mut machine =
+        Machine::new(&config, &loaded.workload, &mut meter).map_err(|error| error.to_string())?;
     let summary = machine.run().map_err(|error| error.to_string())?;
     drop(machine);
     let groups = meter.figures().into_iter().zip(&summary.groups).map(|(seen, counted)| {
