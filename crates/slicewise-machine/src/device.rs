@@ -42,7 +42,7 @@ impl<S: Sink> Machine<'_, S> {
         let state = &mut self.devices[device as usize];
         state.submitted += 1;
         state.pending.push_back(work_ns);
-        let submissions = &mut self.details[task as usize].submissions;
+        let submissions = self.details[task as usize].submissions.get_or_insert_default();
         match submissions.iter_mut().find(|(of, _)| *of == device) {
             Some((_, last)) => *last = state.submitted,
             None => submissions.push((device, state.submitted)),
@@ -65,8 +65,9 @@ impl<S: Sink> Machine<'_, S> {
     }
 
     fn done_for(&self, task: u32, device: u32) -> bool {
-        let submissions = &self.details[task as usize].submissions;
-        let last = submissions.iter().find(|(of, _)| *of == device).map_or(0, |(_, last)| *last);
+        let mut submissions =
+            self.details[task as usize].submissions.iter().flat_map(|all| all.iter());
+        let last = submissions.find(|(of, _)| *of == device).map_or(0, |(_, last)| *last);
         self.devices[device as usize].completed >= last
     }
 

@@ -91,6 +91,9 @@ pub(crate) struct Task {
     pub(crate) nice: bool,
 }
 
+/// Devices, and the number of the last submission to each.
+pub(crate) type Submissions = SmallVec<[(u32, u64); 1]>;
+
 /// The rest.
 #[derive(Clone, Debug)]
 pub(crate) struct TaskDetail {
@@ -111,8 +114,8 @@ pub(crate) struct TaskDetail {
     pub(crate) request: Request,
     /// Work that waits for room in a device's queue.
     pub(crate) submission_ns: u64,
-    /// By device the task has used: the number of its last submission.
-    pub(crate) submissions: SmallVec<[(u32, u64); 1]>,
+    /// By device the task has used, of which most have none: the number of its last submission.
+    pub(crate) submissions: Option<Box<Submissions>>,
     /// Steps without any use of time; only counted when suspiciously many.
     pub(crate) idle_steps: u32,
     pub(crate) idle_steps_at: u64,
@@ -224,7 +227,7 @@ impl TaskDetail {
             expiry_ns: 0,
             request: Request::default(),
             submission_ns: 0,
-            submissions: SmallVec::new(),
+            submissions: None,
             idle_steps: 0,
             idle_steps_at: 0,
         }

@@ -84,13 +84,16 @@ struct Open {
     wait_ns: Option<u64>,
 }
 
+/// In the root group.
+const NO_GROUP: u32 = u32::MAX;
+
 /// The figures of one task or of several.
 #[derive(Clone, Debug, Default)]
 struct Figures {
     name: String,
     pid: u32,
     forks: u64,
-    group: Option<u32>,
+    group: u32,
     attr: Attr,
     cpu_time_ns: u64,
     voluntary: u64,
@@ -161,7 +164,7 @@ impl Metrics {
     fn task_reports(&self) -> Vec<TaskReport> {
         let end_ns = self.end_ns;
         let report = |figures: &Figures, open| TaskReport {
-            group: figures.group.and_then(|group| self.groups.get(group as usize).cloned()),
+            group: self.groups.get(figures.group as usize).cloned(),
             ..figures.report(end_ns, open)
         };
         let mut rows: Vec<TaskReport> =
@@ -385,7 +388,7 @@ impl Sink for Metrics {
         }
         task.figures.name.clone_from(&info.name);
         task.figures.attr = info.attr;
-        task.figures.group = info.group;
+        task.figures.group = info.group.unwrap_or(NO_GROUP);
     }
 
     #[inline(always)]
