@@ -58,6 +58,27 @@ struct Write {
     span: Range<usize>,
 }
 
+impl Write {
+    /// The kernel reads a number of `cpu.max` as far as it goes and takes no offence at what comes
+    /// after it: `5000ms` is 5000 us.
+    fn ignored_unit(&self) -> Option<CgroupError> {
+        if self.file != File::Max {
+            return None;
+        }
+        let digits =
+            |word: &str| word.len() - word.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let cut = |word: &&str| (1..word.len()).contains(&digits(word));
+        let word = self.text.split_ascii_whitespace().take(2).find(cut)?;
+        let message = format!(
+            "`cpu.max`: the kernel reads `{}` as {}",
+            shorten(word),
+            shorten(&word[..digits(word)])
+        );
+        let help = "its numbers are us, without a unit: \"50000 100000\"".to_owned();
+        Some(CgroupError { message, help, span: self.span.clone() })
+    }
+}
+
 /// Files in the order they are written, whatever the order of the text: with this one, what is a
 /// valid state in the end is one at every step.
 const ORDER: [File; 11] = [
@@ -321,7 +342,10 @@ impl Cgroups {
                 ORDER.iter().flat_map(|file| group.writes.iter().filter(|w| w.file == *file));
             for write in ordered {
                 match self.after_write(group, write, &settings, &settled, (version, rules)) {
-                    Ok(after) => settings = after,
+                    Ok(after) => {
+                        settings = after;
+                        problems.extend(write.ignored_unit().map(|warning| (false, warning)));
+                    }
                     Err(problem) => problems.push(problem),
                 }
             }

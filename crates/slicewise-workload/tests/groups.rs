@@ -403,3 +403,22 @@ fn sessions_are_checked() {
     let nice = "[[session]]\nname = \"s\"\nnice = 20\n[[task]]\nname = \"a\"\nhog = true";
     check(nice, &["nice"], (3, 8));
 }
+
+#[test]
+fn what_the_kernel_leaves_out_of_a_number_is_said() {
+    let profile = slicewise_sched::Profile::named("6.12").unwrap();
+    for (value, said) in [
+        ("50000us 100000", Some("reads `50000us` as 50000")),
+        ("5000ms 100000", Some("reads `5000ms` as 5000")),
+        ("50000 100000us", Some("reads `100000us` as 100000")),
+        ("50000 100000", None),
+        ("max", None),
+    ] {
+        let mut loaded = read(&text(&format!("\"cpu.max\" = \"{value}\"")));
+        let warnings = settle_cgroups(&mut loaded, &profile);
+        assert!(warnings.iter().all(|one| one.severity == Severity::Warning), "{warnings:?}");
+        let found = warnings.iter().map(|one| one.message.as_str()).find(|m| m.contains("reads"));
+        assert_eq!(found.is_some(), said.is_some(), "{value}");
+        assert!(said.is_none_or(|said| found.is_some_and(|m| m.contains(said))), "{found:?}");
+    }
+}

@@ -479,9 +479,7 @@ impl FairQueue {
         entities: &mut [Entity],
         now_ns: u64,
     ) -> Option<(u32, Rule)> {
-        if self.queued_curr(entities).is_some() {
-            self.account(params, entities, now_ns);
-        }
+        self.account_queued(params, entities, now_ns);
         match &params.algorithm {
             Algorithm::Cfs(cfs) => self.cfs_pick(params, cfs, entities),
             Algorithm::Eevdf(eevdf) => {
@@ -507,17 +505,13 @@ impl FairQueue {
         }
     }
 
-    /// With groups: the pick of this level, after charging the running entity. It may be a delayed
-    /// entity, which is the owner's to dequeue.
+    /// With groups: the pick of this level, whose running entity has been charged. It may be a
+    /// delayed entity, which is the owner's to dequeue.
     pub(crate) fn pick_level(
         &mut self,
         params: &FairParams,
-        entities: &mut [Entity],
-        now_ns: u64,
+        entities: &[Entity],
     ) -> Option<(u32, Rule)> {
-        if self.queued_curr(entities).is_some() {
-            self.account(params, entities, now_ns);
-        }
         match &params.algorithm {
             Algorithm::Cfs(cfs) => self.cfs_pick(params, cfs, entities),
             Algorithm::Eevdf(eevdf) => self.eevdf_pick(params, eevdf, entities, true),
@@ -525,6 +519,7 @@ impl FairQueue {
     }
 
     /// Charges the running entity, if it is still queued.
+    #[inline(always)]
     pub(crate) fn account_queued(
         &mut self,
         params: &FairParams,

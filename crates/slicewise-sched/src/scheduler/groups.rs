@@ -833,9 +833,8 @@ impl Scheduler {
                 level = Level { cpu, queue: ROOT };
                 continue;
             }
-            let (entity, rule) = self.on_level(level, |fair, params, entities| {
-                fair.pick_level(params, entities, now_ns)
-            })?;
+            let (entity, rule) =
+                self.on_level(level, |fair, params, entities| fair.pick_level(params, entities))?;
             if self.entities[entity as usize].delayed {
                 self.dequeue_in_groups(now_ns, cpu, entity, Dequeue::Delayed);
                 level = Level { cpu, queue: ROOT };
