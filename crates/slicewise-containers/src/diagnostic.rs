@@ -2,14 +2,9 @@
 
 use std::ops::Range;
 
-/// How bad it is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Severity {
-    /// The input cannot be used.
-    Error,
-    /// The input can be used, but perhaps not as its author meant.
-    Warning,
-}
+pub(crate) use slicewise_input::shorten;
+pub use slicewise_input::{LineCol, Severity, line_col};
+use slicewise_input::{closest, floor_boundary};
 
 /// One thing that is wrong with an input.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,38 +30,6 @@ pub struct Place {
     pub start: u32,
     /// The byte after the last.
     pub end: u32,
-}
-
-/// A place in a text, both counted from 1.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LineCol {
-    /// Line.
-    pub line: usize,
-    /// Column, in characters.
-    pub column: usize,
-}
-
-/// The line and column of a byte offset. An offset past the end is the end.
-///
-/// ```
-/// let place = slicewise_containers::line_col("one\ntwo", 5);
-/// assert_eq!((place.line, place.column), (2, 2));
-/// ```
-pub fn line_col(text: &str, offset: usize) -> LineCol {
-    let before = &text[..floor_boundary(text, offset)];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    LineCol {
-        line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
-        column: before[line_start..].chars().count() + 1,
-    }
-}
-
-pub(crate) fn floor_boundary(text: &str, offset: usize) -> usize {
-    let mut offset = offset.min(text.len());
-    while !text.is_char_boundary(offset) {
-        offset -= 1;
-    }
-    offset
 }
 
 /// A stretch of the text that is being read.
@@ -224,39 +187,13 @@ impl Sink {
     }
 }
 
-/// A value as it may stand in a message: one line, not too long.
-pub(crate) fn shorten(value: &str) -> String {
-    const SHOWN_MAX: usize = 60;
-    let mut short = String::new();
-    for (count, c) in value.chars().enumerate() {
-        if count == SHOWN_MAX {
-            short.push('…');
-            break;
-        }
-        if c.is_control() {
-            short.extend(c.escape_default());
-        } else {
-            short.push(c);
-        }
-    }
-    short
-}
-
 /// How many words are looked at for one that was meant.
 pub(crate) const ALLOWED_MAX: usize = 1000;
 
 /// The allowed word closest to what was written, if any is close.
 pub(crate) fn suggest<'a>(word: &str, allowed: &[&'a str]) -> Option<&'a str> {
-    const WORD_MAX: usize = 64;
-    if word.chars().count() > WORD_MAX {
-        return None;
-    }
-    let word = word.to_lowercase();
-    let near = (word.chars().count() / 3).max(1);
-    let distance = |other: &str| edit_distance(&word, &other.to_lowercase());
     let allowed = allowed.iter().copied().take(ALLOWED_MAX).filter(|other| other.len() <= 256);
-    let (steps, best) = allowed.map(|other| (distance(other), other)).min_by_key(|(d, _)| *d)?;
-    (steps <= near).then_some(best)
+    closest(word, allowed)
 }
 
 /// The help for an unknown word: the close one, or all of them.
@@ -275,25 +212,6 @@ pub(crate) fn did_you_mean(word: &str, allowed: &[&str]) -> String {
 
 fn shorten_all(words: &[&str]) -> String {
     words.iter().map(|word| shorten(word)).collect::<Vec<_>>().join(", ")
-}
-
-/// Levenshtein's, with a swap of neighbours as one step.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let cost = usize::from(a[i - 1] != b[j - 1]);
-            row[j] = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + cost);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before[j - 2] + 1);
-            }
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::path::Path;
 
-/// The largest file that is read, bytes.
-pub const FILE_BYTES_MAX: u64 = 64 << 20;
+use slicewise_input::read_text;
+pub use slicewise_input::{FILE_BYTES_MAX, ReadError};
 
 /// A text to read, and what messages call it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,42 +13,6 @@ pub struct Source {
     pub name: String,
     /// Its text.
     pub text: String,
-}
-
-/// Why a file was not read.
-#[derive(thiserror::Error, Debug)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// The system said no.
-    #[error("cannot read {path}: {source}")]
-    Io {
-        /// The file.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// It is a directory.
-    #[error("{path} is a directory; name the YAML files in it")]
-    Directory {
-        /// The directory.
-        path: String,
-    },
-    /// It is too large.
-    #[error("{path} is larger than {FILE_BYTES_MAX} bytes, the most that is read")]
-    TooLarge {
-        /// The file.
-        path: String,
-    },
-    /// It is not text.
-    #[error("{path} is not UTF-8 text: line {line} has an invalid byte (offset {offset})")]
-    NotText {
-        /// The file.
-        path: String,
-        /// The line of the first invalid byte.
-        line: usize,
-        /// Its offset.
-        offset: usize,
-    },
 }
 
 impl Source {
@@ -62,16 +26,8 @@ impl Source {
     /// # Errors
     /// If it cannot be read, is too large or is not UTF-8.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        let shown = path.display().to_string();
-        let io = |source| ReadError::Io { path: shown.clone(), source };
-        let metadata = std::fs::metadata(path).map_err(io)?;
-        if metadata.is_dir() {
-            return Err(ReadError::Directory { path: shown });
-        }
-        if metadata.len() > FILE_BYTES_MAX {
-            return Err(ReadError::TooLarge { path: shown });
-        }
-        Self::read(std::fs::File::open(path).map_err(io)?, &shown)
+        let text = slicewise_input::read_file(path, "the YAML files")?;
+        Ok(Self::new(path.display().to_string(), text))
     }
 
     /// Reads text from anywhere (a pipe, say), and stops at the limit.
@@ -79,19 +35,7 @@ impl Source {
     /// # Errors
     /// If it cannot be read, is too large or is not UTF-8.
     pub fn read(reader: impl Read, name: &str) -> Result<Self, ReadError> {
-        let mut bytes = Vec::new();
-        reader
-            .take(FILE_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|source| ReadError::Io { path: name.to_owned(), source })?;
-        if bytes.len() as u64 > FILE_BYTES_MAX {
-            return Err(ReadError::TooLarge { path: name.to_owned() });
-        }
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let offset = error.utf8_error().valid_up_to();
-            let newlines = error.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n');
-            ReadError::NotText { path: name.to_owned(), line: newlines.count() + 1, offset }
-        })?;
+        let text = read_text(reader, name)?;
         Ok(Self::new(name, text))
     }
 }

@@ -1,6 +1,7 @@
 //! Durations and rates, spelt as in scenario files.
 
 use crate::diagnostic::shorten;
+pub(crate) use slicewise_input::show_ns;
 
 /// A value that does not parse: what is wrong, and what to write.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -101,16 +102,6 @@ pub(crate) fn parse_rate(text: &str) -> Result<f64, BadUnit> {
     } else {
         Err(wrong(format!("the rate `{shown}` is out of range: more than 0, at most 1/ns")))
     }
-}
-
-/// Nanoseconds as a person would write them, exactly.
-pub(crate) fn show_ns(ns: u64) -> String {
-    for (factor, unit) in [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")] {
-        if ns >= factor && ns.is_multiple_of(factor) {
-            return format!("{}{unit}", ns / factor);
-        }
-    }
-    format!("{ns}ns")
 }
 
 #[cfg(test)]

@@ -239,14 +239,14 @@ pub(crate) fn documents<'t>(
 /// Reports what is no YAML.
 fn syntax(text: &str, error: &ScanError, sink: &mut Sink) {
     let start = error.marker().byte_offset().unwrap_or(text.len()).min(text.len());
-    let start = crate::diagnostic::floor_boundary(text, start);
+    let start = slicewise_input::floor_boundary(text, start);
     let length = text[start..].chars().next().filter(|c| *c != '\n').map_or(0, char::len_utf8);
     let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
     let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
     // Only the neighbourhood of an endless line is looked at.
     let near_start =
-        crate::diagnostic::floor_boundary(text, start.saturating_sub(200).max(line_start));
-    let near_end = crate::diagnostic::floor_boundary(text, (start + 200).min(line_end));
+        slicewise_input::floor_boundary(text, start.saturating_sub(200).max(line_start));
+    let near_end = slicewise_input::floor_boundary(text, (start + 200).min(line_end));
     let near = &text[near_start..near_end];
     let before = &text[near_start..start];
     let help = if near.contains("{{") {

@@ -2,17 +2,11 @@
 
 use std::ops::Range;
 
-use crate::Sources;
-use crate::sources::floor_boundary;
+use slicewise_input::closest;
+pub(crate) use slicewise_input::shorten;
+pub use slicewise_input::{LineCol, Severity, line_col};
 
-/// How bad it is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Severity {
-    /// The input cannot be used.
-    Error,
-    /// The input can be used, but perhaps not as its author meant.
-    Warning,
-}
+use crate::Sources;
 
 /// One thing that is wrong with an input.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,30 +20,6 @@ pub struct Diagnostic {
     pub span: Range<usize>,
     /// What to write instead.
     pub help: Option<String>,
-}
-
-/// A place in a text, both counted from 1.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LineCol {
-    /// Line.
-    pub line: usize,
-    /// Column, in characters.
-    pub column: usize,
-}
-
-/// The line and column of a byte offset. An offset past the end is the end.
-///
-/// ```
-/// let place = slicewise_workload::line_col("one\ntwo", 5);
-/// assert_eq!((place.line, place.column), (2, 2));
-/// ```
-pub fn line_col(text: &str, offset: usize) -> LineCol {
-    let before = &text[..floor_boundary(text, offset)];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    LineCol {
-        line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
-        column: before[line_start..].chars().count() + 1,
-    }
 }
 
 /// More than this many and the reader has stopped reading.
@@ -143,34 +113,9 @@ impl Sink {
     }
 }
 
-/// A value as it may stand in a message: one line, not too long.
-pub(crate) fn shorten(value: &str) -> String {
-    const SHOWN_MAX: usize = 60;
-    let mut short = String::new();
-    for (count, c) in value.chars().enumerate() {
-        if count == SHOWN_MAX {
-            short.push('…');
-            break;
-        }
-        if c.is_control() {
-            short.extend(c.escape_default());
-        } else {
-            short.push(c);
-        }
-    }
-    short
-}
-
 /// The allowed word closest to what was written, if any is close.
 pub(crate) fn suggest<'a>(word: &str, allowed: &[&'a str]) -> Option<&'a str> {
-    if word.chars().count() > 64 {
-        return None;
-    }
-    let word = word.to_lowercase();
-    let near = (word.chars().count() / 3).max(1);
-    let distance = |other: &str| edit_distance(&word, &other.to_lowercase());
-    let best = allowed.iter().copied().min_by_key(|other| distance(other))?;
-    (distance(best) <= near).then_some(best)
+    closest(word, allowed.iter().copied())
 }
 
 /// The help for an unknown word: the close one, or all of them.
@@ -179,25 +124,6 @@ pub(crate) fn did_you_mean(word: &str, allowed: &[&str]) -> String {
         Some(close) => format!("did you mean `{close}`?"),
         None => format!("allowed: {}", allowed.join(", ")),
     }
-}
-
-/// Levenshtein's, with a swap of neighbours as one step.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let cost = usize::from(a[i - 1] != b[j - 1]);
-            row[j] = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + cost);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before[j - 2] + 1);
-            }
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use slicewise_input::floor_boundary;
+
 /// The file itself and the files it names, in one space of byte offsets: the file's begin at 0,
 /// those of each further text after the one before. So one range says both where and in which text.
 ///
@@ -84,13 +86,4 @@ impl Sources {
         let start = self.more.iter().rev().find(|text| text.start <= begin).map_or(0, |t| t.start);
         located.span.start + start..located.span.end + start
     }
-}
-
-/// The character boundary at or before an offset.
-pub(crate) fn floor_boundary(text: &str, offset: usize) -> usize {
-    let mut offset = offset.min(text.len());
-    while !text.is_char_boundary(offset) {
-        offset -= 1;
-    }
-    offset
 }

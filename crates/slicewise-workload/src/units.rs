@@ -1,5 +1,7 @@
 //! Durations, rates and numbers as people write them, read exactly: no rounding, no guessing.
 
+pub(crate) use slicewise_input::show_ns;
+
 /// The longest duration a workload may name: longer ones are mistakes, and sums of these cannot
 /// overflow.
 pub(crate) const DURATION_MAX_NS: u64 = 365 * 24 * 3600 * 1_000_000_000;
@@ -131,16 +133,6 @@ pub(crate) fn parse_rate(text: &str) -> Result<f64, BadUnit> {
     } else {
         Err(wrong(format!("the rate `{shown}` is out of range: more than 0, at most 1/ns")))
     }
-}
-
-/// Nanoseconds as a person would write them, exactly.
-pub(crate) fn show_ns(ns: u64) -> String {
-    for (factor, unit) in [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")] {
-        if ns >= factor && ns.is_multiple_of(factor) {
-            return format!("{}{unit}", ns / factor);
-        }
-    }
-    format!("{ns}ns")
 }
 
 #[cfg(test)]
