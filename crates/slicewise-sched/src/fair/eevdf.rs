@@ -6,8 +6,8 @@
 //! owed service. It is *eligible* when its lag is not negative. A request of `slice` real ns made at
 //! v has its virtual deadline at v + slice / w.
 //!
-//! The queue keeps Σ w and Σ w·(v − zero) over the tree only; the running entity is added where
-//! they are used. Eligibility is decided on the sums, without division.
+//! The queue keeps Σ w and Σ w·(v − zero) over everyone queued, the running entity included, whose
+//! part grows as it is charged. Eligibility is decided on the sums, without division.
 
 use super::{Dequeue, EevdfParams, Entity, FairParams, FairQueue, Wakeup};
 use crate::ordered::{before, earlier};
@@ -21,10 +21,14 @@ pub(super) fn floor_quotient(sum: i128, weight: u64) -> i64 {
     if weight == 0 {
         return 0;
     }
-    // Nearly always both fit a machine word, where division is several times faster.
-    match (i64::try_from(sum), i64::try_from(weight)) {
-        (Ok(sum), Ok(weight)) => sum.div_euclid(weight),
-        _ => sum.div_euclid(i128::from(weight)) as i64,
+    // Nearly always the sum fits a machine word, where division is several times faster.
+    match i64::try_from(sum) {
+        Ok(sum) => {
+            let quotient = (sum.unsigned_abs() / weight) as i64;
+            let below = sum < 0 && !sum.unsigned_abs().is_multiple_of(weight);
+            (if sum < 0 { -quotient } else { quotient }) - i64::from(below)
+        }
+        Err(_) => sum.div_euclid(i128::from(weight)) as i64,
     }
 }
 
@@ -64,54 +68,48 @@ pub(super) fn rescale_off_queue(eevdf: &EevdfParams, entity: &mut Entity, old: u
     }
 }
 
-/// The test of C.3 for one state of a queue: S ≥ (v − v0)·W.
+/// The test of C.3 for one state of a queue: S ≥ (v − v0)·W. The product of two words is one
+/// instruction, and exact.
 #[derive(Clone, Copy)]
 struct Eligibility {
     zero: u64,
     sum: i128,
-    weight: i64,
-    /// Distances within this cannot overflow a word, nor does the sum: the usual case, and fast.
-    narrow: u64,
+    weight: u64,
 }
 
-/// Distances up to this times weights below 2^23 fit a word.
-const NARROW_DISTANCE: u64 = 1 << 40;
-
 impl Eligibility {
-    #[inline]
-    fn new(zero: u64, sum: i128, weight: u64) -> Self {
-        let weight = weight as i64;
-        let fits = i64::try_from(sum).is_ok() && (0..1 << 23).contains(&weight);
-        Self { zero, sum, weight, narrow: if fits { NARROW_DISTANCE } else { 0 } }
-    }
-
-    #[inline]
+    #[inline(always)]
     fn admits(&self, vruntime: u64) -> bool {
         let distance = vruntime.wrapping_sub(self.zero) as i64;
-        if distance.unsigned_abs() < self.narrow {
-            self.sum as i64 >= distance * self.weight
-        } else {
-            self.sum >= i128::from(distance) * i128::from(self.weight)
-        }
+        self.sum >= i128::from(distance) * i128::from(self.weight as i64)
     }
 }
 
 impl FairQueue {
     /// Σ w·(v − zero) and Σ w over everyone queued, the running entity included (C.2).
     #[inline(always)]
-    pub(super) fn eevdf_sums(&self, entities: &[Entity]) -> (i128, u64) {
-        match self.queued_curr(entities) {
-            Some((_, curr)) => {
-                (self.tree_sum + self.weighted(curr), self.tree_weight + curr.average_weight)
-            }
-            None => (self.tree_sum, self.tree_weight),
-        }
+    pub(super) fn eevdf_sums(&self) -> (i128, u64) {
+        (self.sum, self.sum_weight)
+    }
+
+    /// The entity counts as queued from now on.
+    #[inline(always)]
+    pub(super) fn join_sums(&mut self, entity: &Entity) {
+        self.sum_weight += entity.average_weight;
+        self.sum += self.weighted(entity);
+    }
+
+    /// The entity does not count as queued any more.
+    #[inline(always)]
+    pub(super) fn leave_sums(&mut self, entity: &Entity) {
+        self.sum_weight -= entity.average_weight;
+        self.sum -= self.weighted(entity);
     }
 
     /// C.3: v ≤ V, decided without rounding.
     #[inline]
-    pub(super) fn vruntime_eligible(&self, sum: i128, weight: u64, vruntime: u64) -> bool {
-        Eligibility::new(self.zero, sum, weight).admits(vruntime)
+    pub(super) fn vruntime_eligible(&self, (sum, weight): (i128, u64), vruntime: u64) -> bool {
+        Eligibility { zero: self.zero, sum, weight }.admits(vruntime)
     }
 
     /// V, moving the zero point where the kernel does (C.2), after which sums are others.
@@ -127,7 +125,7 @@ impl FairQueue {
 
     #[inline]
     fn move_zero(&mut self, distance: i64) {
-        self.tree_sum -= i128::from(self.tree_weight as i64) * i128::from(distance);
+        self.sum -= i128::from(self.sum_weight as i64) * i128::from(distance);
         self.zero = self.zero.wrapping_add(distance as u64);
     }
 
@@ -154,14 +152,18 @@ impl FairQueue {
         eevdf: &EevdfParams,
         entities: &mut [Entity],
         id: u32,
+        virtual_ns: u64,
     ) {
         let curr = &mut entities[id as usize];
+        if curr.on_rq {
+            let weight = i128::from(curr.average_weight as i64);
+            self.sum += weight * i128::from(virtual_ns as i64);
+        }
         let consumed = !before(curr.vruntime, curr.deadline);
         if consumed {
             refresh_slice(eevdf, curr);
             curr.deadline = curr.vruntime.wrapping_add(params.virtual_delta(curr.slice, curr));
-            let sums = self.eevdf_sums(entities);
-            self.eevdf_average(eevdf, sums);
+            self.eevdf_average(eevdf, self.eevdf_sums());
         }
         if eevdf.rules.zero_point == ZeroPoint::MinVruntime {
             self.eevdf_update_min_vruntime(entities);
@@ -312,7 +314,7 @@ impl FairQueue {
         id: u32,
         initial: bool,
     ) {
-        let sums = self.eevdf_sums(entities);
+        let sums = self.eevdf_sums();
         let (average, weight) = (self.eevdf_average(eevdf, sums), sums.1);
         let others = self.nr_queued;
         let entity = &mut entities[id as usize];
@@ -351,7 +353,7 @@ impl FairQueue {
         let sleeper = &entities[id as usize];
         if !params.has(Feature::DELAY_DEQUEUE)
             || sleeper.delayed
-            || self.vruntime_eligible(sums.0, sums.1, sleeper.vruntime)
+            || self.vruntime_eligible(sums, sleeper.vruntime)
         {
             return false;
         }
@@ -402,9 +404,8 @@ impl FairQueue {
         }
         self.preemptor = None;
         let was = entities[id as usize].vruntime;
-        let sums = self.eevdf_sums(entities);
-        let average = self.eevdf_average(eevdf, sums);
-        let sums = self.eevdf_sums(entities);
+        let average = self.eevdf_average(eevdf, self.eevdf_sums());
+        let sums = self.eevdf_sums();
         let lag = self.eevdf_lag(params, eevdf, entities, id, sums);
         let replaced = if eevdf.rules.delayed_lag_kept {
             average.wrapping_sub(lag as u64) != was
@@ -416,12 +417,12 @@ impl FairQueue {
             if !current {
                 self.tree_remove(params, entities, id);
             }
-            self.leave_sums(entities, id);
+            self.step_out(entities, id);
             let entity = &mut entities[id as usize];
             entity.vlag = if eevdf.rules.delayed_lag_kept { lag } else { 0 };
             entity.rel_deadline = false;
             self.eevdf_place(params, eevdf, entities, id, false);
-            self.rejoin_sums(entities, id);
+            self.step_in(entities, id);
             if !current {
                 self.tree_insert(params, entities, id);
             }
@@ -431,12 +432,14 @@ impl FairQueue {
     }
 
     /// For the time of a placement the entity does not count as queued.
-    fn leave_sums(&mut self, entities: &mut [Entity], id: u32) {
+    fn step_out(&mut self, entities: &mut [Entity], id: u32) {
+        self.leave_sums(&entities[id as usize]);
         entities[id as usize].on_rq = false;
         self.nr_queued -= 1;
     }
 
-    fn rejoin_sums(&mut self, entities: &mut [Entity], id: u32) {
+    fn step_in(&mut self, entities: &mut [Entity], id: u32) {
+        self.join_sums(&entities[id as usize]);
         entities[id as usize].on_rq = true;
         self.nr_queued += 1;
     }
@@ -454,9 +457,8 @@ impl FairQueue {
         self.account(params, entities, now_ns);
         let current = self.curr == Some(id);
         self.preemptor = None;
-        let sums = self.eevdf_sums(entities);
-        let average = self.eevdf_average(eevdf, sums);
-        let sums = self.eevdf_sums(entities);
+        let average = self.eevdf_average(eevdf, self.eevdf_sums());
+        let sums = self.eevdf_sums();
         let entity = &entities[id as usize];
         let lag = match eevdf.rules.reweight {
             Reweight::AroundAverage => average.wrapping_sub(entity.vruntime) as i64,
@@ -475,7 +477,7 @@ impl FairQueue {
         if !current {
             self.tree_remove(params, entities, id);
         }
-        self.leave_sums(entities, id);
+        self.step_out(entities, id);
         self.load_weight = self.load_weight - old + new;
         let entity = &mut entities[id as usize];
         entity.set_load(load, params);
@@ -500,7 +502,7 @@ impl FairQueue {
                 Protection::ShortestSlice => base.wrapping_add(vprot),
             };
         }
-        self.rejoin_sums(entities, id);
+        self.step_in(entities, id);
         if !current {
             self.tree_insert(params, entities, id);
         }
@@ -523,8 +525,8 @@ impl FairQueue {
             };
             return only.map(|id| (id, Rule::OnlyTask));
         }
-        let (sum, weight) = self.eevdf_sums(entities);
-        let eligibility = Eligibility::new(self.zero, sum, weight);
+        let (sum, weight) = self.eevdf_sums();
+        let eligibility = Eligibility { zero: self.zero, sum, weight };
         let eligible = |vruntime| eligibility.admits(vruntime);
         let buddy_feature = if eevdf.rules.wakeup == WakeupRule::Pick {
             Feature::NEXT_BUDDY
@@ -600,6 +602,9 @@ impl FairQueue {
         match eevdf.rules.yields {
             YieldRule::Deadline => curr.deadline = curr.deadline.wrapping_add(request),
             YieldRule::Slice => {
+                let skipped = curr.deadline.wrapping_sub(curr.vruntime) as i64;
+                let weight = i128::from(curr.average_weight as i64);
+                self.sum += weight * i128::from(skipped);
                 curr.vruntime = curr.deadline;
                 curr.deadline = curr.vruntime.wrapping_add(request);
             }

@@ -232,10 +232,10 @@ pub(crate) struct FairQueue {
     curr: Option<u32>,
     /// CFS `min_vruntime`; EEVDF: what the sums are relative to (C.2).
     zero: u64,
-    /// EEVDF: Σ w over the tree.
-    tree_weight: u64,
-    /// EEVDF: Σ w · (v − zero) over the tree.
-    tree_sum: i128,
+    /// EEVDF: Σ w over everyone queued.
+    sum_weight: u64,
+    /// EEVDF: Σ w · (v − zero) over everyone queued.
+    sum: i128,
     /// Sum of weights, running entity included.
     load_weight: u64,
     /// Everyone queued, running and delayed included.
@@ -270,8 +270,8 @@ impl FairQueue {
             tree: Ordered::default(),
             curr: None,
             zero: VRUNTIME_START,
-            tree_weight: 0,
-            tree_sum: 0,
+            sum_weight: 0,
+            sum: 0,
             load_weight: 0,
             nr_queued: 0,
             nr_runnable: 0,
@@ -319,10 +319,6 @@ impl FairQueue {
             slice: entity.slice,
             entity: id,
         });
-        if let Algorithm::Eevdf(_) = params.algorithm {
-            self.tree_weight += entity.average_weight;
-            self.tree_sum += self.weighted(entity);
-        }
     }
 
     #[inline(always)]
@@ -334,10 +330,6 @@ impl FairQueue {
         };
         let found = self.tree.remove(key, entity.seq);
         debug_assert!(found, "a waiting entity is in the tree");
-        if let Algorithm::Eevdf(_) = params.algorithm {
-            self.tree_weight -= entity.average_weight;
-            self.tree_sum -= self.weighted(entity);
-        }
     }
 
     /// w · (v − zero).
@@ -363,10 +355,13 @@ impl FairQueue {
         self.charged_ns = self.charged_ns.wrapping_add(delta);
         entity.exec_start = entity.exec_start.wrapping_add(delta);
         entity.sum_exec = entity.sum_exec.wrapping_add(delta);
-        entity.vruntime = entity.vruntime.wrapping_add(params.virtual_delta(delta, entity));
+        let virtual_ns = params.virtual_delta(delta, entity);
+        entity.vruntime = entity.vruntime.wrapping_add(virtual_ns);
         match &params.algorithm {
             Algorithm::Cfs(_) => self.cfs_update_min_vruntime(entities),
-            Algorithm::Eevdf(eevdf) => self.eevdf_charged(params, eevdf, entities, curr),
+            Algorithm::Eevdf(eevdf) => {
+                self.eevdf_charged(params, eevdf, entities, curr, virtual_ns);
+            }
         }
     }
 
@@ -409,6 +404,9 @@ impl FairQueue {
         if !current {
             self.tree_insert(params, entities, id);
         }
+        if let Algorithm::Eevdf(_) = params.algorithm {
+            self.join_sums(&entities[id as usize]);
+        }
     }
 
     /// Takes an entity off the queue. Returns whether it really left: a sleeper may be delayed.
@@ -436,7 +434,7 @@ impl FairQueue {
         self.preemptor = None;
         self.clear_buddies(id);
         if let Algorithm::Eevdf(eevdf) = &params.algorithm {
-            let sums = self.eevdf_sums(entities);
+            let sums = self.eevdf_sums();
             if how == Dequeue::Sleep && self.eevdf_delays(params, eevdf, entities, id, sums) {
                 self.nr_runnable -= 1;
                 return false;
@@ -456,7 +454,10 @@ impl FairQueue {
         self.load_weight -= entity.load.weight;
         match &params.algorithm {
             Algorithm::Cfs(_) => self.cfs_left(entities, id, how),
-            Algorithm::Eevdf(eevdf) => self.eevdf_left(params, eevdf, entities, id, how),
+            Algorithm::Eevdf(eevdf) => {
+                self.leave_sums(&entities[id as usize]);
+                self.eevdf_left(params, eevdf, entities, id, how);
+            }
         }
         true
     }
@@ -831,8 +832,8 @@ impl FairQueue {
     }
 
     /// EEVDF: the weighted average of all vruntimes, without moving what it is relative to.
-    pub(crate) fn average_vruntime(&self, entities: &[Entity]) -> u64 {
-        let (sum, weight) = self.eevdf_sums(entities);
+    pub(crate) fn average_vruntime(&self) -> u64 {
+        let (sum, weight) = self.eevdf_sums();
         self.zero.wrapping_add(eevdf::floor_quotient(sum, weight) as u64)
     }
 
@@ -852,8 +853,7 @@ impl FairQueue {
 
     /// EEVDF: whether the entity has had no more than its share.
     pub(crate) fn eligible(&self, entities: &[Entity], id: u32) -> bool {
-        let (sum, weight) = self.eevdf_sums(entities);
-        self.vruntime_eligible(sum, weight, entities[id as usize].vruntime)
+        self.vruntime_eligible(self.eevdf_sums(), entities[id as usize].vruntime)
     }
 
     /// EEVDF: whether the running entity is protected from a pick.

@@ -67,6 +67,7 @@ impl Bench {
         self.queue.nr_runnable += 1;
         self.queue.load_weight += load.weight;
         self.queue.tree_insert(&self.params, &mut self.entities, id);
+        self.queue.join_sums(&self.entities[id as usize]);
         id
     }
 
@@ -122,7 +123,7 @@ impl Bench {
     }
 
     fn average(&self) -> u64 {
-        self.queue.average_vruntime(&self.entities)
+        self.queue.average_vruntime()
     }
 
     fn entity(&self, id: u32) -> &Entity {
@@ -362,7 +363,7 @@ fn wx12_only_the_eligible_compete_by_deadline() {
     bench.waiting(nice(0), 10 * MS, 12 * MS);
     let b = bench.waiting(nice(0), 4 * MS, 15 * MS);
     bench.waiting(nice(5), 20 * MS, 11 * MS);
-    let (sum, weight) = bench.queue.eevdf_sums(&bench.entities);
+    let (sum, weight) = bench.queue.eevdf_sums();
     assert_eq!((sum, weight), (21_036_000_000, 2383));
     assert_eq!(bench.average(), 8_827_528);
     let eligible: Vec<bool> = (0..3).map(|id| bench.queue.eligible(&bench.entities, id)).collect();
@@ -376,10 +377,10 @@ fn wx13_the_average_is_rounded_down() {
     bench.queue.zero = 10;
     bench.waiting(nice(0), 7, 100);
     bench.waiting(nice(0), 10, 100);
-    let (sum, weight) = bench.queue.eevdf_sums(&bench.entities);
+    let (sum, weight) = bench.queue.eevdf_sums();
     assert_eq!((sum, weight, bench.average()), (-3072, 2048, 8));
-    assert!(bench.queue.vruntime_eligible(sum, weight, 8));
-    assert!(!bench.queue.vruntime_eligible(sum, weight, 9));
+    assert!(bench.queue.vruntime_eligible((sum, weight), 8));
+    assert!(!bench.queue.vruntime_eligible((sum, weight), 9));
 }
 
 /// Places an entity with this lag beside two nice-0 entities at 100 ms: (v, d, V, lag after).

@@ -752,7 +752,7 @@ fn check_eevdf(sched: &Scheduler, rq: &Cpu, fair: &[&Entity]) -> Result<(), Test
     let distance = |entity: &Entity| i128::from(entity.vruntime.wrapping_sub(zero) as i64);
     let weight: i128 = fair.iter().map(|e| i128::from(e.average_weight)).sum();
     let sum: i128 = fair.iter().map(|e| i128::from(e.average_weight) * distance(e)).sum();
-    let average = i128::from(rq.fair.average_vruntime(&sched.entities).wrapping_sub(zero) as i64);
+    let average = i128::from(rq.fair.average_vruntime().wrapping_sub(zero) as i64);
     // Σ w·(V − v) is zero up to the rounding of V, which goes down.
     let residual = average * weight - sum;
     prop_assert!(-weight < residual && residual <= 0, "residual {residual} for weight {weight}");
