@@ -5,10 +5,8 @@
 //! (`resched`), and CPUs whose task may go on (`ready`). Switching never runs a program and a
 //! program never switches another CPU's task, so nothing here calls itself.
 
-use std::collections::VecDeque;
-
 use slicewise_sched::{
-    Attr, CpuId, GroupId, GroupTimer, Output, SchedConfig, Scheduler, Switch, TaskId, Timer, Wake,
+    Attr, CpuId, GroupId, GroupTimer, Output, SchedConfig, Scheduler, Switch, Timer, Wake,
 };
 use slicewise_trace::{Event, Left, Sink, Slot, TaskInfo};
 
@@ -28,6 +26,9 @@ use crate::task::{Cpu, NONE, Pending, Span, Task, TaskDetail};
 
 /// The most tasks that may live at the same time.
 pub const TASKS_MAX: usize = 1_000_000;
+
+/// Steps and switches at one moment that never count as endless.
+const INSTANT_STEPS_MIN: u64 = 10_000_000;
 
 /// How many waiting tasks [`RunError::Stuck`] names.
 const NAMED_WAITERS: usize = 16;
@@ -89,6 +90,36 @@ impl Layout {
     }
 }
 
+/// CPUs, the first to be dealt with first. It is emptied within the moment it was filled in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CpuList {
+    cpus: Vec<u32>,
+    taken: usize,
+}
+
+impl CpuList {
+    #[inline(always)]
+    fn push(&mut self, cpu: u32) {
+        self.cpus.push(cpu);
+    }
+
+    #[inline(always)]
+    fn pop(&mut self) -> Option<u32> {
+        let cpu = *self.cpus.get(self.taken)?;
+        self.taken += 1;
+        if self.taken == self.cpus.len() {
+            self.cpus.clear();
+            self.taken = 0;
+        }
+        Some(cpu)
+    }
+
+    #[inline(always)]
+    fn is_empty(&self) -> bool {
+        self.cpus.is_empty()
+    }
+}
+
 /// Counts for the summary.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
@@ -141,8 +172,8 @@ pub struct Machine<'w, S: Sink> {
     pub(crate) wants_loops: bool,
     /// The CPU whose program is being executed; its task is looked at when the step is over.
     pub(crate) active: u32,
-    pub(crate) resched: VecDeque<u32>,
-    pub(crate) ready: VecDeque<u32>,
+    pub(crate) resched: CpuList,
+    pub(crate) ready: CpuList,
     /// CPUs that run a task.
     pub(crate) running: u32,
     /// Ticks and slice ends that are armed: they never make anything happen on their own.
@@ -217,8 +248,8 @@ impl<'w, S: Sink> Machine<'w, S> {
             wants_loops: sink.wants_loops(),
             sink,
             active: NONE,
-            resched: VecDeque::with_capacity(config.cpus as usize),
-            ready: VecDeque::with_capacity(config.cpus as usize),
+            resched: CpuList::default(),
+            ready: CpuList::default(),
             running: 0,
             cpu_timers: 0,
             living: 0,
@@ -429,7 +460,7 @@ impl<'w, S: Sink> Machine<'w, S> {
     #[inline]
     fn settle(&mut self) -> Done {
         self.flush_resched()?;
-        while let Some(cpu) = self.ready.pop_front() {
+        while let Some(cpu) = self.ready.pop() {
             self.cpus[cpu as usize].ready = false;
             self.advance(cpu)?;
             self.flush_resched()?;
@@ -442,7 +473,7 @@ impl<'w, S: Sink> Machine<'w, S> {
     pub(crate) fn make_ready(&mut self, cpu: u32) {
         let state = &mut self.cpus[cpu as usize];
         if !core::mem::replace(&mut state.ready, true) {
-            self.ready.push_back(cpu);
+            self.ready.push(cpu);
         }
     }
 
@@ -547,7 +578,9 @@ impl<'w, S: Sink> Machine<'w, S> {
                     let state = &mut self.cpus[cpu.index()];
                     let wanted = if lazy { Pending::Lazy } else { Pending::Now };
                     state.pending = state.pending.max(wanted);
-                    self.list(cpu.0);
+                    if !core::mem::replace(&mut state.listed, true) {
+                        self.resched.push(cpu.0);
+                    }
                 }
                 Output::ArmTimer { cpu, timer: Timer::HrTick, at_ns } => {
                     let late_ns = self.spread(self.costs.slice_timer_ns);
@@ -586,7 +619,7 @@ impl<'w, S: Sink> Machine<'w, S> {
     pub(crate) fn list(&mut self, cpu: u32) {
         let state = &mut self.cpus[cpu as usize];
         if !core::mem::replace(&mut state.listed, true) {
-            self.resched.push_back(cpu);
+            self.resched.push(cpu);
         }
     }
 
@@ -597,7 +630,7 @@ impl<'w, S: Sink> Machine<'w, S> {
     }
 
     fn resched_listed(&mut self) -> Done {
-        while let Some(cpu) = self.resched.pop_front() {
+        while let Some(cpu) = self.resched.pop() {
             let state = &mut self.cpus[cpu as usize];
             state.listed = false;
             if cpu == self.active {
@@ -656,62 +689,55 @@ impl<'w, S: Sink> Machine<'w, S> {
     /// Lets the core choose for a CPU. The CPU must be accounted.
     pub(crate) fn switch(&mut self, cpu: u32, left: Left) -> Done {
         self.instant_steps += 1;
-        if self.instant_steps > self.instant_limit() {
+        if self.instant_steps > INSTANT_STEPS_MIN && self.instant_steps > self.instant_limit() {
             return Err(self.no_progress(self.cpus[cpu as usize].current));
         }
         let state = &mut self.cpus[cpu as usize];
         (state.pending, state.park) = (Pending::Nothing, false);
+        let prev = state.current;
         if self.interrupts {
-            self.events.arm(self.layout.cpu(cpu, RESCHEDULE), u64::MAX);
+            self.events.disarm(self.layout.cpu(cpu, RESCHEDULE));
         }
         let result = self.sched.schedule(self.now, CpuId(cpu));
-        let Switch { prev, next, .. } = result.map_err(|error| self.refused(error))?;
+        let Switch { next: next_id, .. } = result.map_err(|error| self.refused(error))?;
         self.take_outputs();
+        let next = next_id.map_or(NONE, |task| task.slot() as u32);
         if prev == next {
             return Ok(());
-        }
-        if cpu != self.active {
-            self.make_ready(cpu);
         }
         self.counts.switches += 1;
         if self.wants_values {
             self.emit_values(cpu, prev);
         }
-        let slot = |task: TaskId| Slot(task.slot() as u32);
-        let left = if prev.is_some() { left } else { Left::Idle };
-        self.emit(Event::Switch {
-            cpu: CpuId(cpu),
-            prev: prev.map(slot),
-            left,
-            next: next.map(slot),
-        });
+        let slot = |task: u32| (task != NONE).then_some(Slot(task));
+        let left = if prev != NONE { left } else { Left::Idle };
+        self.emit(Event::Switch { cpu: CpuId(cpu), prev: slot(prev), left, next: slot(next) });
         if self.wants_values {
             self.emit_values(cpu, next);
         }
+        if cpu != self.active {
+            self.make_ready(cpu);
+        }
         let state = &mut self.cpus[cpu as usize];
-        match next {
-            Some(next) => {
-                state.current = next.slot() as u32;
-                state.overhead_left =
-                    state.overhead_left.saturating_add(self.costs.context_switch_ns);
-                self.tasks[next.slot()].cpu = cpu;
-                if prev.is_none() {
-                    self.running += 1;
-                    self.start_ticking(cpu);
-                }
-            }
-            None => {
-                state.current = NONE;
-                self.running -= 1;
-            }
+        state.current = next;
+        if next == NONE {
+            self.running -= 1;
+            return Ok(());
+        }
+        state.overhead_left = state.overhead_left.saturating_add(self.costs.context_switch_ns);
+        self.tasks[next as usize].cpu = cpu;
+        if prev == NONE {
+            self.running += 1;
+            self.start_ticking(cpu);
         }
         Ok(())
     }
 
-    fn emit_values(&mut self, cpu: u32, task: Option<TaskId>) {
-        let Some(task) = task else { return };
-        if let Some((vruntime_ns, lag_ns)) = self.sched.fair_values(task) {
-            let task = Slot(task.slot() as u32);
+    #[cold]
+    fn emit_values(&mut self, cpu: u32, task: u32) {
+        let Some(state) = self.tasks.get(task as usize) else { return };
+        if let Some((vruntime_ns, lag_ns)) = self.sched.fair_values(state.id) {
+            let task = Slot(task);
             self.emit(Event::Values { task, cpu: CpuId(cpu), vruntime_ns, lag_ns });
         }
     }
@@ -768,7 +794,7 @@ impl<'w, S: Sink> Machine<'w, S> {
     /// Steps and switches there may be at one moment before they count as endless.
     #[inline]
     pub(crate) fn instant_limit(&self) -> u64 {
-        10_000_000 + 100 * self.living as u64
+        INSTANT_STEPS_MIN + 100 * self.living as u64
     }
 
     #[cold]

@@ -218,7 +218,7 @@ impl Scheduler {
     }
 
     /// The pick: highest class first; a CPU with nothing to do looks elsewhere first.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pick(&mut self, now_ns: u64, cpu: u32) -> (Option<u32>, Rule) {
         if self.nr_must_move > 0 {
             self.move_displaced(now_ns, cpu);
