@@ -97,13 +97,17 @@ impl EventQueue {
     }
 
     /// Sets the time of a slot, replacing an earlier one. The end of time means never; what is past
-    /// counts as now.
-    pub(crate) fn arm(&mut self, slot: usize, time_ns: u64) {
-        self.disarm(slot);
+    /// counts as now. Whether there was an earlier one.
+    pub(crate) fn arm(&mut self, slot: usize, time_ns: u64) -> bool {
+        let was_armed = self.is_armed(slot);
+        if was_armed {
+            self.unlink(slot);
+        }
         if time_ns != u64::MAX {
             self.armed += 1;
             self.file(slot, time_ns.max(self.now_ns));
         }
+        was_armed
     }
 
     /// Takes the time of a slot away.

@@ -35,10 +35,9 @@ pub(crate) fn new_cpu(config: &MachineConfig, cpu: u32) -> Cpu {
 
 impl<S: Sink> Machine<'_, S> {
     pub(crate) fn arm_cpu_timer(&mut self, cpu: u32, which: u32, at_ns: u64) {
-        let slot = self.layout.cpu(cpu, which);
-        self.cpu_timers -= usize::from(self.events.is_armed(slot));
-        self.events.arm(slot, at_ns);
-        self.cpu_timers += usize::from(self.events.is_armed(slot));
+        let was_armed = self.events.arm(self.layout.cpu(cpu, which), at_ns);
+        self.cpu_timers -= usize::from(was_armed);
+        self.cpu_timers += usize::from(at_ns != u64::MAX);
     }
 
     /// The CPU has left idle: its tick goes on, on its grid.
@@ -138,7 +137,9 @@ impl<S: Sink> Machine<'_, S> {
         match (task.span, self.events.time_ns(slot)) {
             // Work that never ends does not end later.
             (Span::Forever, _) => {}
-            (Span::Work, Some(at_ns)) => self.events.arm(slot, at_ns.saturating_add(by_ns)),
+            (Span::Work, Some(at_ns)) => {
+                self.events.arm(slot, at_ns.saturating_add(by_ns));
+            }
             _ => self.make_ready(cpu),
         }
     }

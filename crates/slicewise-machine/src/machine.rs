@@ -481,34 +481,25 @@ impl<'w, S: Sink> Machine<'w, S> {
     fn advance(&mut self, cpu: u32) -> Done {
         self.active = cpu;
         let done_at = loop {
-            self.account(cpu);
-            let state = &self.cpus[cpu as usize];
-            let (current, overhead_left) = (state.current, state.overhead_left);
-            if current == NONE {
-                break u64::MAX;
-            }
-            let may_park = state.park;
-            if state.pending != Pending::Nothing
-                && self.may_switch(cpu)
-                && !self.interrupt_goes_on(cpu)
-            {
-                self.switch(cpu, Left::Preempted)?;
-                continue;
-            }
-            if may_park && self.park(cpu)? {
-                continue;
-            }
-            let task = &self.tasks[current as usize];
-            let overhead_done = self.now.saturating_add(overhead_left);
+            let state = &mut self.cpus[cpu as usize];
+            let current = state.current;
+            let mut task = self.tasks.get_mut(current as usize);
+            state.account(self.now, task.as_deref_mut(), &mut self.group_times);
+            let Some(task) = task else { break u64::MAX };
+            let overhead_done = self.now.saturating_add(state.overhead_left);
             let done_at = match task.span {
                 Span::Work => overhead_done.saturating_add(task.left),
                 Span::Until => overhead_done.max(task.left),
                 Span::Forever => u64::MAX,
             };
+            let only_overhead = task.left == 0 && task.span == Span::Work;
+            if (state.pending != Pending::Nothing || state.park) && self.make_way(cpu)? {
+                continue;
+            }
             if done_at > self.now {
                 // Nothing but the machine's own costs is left: the work that comes after them can
                 // often be told now, which saves an event.
-                if task.left == 0 && task.span == Span::Work && self.foresee(current, done_at)? {
+                if only_overhead && self.foresee(current, done_at)? {
                     break done_at.saturating_add(self.tasks[current as usize].left);
                 }
                 break done_at;
@@ -522,31 +513,26 @@ impl<'w, S: Sink> Machine<'w, S> {
         Ok(())
     }
 
+    /// The task that runs on `cpu` has been asked to make way: whether it did.
+    #[inline(never)]
+    fn make_way(&mut self, cpu: u32) -> Done<bool> {
+        let state = &self.cpus[cpu as usize];
+        let may_park = state.park;
+        if state.pending != Pending::Nothing && self.may_switch(cpu) && !self.interrupt_goes_on(cpu)
+        {
+            self.switch(cpu, Left::Preempted)?;
+            return Ok(true);
+        }
+        Ok(may_park && self.park(cpu)?)
+    }
+
     /// Counts the time since the last call, first against what the machine itself costs, then for
     /// the task.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn account(&mut self, cpu: u32) {
         let state = &mut self.cpus[cpu as usize];
-        let elapsed = self.now - state.since_ns;
-        if elapsed == 0 {
-            return;
-        }
-        state.since_ns = self.now;
-        let overhead = elapsed.min(state.overhead_left);
-        state.overhead_left -= overhead;
-        if state.current == NONE {
-            return;
-        }
-        state.busy_ns += elapsed;
-        state.overhead_ns += overhead;
-        let task = &mut self.tasks[state.current as usize];
-        if task.span == Span::Work {
-            task.left = task.left.saturating_sub(elapsed - overhead);
-        }
-        if task.group != NONE {
-            let task = state.current;
-            self.count_group_time(task, elapsed, overhead);
-        }
+        let task = self.tasks.get_mut(state.current as usize);
+        state.account(self.now, task, &mut self.group_times);
     }
 
     /// Whether the preemption model lets the current task of `cpu` be taken off now.
@@ -571,6 +557,7 @@ impl<'w, S: Sink> Machine<'w, S> {
         }
     }
 
+    #[inline(never)]
     fn take_all_outputs(&mut self) {
         while let Some(output) = self.sched.output() {
             match output {
@@ -583,35 +570,47 @@ impl<'w, S: Sink> Machine<'w, S> {
                     }
                 }
                 Output::ArmTimer { cpu, timer: Timer::HrTick, at_ns } => {
-                    let late_ns = self.spread(self.costs.slice_timer_ns);
+                    let late_ns = match self.costs.slice_timer_ns {
+                        0 => 0,
+                        late_ns => self.spread(late_ns),
+                    };
                     let at_ns = at_ns.saturating_add(late_ns);
                     self.arm_cpu_timer(cpu.0, HRTICK, at_ns.max(self.now));
                 }
-                Output::DisarmTimer { cpu, timer: Timer::HrTick } => {
-                    self.arm_cpu_timer(cpu.0, HRTICK, u64::MAX);
-                }
-                Output::Migrated { task, from, to } => {
-                    let slot = Slot(task.slot() as u32);
-                    self.tasks[slot.index()].cpu = to.0;
-                    self.counts.migrations += 1;
-                    self.emit(Event::Migrate { task: slot, from, to });
-                }
-                // Groups cannot be made on the machine yet.
-                Output::ArmGroupTimer { group, timer, at_ns } => {
-                    let slot = self.layout.group_timer(group, timer);
-                    self.events.arm(slot, at_ns);
-                }
-                Output::DisarmGroupTimer { group, timer } => {
-                    let slot = self.layout.group_timer(group, timer);
-                    self.events.disarm(slot);
-                }
-                Output::Park { cpu } => {
-                    self.cpus[cpu.index()].park = true;
-                    self.list(cpu.0);
-                }
-                Output::Throttled { group, cpu, stops } => {
-                    self.emit(Event::Throttle { group: group.index() as u32, cpu, stops });
-                }
+                other => self.take_output(other),
+            }
+        }
+    }
+
+    /// All but requests to reschedule and slice timers.
+    #[inline(never)]
+    fn take_output(&mut self, output: Output) {
+        match output {
+            Output::Reschedule { .. } | Output::ArmTimer { .. } => {}
+            Output::DisarmTimer { cpu, timer: Timer::HrTick } => {
+                self.arm_cpu_timer(cpu.0, HRTICK, u64::MAX);
+            }
+            Output::Migrated { task, from, to } => {
+                let slot = Slot(task.slot() as u32);
+                self.tasks[slot.index()].cpu = to.0;
+                self.counts.migrations += 1;
+                self.emit(Event::Migrate { task: slot, from, to });
+            }
+            // Groups cannot be made on the machine yet.
+            Output::ArmGroupTimer { group, timer, at_ns } => {
+                let slot = self.layout.group_timer(group, timer);
+                self.events.arm(slot, at_ns);
+            }
+            Output::DisarmGroupTimer { group, timer } => {
+                let slot = self.layout.group_timer(group, timer);
+                self.events.disarm(slot);
+            }
+            Output::Park { cpu } => {
+                self.cpus[cpu.index()].park = true;
+                self.list(cpu.0);
+            }
+            Output::Throttled { group, cpu, stops } => {
+                self.emit(Event::Throttle { group: group.index() as u32, cpu, stops });
             }
         }
     }
@@ -746,19 +745,19 @@ impl<'w, S: Sink> Machine<'w, S> {
     #[inline]
     pub(crate) fn wake(&mut self, task: u32, waker: Option<u32>) -> Done {
         let now = self.now;
+        let by = waker.map(|waker| self.tasks[waker as usize].id);
         let woken = &mut self.tasks[task as usize];
         woken.blocked = false;
         if !woken.job {
             woken.job = true;
             woken.release_ns = now;
         }
-        let id = woken.id;
-        let by = waker.map(|waker| self.tasks[waker as usize].id);
-        let result = self.sched.wake(now, id, Wake { waker: by, ..Wake::default() });
-        let cpu = result.map_err(|error| self.refused(error))?;
+        let cpu = match self.sched.wake(now, woken.id, Wake { waker: by, ..Wake::default() }) {
+            Ok(cpu) => cpu.unwrap_or(CpuId(woken.cpu)),
+            Err(error) => return Err(self.refused(error)),
+        };
+        woken.cpu = cpu.0;
         self.take_outputs();
-        let cpu = cpu.unwrap_or(CpuId(self.tasks[task as usize].cpu));
-        self.tasks[task as usize].cpu = cpu.0;
         self.counts.wakeups += 1;
         self.emit(Event::Wakeup { task: Slot(task), cpu, waker: waker.map(Slot), new: false });
         self.flush_resched()
@@ -768,14 +767,15 @@ impl<'w, S: Sink> Machine<'w, S> {
     /// other sleep ends it.
     #[inline]
     pub(crate) fn block(&mut self, cpu: u32, task: u32) -> Done {
-        if self.tasks[task as usize].waits_in as usize >= self.owners.len() {
-            self.end_job(task);
+        let state = &mut self.tasks[task as usize];
+        if state.waits_in as usize >= self.owners.len() {
+            state.end_job(task, self.now, &mut self.sink);
         }
-        let blocked = &mut self.tasks[task as usize];
-        blocked.blocked = true;
-        self.details[task as usize].blocked_ns = self.now;
-        let blocked = &mut self.tasks[task as usize];
-        blocked.kernel = false;
+        state.blocked = true;
+        state.kernel = false;
+        if state.waits_in != NONE {
+            self.details[task as usize].blocked_ns = self.now;
+        }
         self.sched.block(self.now, CpuId(cpu)).map_err(|error| self.refused(error))?;
         self.take_outputs();
         self.switch(cpu, Left::Blocked)
@@ -784,11 +784,7 @@ impl<'w, S: Sink> Machine<'w, S> {
     /// The job under way, if any, is done.
     #[inline]
     pub(crate) fn end_job(&mut self, task: u32) {
-        let state = &mut self.tasks[task as usize];
-        if core::mem::replace(&mut state.job, false) && !state.replies {
-            let response_ns = self.now - state.release_ns;
-            self.emit(Event::Response { task: Slot(task), response_ns });
-        }
+        self.tasks[task as usize].end_job(task, self.now, &mut self.sink);
     }
 
     /// Steps and switches there may be at one moment before they count as endless.

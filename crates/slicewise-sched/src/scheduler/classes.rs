@@ -384,16 +384,14 @@ impl Scheduler {
     /// Arms or disarms the slice timer: always after a pick, otherwise only if it is not armed.
     #[inline(always)]
     fn update_hrtick(&mut self, now_ns: u64, cpu: u32, after_pick: bool) {
-        if self.params.has(Feature::HRTICK) {
+        if self.params.has(Feature::HRTICK)
+            && (after_pick || !self.cpus[cpu as usize].hrtick_armed)
+        {
             self.update_hrtick_armed(now_ns, cpu, after_pick);
         }
     }
 
     fn update_hrtick_armed(&mut self, now_ns: u64, cpu: u32, after_pick: bool) {
-        let rq = &mut self.cpus[cpu as usize];
-        if rq.hrtick_armed && !after_pick {
-            return;
-        }
         let level = self.running_level(cpu);
         let rq = &mut self.cpus[cpu as usize];
         let nr_queued = rq.nr_fair_queued();
