@@ -570,10 +570,7 @@ impl<'w, S: Sink> Machine<'w, S> {
                     }
                 }
                 Output::ArmTimer { cpu, timer: Timer::HrTick, at_ns } => {
-                    let late_ns = match self.costs.slice_timer_ns {
-                        0 => 0,
-                        late_ns => self.spread(late_ns),
-                    };
+                    let late_ns = self.spread(self.costs.slice_timer_ns);
                     let at_ns = at_ns.saturating_add(late_ns);
                     self.arm_cpu_timer(cpu.0, HRTICK, at_ns.max(self.now));
                 }
@@ -663,14 +660,18 @@ impl<'w, S: Sink> Machine<'w, S> {
     }
 
     /// About this long.
+    #[inline]
     fn spread(&mut self, length_ns: u64) -> u64 {
         match self.costs.interrupts.spread_ns {
             0 => length_ns,
-            spread_ns => {
-                let drawn_ns = self.interrupt_rng.below(spread_ns.saturating_add(1));
-                length_ns.saturating_add(drawn_ns).saturating_sub(spread_ns / 2)
-            }
+            spread_ns => self.spread_by(length_ns, spread_ns),
         }
+    }
+
+    #[inline(never)]
+    fn spread_by(&mut self, length_ns: u64, spread_ns: u64) -> u64 {
+        let drawn_ns = self.interrupt_rng.below(spread_ns.saturating_add(1));
+        length_ns.saturating_add(drawn_ns).saturating_sub(spread_ns / 2)
     }
 
     fn interrupt_goes_on(&self, cpu: u32) -> bool {

@@ -131,6 +131,16 @@ impl Ordered {
         }
     }
 
+    /// The least virtual runtime of all entries; `None` if there are none.
+    #[inline]
+    pub(crate) fn least_vruntime(&self) -> Option<u64> {
+        if self.height > 0 {
+            return self.summary_of_inner(self.root).map(|summary| summary.min_vruntime);
+        }
+        let (first, rest) = self.leaf(self.root).split_first()?;
+        Some(rest.iter().fold(first.vruntime, |least, entry| earlier(least, entry.vruntime)))
+    }
+
     fn summary_of_inner(&self, node: u32) -> Option<Summary> {
         self.inners[node as usize].iter().map(|child| child.summary).reduce(Summary::join)
     }
@@ -529,6 +539,10 @@ mod tests {
                 }
                 let bound = base.wrapping_add(vruntime);
                 let passes = |v: u64| !before(bound, v);
+                prop_assert_eq!(
+                    queue.least_vruntime(),
+                    naive.summary().map(|summary| summary.min_vruntime)
+                );
                 prop_assert_eq!(
                     queue.first_passing(passes),
                     naive.0.iter().find(|e| passes(e.vruntime))

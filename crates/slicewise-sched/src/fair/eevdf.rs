@@ -22,14 +22,17 @@ pub(super) fn floor_quotient(sum: i128, weight: u64) -> i64 {
         return 0;
     }
     // Nearly always the sum fits a machine word, where division is several times faster.
-    match i64::try_from(sum) {
-        Ok(sum) => {
-            let quotient = (sum.unsigned_abs() / weight) as i64;
-            let below = sum < 0 && !sum.unsigned_abs().is_multiple_of(weight);
-            (if sum < 0 { -quotient } else { quotient }) - i64::from(below)
-        }
-        Err(_) => sum.div_euclid(i128::from(weight)) as i64,
+    let narrow = sum as i64;
+    if i128::from(narrow) != sum {
+        return wide_floor_quotient(sum, weight);
     }
+    // Below 0 it is rounded away from 0.
+    if narrow < 0 { !((!narrow as u64 / weight) as i64) } else { (narrow as u64 / weight) as i64 }
+}
+
+#[cold]
+fn wide_floor_quotient(sum: i128, weight: u64) -> i64 {
+    sum.div_euclid(i128::from(weight)) as i64
 }
 
 /// value · num / den, towards zero.
@@ -38,8 +41,13 @@ fn scale(value: i64, num: u64, den: u64) -> i64 {
     let den = den.max(1);
     match (value.checked_mul(num as i64), i64::try_from(den)) {
         (Some(product), Ok(den)) => product / den,
-        _ => (i128::from(value) * i128::from(num) / i128::from(den)) as i64,
+        _ => wide_scale(value, num, den),
     }
+}
+
+#[cold]
+fn wide_scale(value: i64, num: u64, den: u64) -> i64 {
+    (i128::from(value) * i128::from(num) / i128::from(den)) as i64
 }
 
 /// Whether `curr`, running, is protected (C.8). What `vprot` holds depends on the rule: for
@@ -132,7 +140,7 @@ impl FairQueue {
     /// 6.6: the zero point follows the least virtual runtime and never falls.
     pub(super) fn eevdf_update_min_vruntime(&mut self, entities: &[Entity]) {
         let curr = self.queued_curr(entities).map(|(_, curr)| curr.vruntime);
-        let waiting = self.tree.summary().map(|summary| summary.min_vruntime);
+        let waiting = self.tree.least_vruntime();
         let least = match (curr, waiting) {
             (Some(a), Some(b)) => earlier(a, b),
             (Some(a), None) | (None, Some(a)) => a,
@@ -197,6 +205,11 @@ impl FairQueue {
         if self.nr_custom_slice == 0 {
             return Some(eevdf.base_slice_ns);
         }
+        self.shortest_of_all(entities)
+    }
+
+    #[inline(never)]
+    fn shortest_of_all(&self, entities: &[Entity]) -> Option<u64> {
         let curr = self.queued_curr(entities).map(|(_, curr)| curr.slice);
         let waiting = self.tree.summary().map(|summary| summary.min_slice);
         curr.into_iter().chain(waiting).min()
@@ -207,6 +220,11 @@ impl FairQueue {
         if self.nr_custom_slice == 0 {
             return Some(eevdf.base_slice_ns);
         }
+        self.longest_of_all(entities)
+    }
+
+    #[inline(never)]
+    fn longest_of_all(&self, entities: &[Entity]) -> Option<u64> {
         let curr = self.queued_curr(entities).map(|(_, curr)| curr.slice);
         let waiting = self.tree.summary().map(|summary| summary.max_slice);
         curr.into_iter().chain(waiting).max()
@@ -586,6 +604,27 @@ impl FairQueue {
         }
     }
 
+    /// As a preemption test does it, where it comes upon a delayed entity.
+    #[inline(never)]
+    fn pay_and_pick(
+        &mut self,
+        params: &FairParams,
+        eevdf: &EevdfParams,
+        entities: &mut [Entity],
+        protect: bool,
+        now_ns: u64,
+        grouped: bool,
+    ) -> Option<(u32, Rule)> {
+        let mut paid = core::mem::take(&mut self.paid);
+        let best = self.eevdf_settled_pick(params, eevdf, entities, protect, now_ns, |id| {
+            if grouped {
+                paid.push(id);
+            }
+        });
+        self.paid = paid;
+        best
+    }
+
     /// C.14.
     pub(super) fn eevdf_yield(
         &mut self,
@@ -713,15 +752,13 @@ impl FairQueue {
         let best = if plain {
             self.eevdf_pick(params, eevdf, entities, !short)
         } else {
-            let mut paid = core::mem::take(&mut self.paid);
-            let grouped = wakeup.normal.is_some();
-            let best = self.eevdf_settled_pick(params, eevdf, entities, !short, now_ns, |id| {
-                if grouped {
-                    paid.push(id);
+            match self.eevdf_pick(params, eevdf, entities, !short) {
+                Some((id, _)) if entities[id as usize].delayed => {
+                    let grouped = wakeup.normal.is_some();
+                    self.pay_and_pick(params, eevdf, entities, !short, now_ns, grouped)
                 }
-            });
-            self.paid = paid;
-            best
+                best => best,
+            }
         };
         if best.is_some_and(|(id, _)| id == wakee) {
             if short {

@@ -235,11 +235,8 @@ impl Scheduler {
     #[inline(always)]
     fn pick_here(&mut self, now_ns: u64, cpu: u32) -> (Option<u32>, Rule) {
         let rq = &mut self.cpus[cpu as usize];
-        if let Some(slot) = rq.stop.front() {
-            return (Some(*slot), Rule::StopClass);
-        }
-        if let Some(slot) = rq.rt.first() {
-            return (Some(slot), Rule::RtPriority);
+        if !rq.stop.is_empty() || rq.rt.nr_queued > 0 {
+            return rq.pick_above_fair();
         }
         let picked = if self.groups.any() {
             self.pick_in_groups(now_ns, cpu)
@@ -253,6 +250,7 @@ impl Scheduler {
     }
 
     /// The pick of a CPU that has nothing of its own.
+    #[inline(never)]
     fn pick_elsewhere(&mut self, now_ns: u64, cpu: u32) -> (Option<u32>, Rule) {
         if !self.pull_newidle(now_ns, cpu) {
             return (None, Rule::Idle);
@@ -384,18 +382,20 @@ impl Scheduler {
     /// Arms or disarms the slice timer: always after a pick, otherwise only if it is not armed.
     #[inline(always)]
     fn update_hrtick(&mut self, now_ns: u64, cpu: u32, after_pick: bool) {
-        if self.params.has(Feature::HRTICK)
-            && (after_pick || !self.cpus[cpu as usize].hrtick_armed)
+        if self.params.has(Feature::HRTICK) && (after_pick || !self.cpus[cpu as usize].hrtick_armed)
         {
             self.update_hrtick_armed(now_ns, cpu, after_pick);
         }
     }
 
     fn update_hrtick_armed(&mut self, now_ns: u64, cpu: u32, after_pick: bool) {
-        let level = self.running_level(cpu);
+        let level = self.groups.any().then(|| self.running_level(cpu));
         let rq = &mut self.cpus[cpu as usize];
         let nr_queued = rq.nr_fair_queued();
-        let fair = self.groups.fair(&rq.fair, level);
+        let fair = match level {
+            None => &rq.fair,
+            Some(level) => self.groups.fair(&rq.fair, level),
+        };
         match fair.hrtick_delay(&self.params, &self.entities, nr_queued) {
             Some(Ok(delay_ns)) => {
                 rq.hrtick_armed = true;

@@ -102,6 +102,15 @@ impl Cpu {
         }
     }
 
+    /// The pick, where a class above the fair one has someone queued.
+    #[inline(never)]
+    fn pick_above_fair(&self) -> (Option<u32>, Rule) {
+        match self.stop.front() {
+            Some(slot) => (Some(*slot), Rule::StopClass),
+            None => (self.rt.first(), Rule::RtPriority),
+        }
+    }
+
     /// Everyone queued, delayed ones included: the kernel's `nr_running`.
     #[inline]
     fn nr_running(&self) -> u32 {
