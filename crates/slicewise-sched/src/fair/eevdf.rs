@@ -16,7 +16,7 @@ use crate::weight::Load;
 use crate::{Feature, Rule};
 
 /// ⌊sum / weight⌋, 0 for an empty queue.
-#[inline]
+#[inline(always)]
 pub(super) fn floor_quotient(sum: i128, weight: u64) -> i64 {
     if weight == 0 {
         return 0;
@@ -169,9 +169,7 @@ impl FairQueue {
         }
         let consumed = !before(curr.vruntime, curr.deadline);
         if consumed {
-            refresh_slice(eevdf, curr);
-            curr.deadline = curr.vruntime.wrapping_add(params.virtual_delta(curr.slice, curr));
-            self.eevdf_average(eevdf, self.eevdf_sums());
+            self.new_request(params, eevdf, curr);
         }
         if eevdf.rules.zero_point == ZeroPoint::MinVruntime {
             self.eevdf_update_min_vruntime(entities);
@@ -197,6 +195,14 @@ impl FairQueue {
             self.resched = true;
             self.clear_buddies(id);
         }
+    }
+
+    /// The running entity has got what it asked for, and asks again.
+    #[inline(never)]
+    fn new_request(&mut self, params: &FairParams, eevdf: &EevdfParams, curr: &mut Entity) {
+        refresh_slice(eevdf, curr);
+        curr.deadline = curr.vruntime.wrapping_add(params.virtual_delta(curr.slice, curr));
+        self.eevdf_average(eevdf, self.eevdf_sums());
     }
 
     /// The shortest slice queued, the running entity included.

@@ -131,7 +131,7 @@ impl Scheduler {
     }
 
     /// Asks the host to reschedule, once. A request to an idle CPU is never lazy.
-    #[inline]
+    #[inline(always)]
     pub(super) fn request_resched(&mut self, cpu: u32, how: Resched) {
         let rq = &mut self.cpus[cpu as usize];
         let how = if rq.current.is_none() { Resched::Now } else { how };
