@@ -108,8 +108,16 @@ impl Ordered {
 
     /// The first entry whose virtual runtime passes. What passes must pass for every earlier
     /// virtual runtime too.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn first_passing(&self, passes: impl Fn(u64) -> bool) -> Option<&Entry> {
+        if self.height > 0 {
+            return self.first_passing_below(passes);
+        }
+        self.leaf(self.root).iter().find(|entry| passes(entry.vruntime))
+    }
+
+    #[inline(never)]
+    fn first_passing_below(&self, passes: impl Fn(u64) -> bool) -> Option<&Entry> {
         let mut node = self.root;
         for _ in 0..self.height {
             let children = &self.inners[node as usize];
@@ -141,6 +149,7 @@ impl Ordered {
         Some(rest.iter().fold(first.vruntime, |least, entry| earlier(least, entry.vruntime)))
     }
 
+    #[inline(never)]
     fn summary_of_inner(&self, node: u32) -> Option<Summary> {
         self.inners[node as usize].iter().map(|child| child.summary).reduce(Summary::join)
     }
@@ -170,6 +179,7 @@ impl Ordered {
         }
     }
 
+    #[inline(never)]
     fn insert_below(&mut self, entry: Entry) {
         if self.leaves.is_empty() {
             self.leaves.push(Vec::with_capacity(NODE_MAX / 4));
@@ -247,6 +257,7 @@ impl Ordered {
         found
     }
 
+    #[inline(never)]
     fn remove_below(&mut self, key: u64, seq: u64) -> bool {
         let mut path = [Step { node: 0, child: 0 }; HEIGHT_MAX];
         let mut node = self.root;
@@ -397,14 +408,17 @@ impl<'q> Iterator for Iter<'q> {
 #[inline]
 fn insert_into_leaf(leaf: &mut Vec<Entry>, entry: Entry) {
     leaf.push(entry);
-    let mut at = leaf.len() - 1;
-    while let Some(earlier) = at.checked_sub(1)
-        && ordered_before(entry.key, entry.seq, leaf[earlier].key, leaf[earlier].seq)
-    {
-        leaf[at] = leaf[earlier];
-        at = earlier;
+    let entries = leaf.as_mut_slice();
+    let mut at = entries.len() - 1;
+    while at > 0 {
+        let earlier = entries[at - 1];
+        if !ordered_before(entry.key, entry.seq, earlier.key, earlier.seq) {
+            break;
+        }
+        entries[at] = earlier;
+        at -= 1;
     }
-    leaf[at] = entry;
+    entries[at] = entry;
 }
 
 #[inline]

@@ -167,9 +167,9 @@ impl FairQueue {
             let weight = i128::from(curr.average_weight as i64);
             self.sum += weight * i128::from(virtual_ns as i64);
         }
-        let consumed = !before(curr.vruntime, curr.deadline);
-        if consumed {
-            self.new_request(params, eevdf, curr);
+        if !before(curr.vruntime, curr.deadline) {
+            self.eevdf_request_met(params, eevdf, entities, id);
+            return;
         }
         if eevdf.rules.zero_point == ZeroPoint::MinVruntime {
             self.eevdf_update_min_vruntime(entities);
@@ -178,31 +178,44 @@ impl FairQueue {
             return;
         }
         let curr = &entities[id as usize];
-        let enough = consumed
-            || match eevdf.rules.wakeup {
-                WakeupRule::Pick => false,
-                WakeupRule::CancelThenPick => {
-                    params.has(Feature::PREEMPT_SHORT)
-                        && curr.vprot != curr.deadline
-                        && curr.on_rq
-                        && !self.eligible(entities, id)
-                }
-                WakeupRule::ShortOrPlainPick | WakeupRule::ShortOrPick => {
-                    !before(curr.vruntime, curr.vprot)
-                }
-            };
+        let enough = match eevdf.rules.wakeup {
+            WakeupRule::Pick => false,
+            WakeupRule::CancelThenPick => {
+                params.has(Feature::PREEMPT_SHORT)
+                    && curr.vprot != curr.deadline
+                    && curr.on_rq
+                    && !self.vruntime_eligible(self.eevdf_sums(), curr.vruntime)
+            }
+            WakeupRule::ShortOrPlainPick | WakeupRule::ShortOrPick => {
+                !before(curr.vruntime, curr.vprot)
+            }
+        };
         if enough {
             self.resched = true;
             self.clear_buddies(id);
         }
     }
 
-    /// The running entity has got what it asked for, and asks again.
+    /// The running entity has got what it asked for: it asks again, and others come first.
     #[inline(never)]
-    fn new_request(&mut self, params: &FairParams, eevdf: &EevdfParams, curr: &mut Entity) {
+    fn eevdf_request_met(
+        &mut self,
+        params: &FairParams,
+        eevdf: &EevdfParams,
+        entities: &mut [Entity],
+        id: u32,
+    ) {
+        let curr = &mut entities[id as usize];
         refresh_slice(eevdf, curr);
         curr.deadline = curr.vruntime.wrapping_add(params.virtual_delta(curr.slice, curr));
         self.eevdf_average(eevdf, self.eevdf_sums());
+        if eevdf.rules.zero_point == ZeroPoint::MinVruntime {
+            self.eevdf_update_min_vruntime(entities);
+        }
+        if self.nr_queued > 1 {
+            self.resched = true;
+            self.clear_buddies(id);
+        }
     }
 
     /// The shortest slice queued, the running entity included.

@@ -766,6 +766,7 @@ impl FairQueue {
         }
     }
 
+    #[inline(never)]
     fn clear_marked_buddies(&mut self, id: u32) {
         self.any_buddy = false;
         for buddy in [&mut self.next_buddy, &mut self.last_buddy, &mut self.skip_buddy] {
