@@ -97,8 +97,16 @@ impl Ordered {
     }
 
     /// The first entry.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn first(&self) -> Option<&Entry> {
+        if self.height > 0 {
+            return self.first_below();
+        }
+        self.leaf(self.root).first()
+    }
+
+    #[inline(never)]
+    fn first_below(&self) -> Option<&Entry> {
         let mut node = self.root;
         for _ in 0..self.height {
             node = self.inners[node as usize][0].node;

@@ -611,6 +611,23 @@ impl FairQueue {
         entities: &mut [Entity],
         protect: bool,
         now_ns: u64,
+        paid: impl FnMut(u32),
+    ) -> Option<(u32, Rule)> {
+        let picked = self.eevdf_pick(params, eevdf, entities, protect)?;
+        if entities[picked.0 as usize].delayed {
+            return self.pay_and_pick(params, eevdf, entities, protect, now_ns, paid);
+        }
+        Some(picked)
+    }
+
+    #[inline(never)]
+    fn pay_and_pick(
+        &mut self,
+        params: &FairParams,
+        eevdf: &EevdfParams,
+        entities: &mut [Entity],
+        protect: bool,
+        now_ns: u64,
         mut paid: impl FnMut(u32),
     ) -> Option<(u32, Rule)> {
         loop {
@@ -625,7 +642,7 @@ impl FairQueue {
 
     /// As a preemption test does it, where it comes upon a delayed entity.
     #[inline(never)]
-    fn pay_and_pick(
+    fn pay_in_test(
         &mut self,
         params: &FairParams,
         eevdf: &EevdfParams,
@@ -635,7 +652,7 @@ impl FairQueue {
         grouped: bool,
     ) -> Option<(u32, Rule)> {
         let mut paid = core::mem::take(&mut self.paid);
-        let best = self.eevdf_settled_pick(params, eevdf, entities, protect, now_ns, |id| {
+        let best = self.pay_and_pick(params, eevdf, entities, protect, now_ns, |id| {
             if grouped {
                 paid.push(id);
             }
@@ -774,7 +791,7 @@ impl FairQueue {
             match self.eevdf_pick(params, eevdf, entities, !short) {
                 Some((id, _)) if entities[id as usize].delayed => {
                     let grouped = wakeup.normal.is_some();
-                    self.pay_and_pick(params, eevdf, entities, !short, now_ns, grouped)
+                    self.pay_in_test(params, eevdf, entities, !short, now_ns, grouped)
                 }
                 best => best,
             }
