@@ -51,8 +51,10 @@ impl Scheduler {
                 }
                 let rq = &mut self.cpus[cpu as usize];
                 rq.fair.enqueue(&self.params, &mut self.entities, slot, how, now_ns);
-                self.take_fair_resched(cpu);
-                self.update_hrtick(now_ns, cpu, false);
+                rq.take_fair_resched(cpu, self.profile.lazy_preemption, &mut self.outputs);
+                if self.params.has(Feature::HRTICK) && !rq.hrtick_armed {
+                    self.update_hrtick_armed(now_ns, cpu, false);
+                }
             }
             Class::Rt => {
                 let prio = self.rt_prio(slot);
@@ -85,7 +87,7 @@ impl Scheduler {
             Class::Fair => {
                 let left =
                     rq.fair.dequeue_inlined(&self.params, &mut self.entities, slot, how, now_ns);
-                self.take_fair_resched(cpu);
+                rq.take_fair_resched(cpu, self.profile.lazy_preemption, &mut self.outputs);
                 left
             }
             Class::Rt => {
@@ -124,22 +126,13 @@ impl Scheduler {
     #[inline(always)]
     pub(super) fn take_fair_resched(&mut self, cpu: u32) {
         let rq = &mut self.cpus[cpu as usize];
-        if core::mem::replace(&mut rq.fair.resched, false) {
-            let how = if self.profile.lazy_preemption { Resched::Lazy } else { Resched::Now };
-            self.request_resched(cpu, how);
-        }
+        rq.take_fair_resched(cpu, self.profile.lazy_preemption, &mut self.outputs);
     }
 
     /// Asks the host to reschedule, once. A request to an idle CPU is never lazy.
     #[inline(always)]
     pub(super) fn request_resched(&mut self, cpu: u32, how: Resched) {
-        let rq = &mut self.cpus[cpu as usize];
-        let how = if rq.current.is_none() { Resched::Now } else { how };
-        if rq.resched < how {
-            rq.resched = how;
-            let lazy = how == Resched::Lazy;
-            self.outputs.push(Output::Reschedule { cpu: CpuId(cpu), lazy });
-        }
+        self.cpus[cpu as usize].request_resched(cpu, how, &mut self.outputs);
     }
 
     /// Whether `slot`, just queued on `cpu`, should replace who runs there (classes.md A.5).
@@ -158,7 +151,7 @@ impl Scheduler {
     ) {
         let rq = &mut self.cpus[cpu as usize];
         let Some(current) = rq.current else {
-            self.request_resched(cpu, Resched::Now);
+            rq.request_resched(cpu, Resched::Now, &mut self.outputs);
             return;
         };
         if current == slot {
@@ -167,7 +160,7 @@ impl Scheduler {
         let class = self.tasks.slots[slot as usize].attr.policy.class();
         let current_class = self.tasks.slots[current as usize].attr.policy.class();
         if class < current_class {
-            self.request_resched(cpu, Resched::Now);
+            rq.request_resched(cpu, Resched::Now, &mut self.outputs);
         } else if class > current_class {
             // A lower class never preempts.
         } else if class == Class::Fair {
@@ -177,7 +170,7 @@ impl Scheduler {
                 return;
             }
             rq.fair.wakeup_preempt(&self.params, &mut self.entities, slot, wakeup, now_ns);
-            self.take_fair_resched(cpu);
+            rq.take_fair_resched(cpu, self.profile.lazy_preemption, &mut self.outputs);
         } else if class == Class::Rt {
             self.check_preempt_rt(cpu, slot, current);
         }
