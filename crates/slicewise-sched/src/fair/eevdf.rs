@@ -450,7 +450,7 @@ impl FairQueue {
             params.has(Feature::DELAY_ZERO) && lag > 0
         };
         if replaced {
-            let current = self.curr == Some(id);
+            let current = self.curr == id;
             if !current {
                 self.tree_remove(params, entities, id);
             }
@@ -492,7 +492,7 @@ impl FairQueue {
         now_ns: u64,
     ) {
         self.account(params, entities, now_ns);
-        let current = self.curr == Some(id);
+        let current = self.curr == id;
         self.preemptor = None;
         let average = self.eevdf_average(eevdf, self.eevdf_sums());
         let sums = self.eevdf_sums();
@@ -697,7 +697,7 @@ impl FairQueue {
         wakeup: Wakeup,
         now_ns: u64,
     ) {
-        let Some(curr) = self.curr else { return };
+        let Some(curr) = self.curr() else { return };
         if curr == wakee {
             return;
         }
@@ -724,7 +724,9 @@ impl FairQueue {
         self.account(params, entities, now_ns);
         match eevdf.rules.wakeup {
             WakeupRule::Pick => {}
-            WakeupRule::CancelThenPick => self.cancel_for_short(params, eevdf, entities, wakee),
+            WakeupRule::CancelThenPick => {
+                self.cancel_for_short(params, eevdf, entities, curr, wakee)
+            }
             WakeupRule::ShortOrPlainPick | WakeupRule::ShortOrPick => {
                 self.preempt_short_or_pick(params, eevdf, entities, wakee, wakeup, now_ns);
                 return;
@@ -755,9 +757,9 @@ impl FairQueue {
         params: &FairParams,
         eevdf: &EevdfParams,
         entities: &mut [Entity],
+        curr: u32,
         wakee: u32,
     ) {
-        let Some(curr) = self.curr else { return };
         let (running, waking) = (&entities[curr as usize], &entities[wakee as usize]);
         if waking.slice < running.slice
             && params.has(Feature::PREEMPT_SHORT)
@@ -778,7 +780,7 @@ impl FairQueue {
         wakeup: Wakeup,
         now_ns: u64,
     ) {
-        let Some(curr) = self.curr else { return };
+        let Some(curr) = self.curr() else { return };
         let short = params.has(Feature::PREEMPT_SHORT)
             && entities[wakee as usize].slice < entities[curr as usize].slice;
         let plain = eevdf.rules.wakeup == WakeupRule::ShortOrPlainPick;

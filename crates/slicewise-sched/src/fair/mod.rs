@@ -17,6 +17,9 @@ use crate::{Feature, Features, Rule};
 /// Where every queue's virtual time starts: shortly before the wrap-around, as in the kernel.
 const VRUNTIME_START: u64 = 0u64.wrapping_sub(1 << 20);
 
+/// No entity.
+const NOBODY: u32 = u32::MAX;
+
 /// The shortest hrtick that is programmed (C.15).
 const HRTICK_MIN_NS: u64 = 10_000;
 
@@ -228,8 +231,9 @@ pub(crate) struct CfsOuter {
 pub(crate) struct FairQueue {
     /// Everyone waiting; not the running entity.
     tree: Ordered,
-    /// The running entity, if it is of this queue; it may have left the queue already.
-    curr: Option<u32>,
+    /// The running entity, if it is of this queue, or [`NOBODY`]; it may have left the queue
+    /// already.
+    curr: u32,
     /// CFS `min_vruntime`; EEVDF: what the sums are relative to (C.2).
     zero: u64,
     /// EEVDF: Σ w over everyone queued.
@@ -268,7 +272,7 @@ impl FairQueue {
     pub(crate) fn new() -> Self {
         Self {
             tree: Ordered::default(),
-            curr: None,
+            curr: NOBODY,
             zero: VRUNTIME_START,
             sum_weight: 0,
             sum: 0,
@@ -293,9 +297,8 @@ impl FairQueue {
     /// The running entity, if it is still queued.
     #[inline]
     fn queued_curr<'e>(&self, entities: &'e [Entity]) -> Option<(u32, &'e Entity)> {
-        let curr = self.curr?;
-        let entity = &entities[curr as usize];
-        entity.on_rq.then_some((curr, entity))
+        let entity = entities.get(self.curr as usize)?;
+        entity.on_rq.then_some((self.curr, entity))
     }
 
     /// Everyone waiting, in the order of the queue.
@@ -342,10 +345,10 @@ impl FairQueue {
     /// Charges the running entity for the time since it was last charged (0.5, event 1).
     #[inline(always)]
     pub(crate) fn account(&mut self, params: &FairParams, entities: &mut [Entity], now_ns: u64) {
-        let Some(curr) = self.curr else { return };
-        let delta = now_ns.wrapping_sub(entities[curr as usize].exec_start) as i64;
+        let Some(curr) = entities.get(self.curr as usize) else { return };
+        let delta = now_ns.wrapping_sub(curr.exec_start) as i64;
         if delta > 0 {
-            self.charge(params, entities, curr, delta as u64);
+            self.charge(params, entities, self.curr, delta as u64);
         }
     }
 
@@ -376,7 +379,7 @@ impl FairQueue {
         now_ns: u64,
     ) {
         self.preemptor = None;
-        let current = self.curr == Some(id);
+        let current = self.curr == id;
         match &params.algorithm {
             Algorithm::Cfs(cfs) => self.cfs_enqueue(params, cfs, entities, id, how, now_ns),
             Algorithm::Eevdf(eevdf) => {
@@ -442,7 +445,7 @@ impl FairQueue {
             let lag = self.eevdf_lag_inlined(params, eevdf, entities, id, sums);
             entities[id as usize].vlag = lag;
         }
-        if self.curr != Some(id) {
+        if self.curr != id {
             self.tree_remove(params, entities, id);
         }
         let entity = &mut entities[id as usize];
@@ -535,7 +538,7 @@ impl FairQueue {
     /// Who runs, or is about to be put back.
     #[inline]
     pub(crate) fn curr(&self) -> Option<u32> {
-        self.curr
+        (self.curr != NOBODY).then_some(self.curr)
     }
 
     /// Sum of the weights queued.
@@ -568,7 +571,7 @@ impl FairQueue {
         }
         self.nr_custom_slice += u32::from(!was_custom);
         self.preemptor = None;
-        if self.curr != Some(id) && old != slice && self.tree.remove(entity.deadline, entity.seq) {
+        if self.curr != id && old != slice && self.tree.remove(entity.deadline, entity.seq) {
             self.tree.insert(Entry {
                 key: entity.deadline,
                 seq: entity.seq,
@@ -597,7 +600,7 @@ impl FairQueue {
                 self.eevdf_reweight_queued(params, eevdf, entities, id, load, now_ns);
             }
             Algorithm::Cfs(_) => {
-                if self.curr == Some(id) {
+                if self.curr == id {
                     self.account(params, entities, now_ns);
                 }
                 let entity = &mut entities[id as usize];
@@ -653,13 +656,13 @@ impl FairQueue {
         entities: &mut [Entity],
         now_ns: u64,
     ) {
-        let Some(curr) = self.curr else { return };
-        if entities[curr as usize].on_rq {
+        let Some(curr) = entities.get(self.curr as usize) else { return };
+        if curr.on_rq {
             self.account(params, entities, now_ns);
-            self.tree_insert(params, entities, curr);
+            self.tree_insert(params, entities, self.curr);
         }
         self.preemptor = None;
-        self.curr = None;
+        self.curr = NOBODY;
     }
 
     /// The entity starts to run.
@@ -692,7 +695,7 @@ impl FairQueue {
         entity.exec_start = now_ns;
         entity.prev_sum_exec = entity.sum_exec;
         self.preemptor = None;
-        self.curr = Some(id);
+        self.curr = id;
     }
 
     /// The scheduler tick of a CPU that runs a fair task.
@@ -726,7 +729,7 @@ impl FairQueue {
 
     /// `sched_yield` of the running entity, which is not alone on the CPU.
     pub(crate) fn yield_curr(&mut self, params: &FairParams, entities: &mut [Entity], now_ns: u64) {
-        let Some(curr) = self.curr else { return };
+        let Some(curr) = self.curr() else { return };
         self.preemptor = None;
         self.clear_buddies(curr);
         match &params.algorithm {

@@ -80,7 +80,7 @@ impl Bench {
 
     /// A slice of its own for an entity that waits or runs.
     fn slice(&mut self, id: u32, slice: u64) {
-        let current = self.queue.curr == Some(id);
+        let current = self.queue.curr == id;
         if !current {
             self.queue.tree_remove(&self.params, &self.entities, id);
         }
@@ -138,7 +138,7 @@ impl Bench {
     fn drive(&mut self, ticks: usize) -> String {
         let mut ran = String::new();
         for _ in 0..ticks {
-            let curr = self.queue.curr.expect("someone runs");
+            let curr = self.queue.curr().expect("someone runs");
             ran.push((b'A' + curr as u8) as char);
             self.now_ns += self.params.tick_ns;
             self.queue.tick(&self.params, &mut self.entities, self.now_ns);
@@ -813,7 +813,7 @@ fn case_35_the_example_of_the_paper() {
     for _ in 0..5 {
         // Every quantum is a decision.
         let (next, _) = bench.pick();
-        if bench.queue.curr != Some(next) {
+        if bench.queue.curr != next {
             bench.set_next(next);
         }
         ran += &bench.drive(1);
