@@ -115,6 +115,7 @@ impl<S: Sink> Machine<'_, S> {
     }
 
     /// Wakes a task from an interrupt on the CPU it ran on.
+    #[inline(always)]
     pub(crate) fn interrupt_wake(&mut self, task: u32) -> Done {
         let (cpu, cost_ns) = (self.tasks[task as usize].cpu, self.costs.wakeup_ns);
         if cost_ns == 0 {
@@ -129,7 +130,7 @@ impl<S: Sink> Machine<'_, S> {
     }
 
     /// An interrupt has put off the end of the work under way, and nothing else has changed.
-    #[inline]
+    #[inline(never)]
     fn work_ends_later(&mut self, cpu: u32, by_ns: u64) {
         let current = self.cpus[cpu as usize].current;
         let Some(task) = self.tasks.get(current as usize) else { return };

@@ -561,29 +561,38 @@ impl<'w, S: Sink> Machine<'w, S> {
     fn take_all_outputs(&mut self) {
         while let Some(output) = self.sched.output() {
             match output {
-                Output::Reschedule { cpu, lazy } => {
-                    let state = &mut self.cpus[cpu.index()];
-                    let wanted = if lazy { Pending::Lazy } else { Pending::Now };
-                    state.pending = state.pending.max(wanted);
-                    if !core::mem::replace(&mut state.listed, true) {
-                        self.resched.push(cpu.0);
-                    }
-                }
-                Output::ArmTimer { cpu, timer: Timer::HrTick, at_ns } => {
-                    let late_ns = self.spread(self.costs.slice_timer_ns);
-                    let at_ns = at_ns.saturating_add(late_ns);
-                    self.arm_cpu_timer(cpu.0, HRTICK, at_ns.max(self.now));
-                }
+                Output::Reschedule { cpu, lazy } => self.note_resched(cpu, lazy),
+                Output::ArmTimer { cpu, timer, at_ns } => self.arm_slice_timer(cpu, timer, at_ns),
                 other => self.take_output(other),
             }
         }
     }
 
-    /// All but requests to reschedule and slice timers.
+    /// The CPU is to choose again.
+    #[inline(always)]
+    fn note_resched(&mut self, cpu: CpuId, lazy: bool) {
+        let state = &mut self.cpus[cpu.index()];
+        let wanted = if lazy { Pending::Lazy } else { Pending::Now };
+        state.pending = state.pending.max(wanted);
+        if !core::mem::replace(&mut state.listed, true) {
+            self.resched.push(cpu.0);
+        }
+    }
+
+    #[inline(always)]
+    fn arm_slice_timer(&mut self, cpu: CpuId, timer: Timer, at_ns: u64) {
+        let Timer::HrTick = timer;
+        let late_ns = self.spread(self.costs.slice_timer_ns);
+        let at_ns = at_ns.saturating_add(late_ns);
+        self.arm_cpu_timer(cpu.0, HRTICK, at_ns.max(self.now));
+    }
+
+    /// Any but the commonest.
     #[inline(never)]
     fn take_output(&mut self, output: Output) {
         match output {
-            Output::Reschedule { .. } | Output::ArmTimer { .. } => {}
+            Output::Reschedule { cpu, lazy } => self.note_resched(cpu, lazy),
+            Output::ArmTimer { cpu, timer, at_ns } => self.arm_slice_timer(cpu, timer, at_ns),
             Output::DisarmTimer { cpu, timer: Timer::HrTick } => {
                 self.arm_cpu_timer(cpu.0, HRTICK, u64::MAX);
             }
@@ -758,7 +767,12 @@ impl<'w, S: Sink> Machine<'w, S> {
             Err(error) => return Err(self.refused(error)),
         };
         woken.cpu = cpu.0;
-        self.take_outputs();
+        while let Some(output) = self.sched.output() {
+            match output {
+                Output::Reschedule { cpu, lazy } => self.note_resched(cpu, lazy),
+                other => self.take_output(other),
+            }
+        }
         self.counts.wakeups += 1;
         self.emit(Event::Wakeup { task: Slot(task), cpu, waker: waker.map(Slot), new: false });
         self.flush_resched()
