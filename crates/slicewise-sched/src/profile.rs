@@ -22,10 +22,56 @@ pub struct Profile {
     pub throttling: Throttling,
     /// How groups are queued.
     pub groups: GroupQueueing,
+    /// Real-time bandwidth: throttling, admission, the fair server.
+    pub rt: RtRules,
     /// Never compared with a real kernel, and not all of its rules are here.
     pub experimental: bool,
     /// Each group's grid of periods begins at a random time (6.3 and later), not at 0 (fair.md E.9).
     pub random_period_phase: bool,
+}
+
+/// Real-time bandwidth (classes.md B.4, C.2, C.10), without RT_GROUP_SCHED.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RtRules {
+    /// `sched_rt_runtime_us` at its default; `None` is -1: no limit.
+    pub runtime_us: Option<u64>,
+    /// `sched_rt_period_us` at its default.
+    pub period_us: u64,
+    /// FIFO and RR tasks of a CPU are stopped when they have used the runtime (up to 6.11).
+    pub throttling: bool,
+    /// `sched_rr_timeslice_ms` at its default: the slice of RR tasks.
+    pub rr_timeslice_ms: u32,
+    /// What fair tasks have for sure (6.12 and later).
+    pub fair_server: Option<FairServerRules>,
+    /// What a reclaiming deadline task is charged.
+    pub grub: GrubRule,
+    /// The running task is charged before the next is picked (up to 6.11), not after.
+    pub charged_before_pick: bool,
+}
+
+/// What a deadline task with `SCHED_FLAG_RECLAIM` is charged for running (classes.md C.6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GrubRule {
+    /// The whole CPU less what is inactive or free, or the own bandwidth as a share of what may be
+    /// reserved if that is more (seen on 6.1).
+    OfCpu,
+    /// As much less of what may be reserved, or the own bandwidth, both as a share of what may be
+    /// reserved (6.12 and later).
+    OfLimit,
+}
+
+/// The fair server of each CPU (classes.md C.10).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FairServerRules {
+    /// CPU time in every period, ns.
+    pub runtime_ns: u64,
+    /// Period and deadline, ns.
+    pub period_ns: u64,
+    /// An idle CPU's server charges the time at once and goes off when its timer finds the CPU still
+    /// idle (7.x); otherwise it is charged when fair work comes back.
+    pub waits_idle: bool,
+    /// Its bandwidth is taken twice from what reclaiming finds free (seen on 6.12.117).
+    pub counted_twice: bool,
 }
 
 /// Which algorithm the fair class runs.
@@ -212,6 +258,53 @@ impl Profile {
     }
 }
 
+/// Up to 6.11.
+const RT_THROTTLED: RtRules = RtRules {
+    runtime_us: Some(950_000),
+    period_us: 1_000_000,
+    throttling: true,
+    rr_timeslice_ms: 100,
+    fair_server: None,
+    grub: GrubRule::OfCpu,
+    charged_before_pick: true,
+};
+
+/// From 6.12.
+const RT_SERVED: RtRules = RtRules {
+    throttling: false,
+    fair_server: Some(FairServerRules {
+        runtime_ns: 50_000_000,
+        period_ns: 1_000_000_000,
+        waits_idle: false,
+        counted_twice: false,
+    }),
+    grub: GrubRule::OfLimit,
+    charged_before_pick: false,
+    ..RT_THROTTLED
+};
+
+const RT_SERVED_6_12: RtRules = RtRules {
+    fair_server: Some(FairServerRules {
+        runtime_ns: 50_000_000,
+        period_ns: 1_000_000_000,
+        waits_idle: false,
+        counted_twice: true,
+    }),
+    ..RT_SERVED
+};
+
+/// From 7.2, where nothing is kept from real-time tasks but for the fair server.
+const RT_SERVED_7_2: RtRules = RtRules {
+    runtime_us: Some(1_000_000),
+    fair_server: Some(FairServerRules {
+        runtime_ns: 50_000_000,
+        period_ns: 1_000_000_000,
+        waits_idle: true,
+        counted_twice: false,
+    }),
+    ..RT_SERVED
+};
+
 const V6_1: Profile = Profile {
     name: "6.1",
     release: "6.1.192",
@@ -230,12 +323,13 @@ const V6_1: Profile = Profile {
             Feature::ALT_PERIOD,
             Feature::BASE_SLICE,
         ],
-        &[Feature::NEXT_BUDDY, Feature::CFS_SLICE_EXPIRY],
+        &[Feature::NEXT_BUDDY, Feature::HRTICK_DL, Feature::CFS_SLICE_EXPIRY],
     ),
     lazy_preemption: false,
     group_load_rate_limited: false,
     throttling: Throttling::Group,
     groups: GroupQueueing::Nested,
+    rt: RT_THROTTLED,
     experimental: false,
     random_period_phase: false,
 };
@@ -303,12 +397,13 @@ const V6_6: Profile = Profile {
             Feature::RUN_TO_PARITY,
             Feature::WAKEUP_PREEMPTION,
         ],
-        &[Feature::NEXT_BUDDY, Feature::HRTICK],
+        &[Feature::NEXT_BUDDY, Feature::HRTICK, Feature::HRTICK_DL],
     ),
     lazy_preemption: false,
     group_load_rate_limited: false,
     throttling: Throttling::Group,
     groups: GroupQueueing::Nested,
+    rt: RT_THROTTLED,
     experimental: false,
     random_period_phase: true,
 };
@@ -325,7 +420,8 @@ const MODERN_ON: [Feature; 9] = [
     Feature::WAKEUP_PREEMPTION,
 ];
 
-const MODERN: Features = Features::new(&MODERN_ON, &[Feature::NEXT_BUDDY, Feature::HRTICK]);
+const MODERN: Features =
+    Features::new(&MODERN_ON, &[Feature::NEXT_BUDDY, Feature::HRTICK, Feature::HRTICK_DL]);
 
 const V6_12: Profile = Profile {
     name: "6.12",
@@ -336,6 +432,7 @@ const V6_12: Profile = Profile {
     group_load_rate_limited: true,
     throttling: Throttling::Group,
     groups: GroupQueueing::Nested,
+    rt: RT_SERVED_6_12,
     experimental: false,
     random_period_phase: true,
 };
@@ -349,6 +446,7 @@ const V6_18: Profile = Profile {
     group_load_rate_limited: true,
     throttling: Throttling::Task,
     groups: GroupQueueing::Nested,
+    rt: RT_SERVED,
     experimental: false,
     random_period_phase: true,
 };
@@ -382,6 +480,7 @@ const V7_2: Profile = Profile {
             MODERN_ON[7],
             MODERN_ON[8],
             Feature::HRTICK,
+            Feature::HRTICK_DL,
         ],
         &[Feature::NEXT_BUDDY],
     ),
@@ -389,6 +488,7 @@ const V7_2: Profile = Profile {
     group_load_rate_limited: true,
     throttling: Throttling::Task,
     groups: GroupQueueing::Nested,
+    rt: RT_SERVED_7_2,
     experimental: false,
     random_period_phase: true,
 };

@@ -21,7 +21,7 @@ const VRUNTIME_START: u64 = 0u64.wrapping_sub(1 << 20);
 const NOBODY: u32 = u32::MAX;
 
 /// The shortest hrtick that is programmed (C.15).
-const HRTICK_MIN_NS: u64 = 10_000;
+pub(crate) const HRTICK_MIN_NS: u64 = 10_000;
 
 /// Rules and effective tunables of the fair class on this machine.
 #[derive(Clone, Copy, Debug)]
