@@ -415,6 +415,22 @@ impl Scheduler {
         // Seen on 7.2: a pick that keeps the running task does not arm the timer again; the regular
         // tick or an enqueue does.
         self.update_hrtick(now_ns, cpu, true);
+        if leaves.is_some() || self.nr_rt_queued + self.deadlines.nr_queued > 0 {
+            self.finish_switch(now_ns, cpu, prev, next, leaves);
+        }
+        Switch { prev: prev_id, next: next_id, rule }
+    }
+
+    /// The rest of a switch, where anyone leaves or there are tasks of classes above the fair one.
+    #[inline(never)]
+    fn finish_switch(
+        &mut self,
+        now_ns: u64,
+        cpu: u32,
+        prev: Option<u32>,
+        next: Option<u32>,
+        leaves: Option<u32>,
+    ) {
         if self.deadlines.nr_queued > 0 {
             self.arm_dl_hrtick(now_ns, cpu);
         }
@@ -430,7 +446,6 @@ impl Scheduler {
         if self.deadlines.nr_queued > 0 {
             self.push_dl(now_ns, cpu);
         }
-        Switch { prev: prev_id, next: next_id, rule }
     }
 
     /// A running task is charged for the last time before it is taken off.
