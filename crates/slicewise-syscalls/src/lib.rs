@@ -52,7 +52,7 @@ pub use get::AttrOut;
 pub use nice::which;
 pub use raw::{RawAttr, flags};
 pub use refusal::{Refusal, Rule};
-pub use rules::{Build, Rules};
+pub use rules::{Build, Recount, Rules};
 pub use set::Pointer;
 pub use sysctl::{Sysctl, Sysctls};
 pub use system::{Change, Domain, System};

@@ -15,6 +15,19 @@ pub struct Build {
     pub hz: u32,
 }
 
+/// How reservations are counted anew where root domains are rebuilt. In any case, what was taken from
+/// sleepers and never given back is free then (see [`System::zero_lag`](crate::System::zero_lag)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Recount {
+    /// Not at all.
+    Never,
+    /// The tasks only: fair servers are forgotten, and what they had can be reserved. Seen on
+    /// 6.12.117.
+    Tasks,
+    /// Tasks and fair servers. Seen on 7.2.12.
+    TasksAndServers,
+}
+
 /// The system calls of one kernel version.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Rules {
@@ -27,6 +40,9 @@ pub struct Rules {
     pub slices: bool,
     /// `base_slice_ns` before scaling by the number of CPUs, where slices are told.
     pub base_slice_ns: u64,
+    /// What any access to `sched_rt_runtime_us` or `sched_rt_period_us`, even reading it, does to what
+    /// is reserved.
+    pub recount: Recount,
     /// `sched_getattr` takes flag 1 for deadline tasks (7.x).
     pub tells_budget: bool,
     /// `sched_getattr` clears what the caller's structure has beyond the kernel's (6.16 and later).
@@ -56,18 +72,28 @@ impl Rules {
             rt: profile.rt,
             slices: false,
             base_slice_ns,
+            recount: Recount::Never,
             tells_budget: false,
             clears_beyond: false,
             range_of_ext: false,
             build: PLAIN,
         };
-        let from_6_12 = Self { slices: true, range_of_ext: true, ..oldest };
+        let from_6_12 = Self {
+            slices: true,
+            range_of_ext: true,
+            recount: Recount::Tasks,
+            ..oldest
+        };
         let from_6_18 = Self { clears_beyond: true, build: FULL, ..from_6_12 };
         match profile.name {
             "6.1" | "6.6" => Some(oldest),
             "6.12" => Some(from_6_12),
             "6.18" | "6.18.15" => Some(from_6_18),
-            "7.2" | "7.3" => Some(Self { tells_budget: true, ..from_6_18 }),
+            "7.2" | "7.3" => Some(Self {
+                tells_budget: true,
+                recount: Recount::TasksAndServers,
+                ..from_6_18
+            }),
             _ => None,
         }
     }

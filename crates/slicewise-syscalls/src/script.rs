@@ -548,10 +548,14 @@ impl Replay {
         Self { system: System::new(rules, cpus), journal: Journal::default(), refusal: None }
     }
 
-    /// Does a step, and says what a recording would say after ` = `. Reservations of tasks that have
-    /// left are free when the next step begins: recordings wait for that.
+    /// Does a step, and says what a recording would say after ` = `. Recordings wait after a step until
+    /// whoever has left `SCHED_DEADLINE` or has called under it is past its zero-lag time.
     pub fn perform(&mut self, step: &Step) -> String {
         self.refusal = None;
+        let by = if let Step::Call(by, _) = step { Some(pid_of(*by)) } else { None };
+        for (pid, task) in &mut self.system.tasks {
+            task.inactive = Some(*pid) != by;
+        }
         let outcome = self.outcome(step).unwrap_or_else(|refusal| {
             let outcome = match refusal.size_written() {
                 Some(size) => Outcome::TooBig(size),

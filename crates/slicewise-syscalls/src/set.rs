@@ -444,17 +444,18 @@ impl System {
         self.note_attr(target);
     }
 
-    /// Reserves and releases. Who leaves holds its bandwidth until its zero-lag time.
+    /// Reserves and releases. Who leaves holds its bandwidth until its zero-lag time, or for ever.
     fn exchange_bandwidth(&mut self, target: Pid, number: u32, request: &Request) {
         let Some(task) = self.tasks.get(&target) else { return };
-        let (at, old, was) = (task.domain, task.bandwidth(), task.is_deadline());
+        let (at, old) = (task.domain, task.bandwidth());
+        let leaves = task.is_deadline() && !task.inactive;
         let Some(domain) = self.domains.get_mut(at) else { return };
         if number == policy::DEADLINE {
             domain.exchange(old, request.params().bandwidth());
             // Back before its zero-lag time: checked with the old bandwidth still there, then rid of
             // it.
             self.zero_lag(target);
-        } else if was {
+        } else if leaves {
             self.leaving.insert(target, Leaving { domain: at, bandwidth: old });
         }
     }

@@ -1,7 +1,7 @@
 //! Writes to the scheduler's files in `/proc/sys/kernel` (classes.md B.1, B.4, C.1).
 
 use crate::refusal::{Refusal, Rule};
-use crate::rules::Rules;
+use crate::rules::{Recount, Rules};
 use crate::system::{Change, System};
 
 /// The settings.
@@ -119,8 +119,12 @@ fn within(value: i128, least: i128, most: i128) -> Result<i128, Refusal> {
 }
 
 impl System {
-    /// What a file reads.
-    pub fn read_sysctl(&self, file: Sysctl) -> String {
+    /// What a file reads. Reading changes what is reserved on some kernels: see
+    /// [`Rules::recount`](crate::Rules::recount).
+    pub fn read_sysctl(&mut self, file: Sysctl) -> String {
+        if matches!(file, Sysctl::RtPeriod | Sysctl::RtRuntime) {
+            self.recount();
+        }
         let settings = &self.sysctls;
         match file {
             Sysctl::RtPeriod => format!("{}\n", settings.rt_period_us),
@@ -131,12 +135,35 @@ impl System {
         }
     }
 
+    /// Root domains are made anew.
+    fn recount(&mut self) {
+        if self.rules.recount == Recount::Never {
+            return;
+        }
+        let rules = self.rt_rules();
+        let servers = self.rules.recount == Recount::TasksAndServers;
+        self.leaving.clear();
+        for (at, domain) in self.domains.iter_mut().enumerate() {
+            let here = self.tasks.values().filter(|task| task.domain == at);
+            let tasks: u64 = here.map(crate::Task::bandwidth).sum();
+            domain.recount(&rules, tasks, servers);
+        }
+    }
+
     /// Writes to a file, as the superuser: others cannot open it (`EACCES`). A number is what the text
     /// begins with; nothing may follow it.
     ///
     /// # Errors
     /// The rule that is broken; the value stays.
     pub fn write_sysctl(&mut self, file: Sysctl, text: &str) -> Result<(), Refusal> {
+        let result = self.write_value(file, text);
+        if matches!(file, Sysctl::RtPeriod | Sysctl::RtRuntime) {
+            self.recount();
+        }
+        result
+    }
+
+    fn write_value(&mut self, file: Sysctl, text: &str) -> Result<(), Refusal> {
         const INT: i128 = i32::MAX as i128;
         let value = number(text)?;
         let now = self.sysctls;

@@ -69,11 +69,19 @@ impl Domain {
         self.bandwidth.replace(old, new);
     }
 
+    /// What is reserved is counted anew.
+    pub(crate) fn recount(&mut self, rules: &RtRules, tasks: u64, servers: bool) {
+        let fair_server = rules.fair_server.filter(|_| servers);
+        self.bandwidth = RootDomain::new(&RtRules { fair_server, ..*rules }, self.cpus);
+        self.bandwidth.replace(0, tasks);
+    }
+
     /// Other sysctls: what is reserved stays.
     pub(crate) fn rebuild(&mut self, rules: &RtRules) {
-        let mut fresh = RootDomain::new(rules, self.cpus);
-        fresh.replace(0, self.total().saturating_sub(fresh.total()));
-        self.bandwidth = fresh;
+        let fresh = RtRules { fair_server: None, ..*rules };
+        let total = self.total();
+        self.bandwidth = RootDomain::new(&fresh, self.cpus);
+        self.bandwidth.replace(0, total);
     }
 }
 
@@ -195,7 +203,10 @@ impl System {
 
     /// The zero-lag time of a task that has left `SCHED_DEADLINE` is reached: what it had reserved is
     /// free. When that is, the scheduler knows: d - q P / Q for a budget q left at deadline d
-    /// (classes.md C.2, C.6), at once if that is past.
+    /// (classes.md C.2, C.6).
+    ///
+    /// One that is [inactive](Task::inactive) when somebody else takes its policy away never gives
+    /// its bandwidth back, unless the root domains are made anew. Seen on 6.1, 6.12, 6.18 and 7.2.
     pub fn zero_lag(&mut self, pid: Pid) {
         if let Some(Leaving { domain, bandwidth }) = self.leaving.remove(&pid)
             && let Some(domain) = self.domains.get_mut(domain)

@@ -125,6 +125,9 @@ pub struct Task {
     pub slice_ns: Option<u64>,
     /// The reservation, while the policy is `SCHED_DEADLINE`.
     pub deadline: DlParams,
+    /// A deadline task that sleeps, and whose zero-lag time is past; so is one that has been asleep
+    /// since before it became one. See [`crate::System::zero_lag`].
+    pub inactive: bool,
     /// Clamps of utilisation from below and above.
     pub clamps: [Clamp; 2],
     /// The CPUs it may use, as sched_setaffinity(2) and its cpuset leave them.
@@ -167,6 +170,7 @@ impl Task {
             reset_on_fork: false,
             slice_ns: None,
             deadline: DlParams::default(),
+            inactive: false,
             clamps: CLAMPS_NONE,
             cpus: CpuSet::All,
             cpuset: CpuSet::All,

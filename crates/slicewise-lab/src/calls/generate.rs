@@ -64,6 +64,8 @@ pub(crate) fn script(series: &str, cpus: u32, seed: u64) -> Result<String> {
 
 /// Targets of reservations: they do not run.
 const RESERVING: [u32; 8] = [10, 11, 12, 13, 14, 15, 16, 17];
+/// With less, a task that is woken once would sleep off its debt for minutes.
+const RUNTIME_TO_RUN_NS: u64 = 1_500_000;
 /// Everybody else of the random part.
 const CALLERS: [u32; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 
@@ -89,12 +91,7 @@ impl Generator {
         for at in 0..RESERVATIONS {
             let task = self.random.one(&RESERVING);
             match self.random.next(20) {
-                0 | 1 => self.line(&format!("t0 setscheduler t{task} 0 0"))?,
-                2 => self.line(&format!("t0 setscheduler t{task} 1 {}", 1 + at % 99))?,
-                3 if self.random.next(2) == 0 => {
-                    self.line(&format!("t{task} end"))?;
-                    self.line(&format!("t{task} spawn uid=0"))?;
-                }
+                0..4 => self.leave(task, at)?,
                 4 if self.random.next(2) == 0 => self.limits()?,
                 5 => {
                     let mask = self.random.within(1, (1 << self.cpus) - 1);
@@ -110,10 +107,38 @@ impl Generator {
             }
         }
         for task in RESERVING {
-            self.line(&format!("t{task} end"))?;
+            self.end(task)?;
         }
         let default = self.replay.system.rules().rt.runtime_us.unwrap_or(950_000);
         self.line(&format!("write sched_rt_runtime_us {default}"))
+    }
+
+    /// The budget is enough for a task to wake and do something.
+    fn can_run(&self, task: u32) -> bool {
+        let task = self.replay.system.task(1_000 + task.cast_signed());
+        task.is_none_or(|task| {
+            task.policy != policy::DEADLINE || task.deadline.runtime_ns >= RUNTIME_TO_RUN_NS
+        })
+    }
+
+    fn leave(&mut self, task: u32, at: u32) -> Result<()> {
+        let by = if self.can_run(task) { task } else { 0 };
+        match self.random.next(8) {
+            0 => {
+                self.end(task)?;
+                self.line(&format!("t{task} spawn uid=0"))
+            }
+            1 => self.line(&format!("t{by} setscheduler t{task} 1 {}", 1 + at % 99)),
+            2 => self.line(&format!("t0 setattr t{task} policy=3 nice=1")),
+            _ => self.line(&format!("t{by} setattr t{task}")),
+        }
+    }
+
+    fn end(&mut self, task: u32) -> Result<()> {
+        if !self.can_run(task) {
+            self.line(&format!("t0 setscheduler t{task} 0 0"))?;
+        }
+        self.line(&format!("t{task} end"))
     }
 
     fn limits(&mut self) -> Result<()> {
@@ -169,7 +194,7 @@ impl Generator {
     fn others(&mut self) -> Result<()> {
         self.line("# random calls")?;
         for task in [2, 3, 4, 5, 6, 7] {
-            self.line(&format!("t{task} end"))?;
+            self.end(task)?;
         }
         for task in [2, 3, 4, 5, 6, 7] {
             let random = &mut self.random;

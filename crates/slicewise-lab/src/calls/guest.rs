@@ -264,22 +264,27 @@ impl Director {
             }
         };
         let mut now = None;
-        let mut deadlines = left_ns.is_some() || matches!(step, Step::Write(..));
         if let Some(worker) = subject(step).and_then(|task| self.workers.get_mut(&task)) {
             now = observed(worker.pid());
             let before = std::mem::replace(&mut worker.last, now);
             let is_deadline = |of: &Observed| of.attr.policy == policy::DEADLINE;
-            let before = before.filter(is_deadline);
-            deadlines |= before.is_some() || now.filter(is_deadline).is_some();
             if now.filter(is_deadline).is_none() {
-                left_ns = before.map(|before| before.attr.period);
+                left_ns = before.filter(is_deadline).map(|before| before.attr.period);
             }
+        }
+        if let Step::Call(by, _) = step
+            && let Some(by) = self.workers.get(by).and_then(|by| by.last)
+            && by.attr.policy == policy::DEADLINE
+        {
+            // Until the caller, asleep by then, is past its zero-lag time.
+            left_ns = left_ns.max(Some(by.attr.period));
         }
         if let Some(period_ns) = left_ns {
             // Until the bandwidth of who has left is free: its zero-lag time is within a period.
             std::thread::sleep(Duration::from_nanos(period_ns) + Duration::from_millis(12));
         }
-        let bandwidth = if deadlines { reserved() } else { None };
+        let changes = subject(step).is_some() || matches!(step, Step::Write(..) | Step::End(_));
+        let bandwidth = if changes { reserved() } else { None };
         Ok(self.journal.entry(step, &outcome, now, bandwidth))
     }
 
@@ -309,8 +314,6 @@ impl Director {
         let mut worker =
             self.workers.remove(&task).ok_or_else(|| Failure::new(format!("no t{task}")))?;
         let left = worker.last.filter(|last| last.attr.policy == policy::DEADLINE);
-        // A short budget would keep it from ending.
-        let _ = raw::sched_setscheduler(worker.pid(), 0, Address::Of(&mut 0));
         let _ = worker.child.kill();
         worker.child.wait().map_err(|error| broken("a task does not end", &error))?;
         Ok(left.map(|left| left.attr.period))
