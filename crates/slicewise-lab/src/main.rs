@@ -110,9 +110,9 @@ enum Command {
     Calls {
         /// A script of one's own: prints what came of it.
         file: Option<PathBuf>,
-        /// CPUs for a script of one's own.
-        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=8))]
-        cpus: u32,
+        /// CPUs of the machine [default: 1, 2 and 4 one after the other].
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=8))]
+        cpus: Option<u32>,
         /// Seeds the random calls.
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -276,7 +276,9 @@ fn run(arguments: &Arguments) -> Result<usize> {
         Command::Calls { file: Some(file), cpus, .. } => {
             calls::try_out(&cache, &kernels, *cpus, file)
         }
-        Command::Calls { file: None, seed, .. } => calls::record(&cache, &kernels, *seed),
+        Command::Calls { file: None, cpus, seed } => {
+            calls::record(&cache, &kernels, *cpus, *seed)
+        }
         Command::Fetch => {
             for series in kernels {
                 let kernel = apt::fetch(&cache, series)?;

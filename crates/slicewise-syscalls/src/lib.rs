@@ -34,6 +34,7 @@
 
 mod affinity;
 mod errno;
+mod explain;
 mod fork;
 mod get;
 mod nice;
@@ -48,6 +49,7 @@ mod system;
 mod task;
 
 pub use errno::Errno;
+pub use explain::{CallName, candidates};
 pub use get::AttrOut;
 pub use nice::which;
 pub use raw::{RawAttr, flags};

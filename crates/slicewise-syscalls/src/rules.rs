@@ -24,7 +24,7 @@ pub enum Recount {
     /// The tasks only: fair servers are forgotten, and what they had can be reserved. Seen on
     /// 6.12.117.
     Tasks,
-    /// Tasks and fair servers. Seen on 7.2.12.
+    /// Tasks and fair servers. Seen on 6.18.15 and 7.2.12.
     TasksAndServers,
 }
 
@@ -84,16 +84,17 @@ impl Rules {
             recount: Recount::Tasks,
             ..oldest
         };
-        let from_6_18 = Self { clears_beyond: true, build: FULL, ..from_6_12 };
+        let from_6_18 = Self {
+            clears_beyond: true,
+            recount: Recount::TasksAndServers,
+            build: FULL,
+            ..from_6_12
+        };
         match profile.name {
             "6.1" | "6.6" => Some(oldest),
             "6.12" => Some(from_6_12),
             "6.18" | "6.18.15" => Some(from_6_18),
-            "7.2" | "7.3" => Some(Self {
-                tells_budget: true,
-                recount: Recount::TasksAndServers,
-                ..from_6_18
-            }),
+            "7.2" | "7.3" => Some(Self { tells_budget: true, ..from_6_18 }),
             _ => None,
         }
     }

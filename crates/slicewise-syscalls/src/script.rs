@@ -492,6 +492,11 @@ pub fn subject(step: &Step) -> Option<u32> {
     }
 }
 
+/// Whether a recording looks at what is reserved after the step.
+pub fn counts_bandwidth(step: &Step) -> bool {
+    subject(step).is_some() || matches!(step, Step::Write(..) | Step::End(_))
+}
+
 /// Writes down what came of steps, without what has not changed.
 #[derive(Clone, Debug, Default)]
 pub struct Journal {
@@ -569,7 +574,8 @@ impl Replay {
         for pid in leaving {
             self.system.zero_lag(pid);
         }
-        let bandwidth = self.system.domains().first().map(|domain| domain.total());
+        let domain = self.system.domains().first().filter(|_| counts_bandwidth(step));
+        let bandwidth = domain.map(|domain| domain.total());
         self.journal.entry(step, &outcome.to_string(), observed, bandwidth)
     }
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use slicewise_lab_sys::calls::{self as raw, Address, MEMORY_BYTES};
 use slicewise_syscalls::script::{
-    Call, Journal, Observed, Outcome, Step, Who, memory, parse_line, subject, written,
+    Call, Journal, Observed, Outcome, Step, Who, counts_bandwidth, memory, parse_line, subject,
+    written,
 };
 use slicewise_syscalls::{Errno, Pointer, RawAttr, policy};
 
@@ -283,8 +284,7 @@ impl Director {
             // Until the bandwidth of who has left is free: its zero-lag time is within a period.
             std::thread::sleep(Duration::from_nanos(period_ns) + Duration::from_millis(12));
         }
-        let changes = subject(step).is_some() || matches!(step, Step::Write(..) | Step::End(_));
-        let bandwidth = if changes { reserved() } else { None };
+        let bandwidth = if counts_bandwidth(step) { reserved() } else { None };
         Ok(self.journal.entry(step, &outcome, now, bandwidth))
     }
 
