@@ -47,11 +47,7 @@ impl<T> Address<&mut T> {
 /// # Errors
 /// The error's number.
 #[allow(unsafe_code, reason = "a system call without a safe wrapper")]
-pub fn sched_setattr(
-    pid: i32,
-    mut attr: Address<&mut [u8; MEMORY_BYTES]>,
-    flags: u32,
-) -> Outcome {
+pub fn sched_setattr(pid: i32, mut attr: Address<&mut [u8; MEMORY_BYTES]>, flags: u32) -> Outcome {
     // SAFETY: the kernel reads at most a page from a pointer to more than a page, and writes at most
     // the first four bytes; other pointers lead nowhere, which it checks. It keeps none.
     outcome(unsafe { libc::syscall(libc::SYS_sched_setattr, pid, attr.raw(), flags) })

@@ -79,7 +79,11 @@ fn on_kernel(cache: &Cache, series: &str, cpus: u32, script: &str) -> Result<Str
     let status = crate::text(&out.join("status.txt"))?;
     if status.trim() != "0" {
         let said = crate::text(&out.join("stderr.txt"))?;
-        return Err(Failure::new(format!("the guest ended with {}: {}", status.trim(), said.trim())));
+        return Err(Failure::new(format!(
+            "the guest ended with {}: {}",
+            status.trim(),
+            said.trim()
+        )));
     }
     let online = crate::text(&out.join("cpus.txt"))?;
     if online.trim() != cpus.to_string() {

@@ -276,9 +276,7 @@ fn run(arguments: &Arguments) -> Result<usize> {
         Command::Calls { file: Some(file), cpus, .. } => {
             calls::try_out(&cache, &kernels, *cpus, file)
         }
-        Command::Calls { file: None, cpus, seed } => {
-            calls::record(&cache, &kernels, *cpus, *seed)
-        }
+        Command::Calls { file: None, cpus, seed } => calls::record(&cache, &kernels, *cpus, *seed),
         Command::Fetch => {
             for series in kernels {
                 let kernel = apt::fetch(&cache, series)?;

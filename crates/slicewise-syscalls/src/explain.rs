@@ -64,9 +64,7 @@ impl Rule {
             Self::NegativePolicy | Self::UnknownPolicy | Self::DeadlineZero => {
                 matches!(call, SetAttr | SetScheduler)
             }
-            Self::PolicyNotBuilt => {
-                matches!(call, SetAttr | SetScheduler) && !rules.build.ext
-            }
+            Self::PolicyNotBuilt => matches!(call, SetAttr | SetScheduler) && !rules.build.ext,
             Self::ExtDisallowed => matches!(call, SetAttr | SetScheduler) && rules.build.ext,
             Self::IdleStays | Self::ResetOnForkStays | Self::RtPolicyNotAllowed => {
                 matches!(call, SetAttr | SetScheduler)
@@ -79,9 +77,7 @@ impl Rule {
             | Self::StopTask => policy,
             Self::GroupWithoutRuntime => policy,
             Self::NoSuchTask | Self::NotOwner | Self::MoreCapable => call != Fork,
-            Self::FixedAffinity | Self::DeadlineAffinity | Self::NoUsableCpu => {
-                call == SetAffinity
-            }
+            Self::FixedAffinity | Self::DeadlineAffinity | Self::NoUsableCpu => call == SetAffinity,
             Self::UnknownWhich | Self::NiceLowered => call == SetPriority,
             Self::DeadlineFork => call == Fork,
             Self::MaskTooShort

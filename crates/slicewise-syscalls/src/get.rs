@@ -13,6 +13,9 @@ pub struct AttrOut {
     pub bytes: Vec<u8>,
     /// How many bytes behind them are set to 0.
     pub cleared: u32,
+    /// Flag 1 was given (7.x): in place of `sched_runtime` and `sched_deadline` the program gets what
+    /// is left of the budget and the absolute deadline, which the scheduler knows.
+    pub budget_asked: bool,
 }
 
 impl System {
@@ -84,7 +87,7 @@ impl System {
         let known = size.min(ATTR_SIZE);
         let bytes = RawAttr { size: known, ..self.attr_of(task) }.to_bytes();
         let cleared = if self.rules.clears_beyond { size - known } else { 0 };
-        Ok(AttrOut { bytes: bytes[..known as usize].to_vec(), cleared })
+        Ok(AttrOut { bytes: bytes[..known as usize].to_vec(), cleared, budget_asked: budget })
     }
 
     /// `sched_getscheduler(pid)`: the policy, with 0x40000000 for reset-on-fork.

@@ -78,12 +78,8 @@ impl Rules {
             range_of_ext: false,
             build: PLAIN,
         };
-        let from_6_12 = Self {
-            slices: true,
-            range_of_ext: true,
-            recount: Recount::Tasks,
-            ..oldest
-        };
+        let from_6_12 =
+            Self { slices: true, range_of_ext: true, recount: Recount::Tasks, ..oldest };
         let from_6_18 = Self {
             clears_beyond: true,
             recount: Recount::TasksAndServers,

@@ -367,8 +367,7 @@ fn parse_call(words: &mut dyn Iterator<Item = &str>) -> Result<Call, String> {
             return parse_attr(who, words);
         }
         Some("getattr") => {
-            let (who, size, flags) =
-                (who(words.next())?, num(words.next())?, num(words.next())?);
+            let (who, size, flags) = (who(words.next())?, num(words.next())?, num(words.next())?);
             Call::GetAttr(who, good(words.next())?, size, flags)
         }
         Some("setscheduler") => {
@@ -514,7 +513,8 @@ impl Journal {
         bandwidth: Option<u64>,
     ) -> String {
         let mut text = outcome.to_owned();
-        let before = subject(step).zip(observed).map(|(task, now)| (self.seen.insert(task, now), now));
+        let before =
+            subject(step).zip(observed).map(|(task, now)| (self.seen.insert(task, now), now));
         let mut after = String::new();
         if let Some((before, now)) = before
             && before != Some(now)
@@ -590,8 +590,7 @@ impl Replay {
                 let root = users.0 == 0 || users.1 == 0;
                 let permitted = if root || *keeps_capabilities { u64::MAX } else { 0 };
                 let effective = if users.1 == 0 { permitted } else { 0 };
-                let credentials =
-                    Credentials { uid: users.0, euid: users.1, permitted, effective };
+                let credentials = Credentials { uid: users.0, euid: users.1, permitted, effective };
                 let cpus = CpuSet::All;
                 let pgrp = pid_of(*task);
                 let fresh = Task { limits: *limits, cpus, pgrp, ..Task::new(credentials) };

@@ -286,18 +286,16 @@ impl System {
             Fault::TopBit => {
                 (Rule::TimeTooLong, format!("deadline {deadline} ns, period {period} ns"))
             }
-            Fault::DeadlineAfterPeriod => (
-                Rule::DeadlineAfterPeriod,
-                format!("deadline {deadline} ns, period {period} ns"),
-            ),
+            Fault::DeadlineAfterPeriod => {
+                (Rule::DeadlineAfterPeriod, format!("deadline {deadline} ns, period {period} ns"))
+            }
             Fault::RuntimeAfterDeadline => (
                 Rule::RuntimeAfterDeadline,
                 format!("runtime {runtime} ns, deadline {deadline} ns"),
             ),
-            Fault::PeriodTooShort => (
-                Rule::PeriodTooShort,
-                format!("period {period} ns, least {} ns", limits.min_ns),
-            ),
+            Fault::PeriodTooShort => {
+                (Rule::PeriodTooShort, format!("period {period} ns, least {} ns", limits.min_ns))
+            }
             Fault::PeriodTooLong => {
                 (Rule::PeriodTooLong, format!("period {period} ns, most {} ns", limits.max_ns))
             }
@@ -357,12 +355,7 @@ impl System {
     }
 
     /// Rows 19 to 21.
-    fn check_resources(
-        &self,
-        target: Pid,
-        number: u32,
-        request: &Request,
-    ) -> Result<(), Refusal> {
+    fn check_resources(&self, target: Pid, number: u32, request: &Request) -> Result<(), Refusal> {
         let task = self.found(target)?;
         if self.rules.build.rt_group_sched
             && self.admission_control()

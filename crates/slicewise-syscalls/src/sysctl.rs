@@ -204,8 +204,7 @@ impl System {
         for domain in &self.domains {
             let limit = cap.saturating_mul(domain.cpus.into());
             if limit < domain.total() {
-                let detail =
-                    format!("{limit} would be left, and {} is reserved", domain.total());
+                let detail = format!("{limit} would be left, and {} is reserved", domain.total());
                 return Err(Refusal::new(Rule::BelowReserved, detail)
                     .fact("bandwidth_limit", limit.into())
                     .fact("bandwidth_total", domain.total().into()));

@@ -194,12 +194,7 @@ impl Task {
             (policy::IDLE, _) => Policy::Idle,
             _ => Policy::Normal,
         };
-        Attr {
-            policy,
-            nice: self.nice,
-            slice_ns: self.slice_ns,
-            reset_on_fork: self.reset_on_fork,
-        }
+        Attr { policy, nice: self.nice, slice_ns: self.slice_ns, reset_on_fork: self.reset_on_fork }
     }
 
     pub(crate) fn is_deadline(&self) -> bool {

@@ -108,7 +108,9 @@ pub(crate) fn explain(args: &RtExplainArgs) -> Result<bool, Failure> {
             rule: refused.map(|refusal| refusal.rule.id()),
             words: refused.map(|refusal| refusal.rule.words()),
             detail: refused.map(|refusal| refusal.detail.clone()),
-            facts: refused.map(|refusal| refusal.facts.iter().copied().collect()).unwrap_or_default(),
+            facts: refused
+                .map(|refusal| refusal.facts.iter().copied().collect())
+                .unwrap_or_default(),
             fix: refused.map(|refusal| refusal.rule.fix()),
             instead: refused.and_then(|refusal| instead(refusal, &asked)),
         },
@@ -380,10 +382,8 @@ fn system(
     };
     system.insert(CALLER, Task::new(user(uid, capable)));
     let target_uid = args.target_uid.unwrap_or(uid);
-    let limits = Limits {
-        nice: args.rlimit_nice.unwrap_or(0),
-        rtprio: args.rlimit_rtprio.unwrap_or(0),
-    };
+    let limits =
+        Limits { nice: args.rlimit_nice.unwrap_or(0), rtprio: args.rlimit_rtprio.unwrap_or(0) };
     let affinity = match call {
         CallName::SetAffinity => CpuSet::of((0..asked.cpus).map(CpuId)),
         _ => asked.affinity.clone(),
@@ -516,8 +516,8 @@ fn instead(refusal: &Refusal, asked: &Asked) -> Option<String> {
     };
     match refusal.rule {
         Rule::BandwidthExceeded => {
-            let left = fact("bandwidth_limit")? - fact("bandwidth_total")?
-                + fact("bandwidth_before")?;
+            let left =
+                fact("bandwidth_limit")? - fact("bandwidth_total")? + fact("bandwidth_before")?;
             let period = i128::from(asked.params.period());
             // The longest runtime whose bandwidth is still no more than what is left.
             let most = (((left + 1) * period) - 1).max(0) >> 20;
@@ -561,9 +561,8 @@ fn remarks(
         );
     }
     if refused.is_none() && asked.others.is_empty() && deadline {
-        remarks.push(
-            "No other reservations were named: --others 10ms/100ms,… or a file.".to_owned(),
-        );
+        remarks
+            .push("No other reservations were named: --others 10ms/100ms,… or a file.".to_owned());
     }
     remarks
 }
@@ -630,4 +629,3 @@ fn text(explanation: &Explanation, errno: Errno) -> String {
     }
     text
 }
-

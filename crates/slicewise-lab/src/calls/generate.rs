@@ -233,11 +233,8 @@ impl Generator {
             6..9 => {
                 let number = random.one(&[0, 1, 1, 2, 2, 3, 5, 6, 7]);
                 let reset = if random.next(6) == 0 { policy::RESET_ON_FORK } else { 0 };
-                let priority = if random.next(4) > 0 && !(1..=2).contains(&number) {
-                    0
-                } else {
-                    priority
-                };
+                let priority =
+                    if random.next(4) > 0 && !(1..=2).contains(&number) { 0 } else { priority };
                 format!("t{by} setscheduler {whom} {} {priority}", number | reset)
             }
             9 => format!("t{by} setparam {whom} {priority}"),
