@@ -290,10 +290,8 @@ fn take_starts(case: &Case, loaded: &mut Loaded, round: &Conditions, early: &mut
             });
             // One interrupt wakes all whose timers expire together, before anyone gets the CPU. The
             // machine takes them one by one: the one that will run first comes first.
-            let behind_ns = match task.attr.policy {
-                Policy::Fifo(priority) | Policy::Rr(priority) => 99 - u64::from(priority.get()),
-                _ => 0,
-            };
+            let priority = task.attr.policy.rt_priority();
+            let behind_ns = priority.map_or(0, |priority| 99 - u64::from(priority.get()));
             match (own_timer, thread.expiry_ns, thread.woken_ns) {
                 (Some((timer, mode)), Some(expiry_ns), _) => {
                     let (start_ns, begin_ns) = early.take();
@@ -361,6 +359,7 @@ fn add_background(
         start_ns,
         group: None,
         template: false,
+        rttime: None,
         index: 0,
         origin: Origin::default(),
     });

@@ -33,4 +33,4 @@ pub use profile::{
     LagLimit, Profile, Protection, Reweight, RtRules, Throttling, WakeupRule, YieldRule, ZeroPoint,
 };
 pub use scheduler::{ConfigError, SchedConfig, Scheduler};
-pub use view::{Candidate, Decision, FairView, QueueView};
+pub use view::{Candidate, DeadlineView, Decision, FairView, QueueView};

@@ -39,6 +39,8 @@ pub struct RtRules {
     pub period_us: u64,
     /// FIFO and RR tasks of a CPU are stopped when they have used the runtime (up to 6.11).
     pub throttling: bool,
+    /// `sched_rr_timeslice_ms` at its default: the slice of RR tasks.
+    pub rr_timeslice_ms: u32,
     /// What fair tasks have for sure (6.12 and later).
     pub fair_server: Option<FairServerRules>,
     /// The running task is charged before the next is picked (up to 6.11), not after.
@@ -246,6 +248,7 @@ const RT_THROTTLED: RtRules = RtRules {
     runtime_us: Some(950_000),
     period_us: 1_000_000,
     throttling: true,
+    rr_timeslice_ms: 100,
     fair_server: None,
     charged_before_pick: true,
 };

@@ -179,6 +179,9 @@ fn set(attr: Attr) {
         Policy::Rr(priority) => (2, priority.get()),
         Policy::Batch => (3, 0),
         Policy::Idle => (5, 0),
+        Policy::Deadline(_) => {
+            return complain("threads of SCHED_DEADLINE are not set up here yet");
+        }
         Policy::Stop => return complain("no thread can be of the stop class"),
     };
     let result = slicewise_lab_sys::set_own_attr(ThreadAttr {

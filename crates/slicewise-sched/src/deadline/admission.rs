@@ -16,6 +16,10 @@ pub enum Refusal {
     Affinity,
     /// `EBUSY`: not so much bandwidth is left.
     Busy,
+    /// `EBUSY`: a deadline task would not be allowed on all CPUs of the root domain any more.
+    Shrunk,
+    /// `EAGAIN`: a deadline task forks, and its children would be deadline tasks.
+    Fork,
 }
 
 impl Refusal {
@@ -25,7 +29,8 @@ impl Refusal {
         match self {
             Self::Invalid(_) => "EINVAL",
             Self::Affinity => "EPERM",
-            Self::Busy => "EBUSY",
+            Self::Busy | Self::Shrunk => "EBUSY",
+            Self::Fork => "EAGAIN",
         }
     }
 
@@ -36,6 +41,8 @@ impl Refusal {
             Self::Invalid(fault) => fault.explain(),
             Self::Affinity => "its CPUs are not all CPUs of the root domain",
             Self::Busy => "the bandwidths of all deadline tasks would exceed what may be reserved",
+            Self::Shrunk => "a deadline task has to be allowed on all CPUs of the root domain",
+            Self::Fork => "a deadline task can fork only with reset-on-fork",
         }
     }
 }
@@ -53,14 +60,27 @@ pub struct RootDomain {
     cap: Option<u64>,
     cpus: u32,
     total: u64,
+    /// What each CPU may still reserve, as reclaiming counts it.
+    extra: i64,
+    /// What reclaiming may use of each CPU at most.
+    max: u64,
+    /// The inverse of `max`, in 2^-8.
+    ratio: u64,
 }
 
 impl RootDomain {
     /// One with this many CPUs of full capacity, and no deadline entities but the fair servers.
     #[must_use]
     pub fn new(rules: &RtRules, cpus: u32) -> Self {
-        let cap = rules.runtime_us.map(|runtime_us| to_ratio(rules.period_us, runtime_us));
-        let mut domain = Self { cap, cpus: cpus.max(1), total: 0 };
+        let (cap, ratio) = match rules.runtime_us {
+            Some(runtime_us) => (
+                Some(to_ratio(rules.period_us, runtime_us)),
+                to_ratio(runtime_us, rules.period_us) >> 12,
+            ),
+            None => (None, 256),
+        };
+        let max = cap.unwrap_or(1 << super::BW_SHIFT);
+        let mut domain = Self { cap, cpus: cpus.max(1), total: 0, extra: max as i64, max, ratio };
         if let Some(server) = rules.fair_server {
             for _ in 0..cpus {
                 domain.add(to_ratio(server.period_ns, server.runtime_ns));
@@ -102,6 +122,7 @@ impl RootDomain {
     pub fn replace(&mut self, old: u64, new: u64) {
         if old > 0 {
             self.total = self.total.saturating_sub(old);
+            self.extra = self.extra.saturating_add_unsigned(old / u64::from(self.cpus));
         }
         if new > 0 {
             self.add(new);
@@ -110,6 +131,23 @@ impl RootDomain {
 
     fn add(&mut self, bandwidth: u64) {
         self.total = self.total.saturating_add(bandwidth);
+        self.extra = self.extra.saturating_sub_unsigned(bandwidth / u64::from(self.cpus));
+    }
+
+    /// What a reclaiming entity of this bandwidth is charged for `delta_ns` of running, on a CPU with
+    /// `this` of bandwidth in all, `running` of it active (GRUB, classes.md C.6).
+    #[must_use]
+    pub(crate) fn reclaimed(&self, delta_ns: u64, bandwidth: u64, this: u64, running: u64) -> u64 {
+        let inactive = this.saturating_sub(running) as i64;
+        let spoken_for = inactive.saturating_add(self.extra);
+        let most = (self.max as i64).saturating_sub(bandwidth as i64);
+        let utilisation = if spoken_for > most {
+            bandwidth
+        } else {
+            (self.max as i64).saturating_sub(spoken_for).max(0) as u64
+        };
+        let scaled = (u128::from(utilisation) * u128::from(self.ratio)) >> 8;
+        ((u128::from(delta_ns) * scaled) >> super::BW_SHIFT).min(u128::from(u64::MAX)) as u64
     }
 }
 
@@ -163,5 +201,26 @@ mod tests {
         assert_eq!(one.check(0, &more), Err(Refusal::Busy));
         one.replace(half.bandwidth(), 0);
         assert_eq!(one, domain("6.12", 1));
+    }
+
+    #[test]
+    fn w13_reclaiming_stretches_the_budget_by_what_nobody_uses() {
+        let no_server = RtRules { fair_server: None, ..Profile::named("6.12").unwrap().rt };
+        let half = 524_288;
+        let mut alone = RootDomain::new(&no_server, 1);
+        alone.replace(0, half);
+        assert_eq!(alone.reclaimed(10 * MS, half, half, half), 5_253_906);
+
+        let mut server = domain("6.12", 1);
+        server.replace(0, half);
+        assert_eq!(server.reclaimed(10 * MS, half, half + 52_428, half), 5_253_906);
+        assert_eq!(server.reclaimed(10 * MS, half, half + 52_428, half + 52_428), 5_779_285);
+
+        let mut two = RootDomain::new(&no_server, 1);
+        let tenth = 104_857;
+        two.replace(0, half);
+        two.replace(0, tenth);
+        assert_eq!(two.reclaimed(10 * MS, tenth, half + tenth, half + tenth), 6_304_674);
+        assert_eq!(two.reclaimed(10 * MS, tenth, half + tenth, tenth), 1_050_767);
     }
 }

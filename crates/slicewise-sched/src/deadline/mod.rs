@@ -1,7 +1,14 @@
-//! `SCHED_DEADLINE`: parameters and their checks, bandwidth and admission (classes.md C.1, C.2).
+//! `SCHED_DEADLINE`: parameters and their checks, bandwidth and admission, the budget of an entity,
+//! and the queue it waits in (classes.md C).
+//!
+//! A task asks for `runtime` in every `period`, by `deadline` after the period began. The constant
+//! bandwidth server turns that into a budget and an absolute deadline at each moment ([`entity`]);
+//! the earliest deadline runs ([`queue`]). What all tasks ask for together must fit ([`RootDomain`]).
 
 mod admission;
+pub(crate) mod entity;
 mod params;
+pub(crate) mod queue;
 
 pub use admission::{Refusal, RootDomain};
 pub use params::{DlParams, Fault, PERIOD_MAX_NS, PERIOD_MIN_NS, PeriodLimits, RUNTIME_MIN_NS};
