@@ -148,21 +148,14 @@ impl RootDomain {
     /// If the kernel would refuse; nothing changes then.
     pub fn replace(&mut self, old: u64, reservation: &Reservation) -> Result<(), Refusal> {
         let params = reservation.params();
-        let refused = |refusal: deadline::Refusal| Refusal {
-            errno: match refusal {
-                deadline::Refusal::Invalid(_) => Errno::Einval,
-                deadline::Refusal::Affinity => Errno::Eperm,
-                deadline::Refusal::Busy => Errno::Ebusy,
-            },
-            rule: refusal.rule(),
-        };
-        params
-            .check(PeriodLimits::default())
-            .map_err(|fault| refused(deadline::Refusal::Invalid(fault)))?;
+        let refused = |errno, refusal: deadline::Refusal| Refusal { errno, rule: refusal.rule() };
+        let invalid = |fault| refused(Errno::Einval, deadline::Refusal::Invalid(fault));
+        params.check(PeriodLimits::default()).map_err(invalid)?;
         if !reservation.everywhere {
-            return Err(refused(deadline::Refusal::Affinity));
+            return Err(refused(Errno::Eperm, deadline::Refusal::Affinity));
         }
-        self.0.check(old, &params).map_err(refused)?;
+        let checked = self.0.check(old, &params);
+        checked.map_err(|refusal| refused(Errno::Ebusy, refusal))?;
         self.0.replace(old, params.bandwidth());
         Ok(())
     }

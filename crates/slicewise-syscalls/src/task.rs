@@ -192,6 +192,7 @@ impl Task {
             (policy::RR, Some(priority)) => Policy::Rr(priority),
             (policy::BATCH, _) => Policy::Batch,
             (policy::IDLE, _) => Policy::Idle,
+            (policy::DEADLINE, _) => Policy::Deadline(self.deadline),
             _ => Policy::Normal,
         };
         Attr { policy, nice: self.nice, slice_ns: self.slice_ns, reset_on_fork: self.reset_on_fork }
