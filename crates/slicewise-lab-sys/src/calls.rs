@@ -202,6 +202,13 @@ pub fn become_user(uid: u32, euid: u32, keep: bool) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The calling process is not ended by `SIGXCPU`, which deadline tasks get that have asked for it.
+#[allow(unsafe_code, reason = "a system call without a safe wrapper")]
+pub fn ignore_overruns() {
+    // SAFETY: no handler is installed, so none can be unsound.
+    unsafe { libc::signal(libc::SIGXCPU, libc::SIG_IGN) };
+}
+
 /// Sets `RLIMIT_RTPRIO` and `RLIMIT_NICE` of the calling process, soft and hard.
 ///
 /// # Errors

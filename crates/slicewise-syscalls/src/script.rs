@@ -579,6 +579,11 @@ impl Replay {
         self.journal.entry(step, &outcome.to_string(), observed, bandwidth)
     }
 
+    /// A task of the script.
+    pub fn task(&self, number: u32) -> Option<&Task> {
+        self.system.task(pid_of(number))
+    }
+
     fn observed(&self, pid: Pid) -> Option<Observed> {
         let task = self.system.task(pid)?;
         Some(Observed { attr: self.system.attr_of(task), prio: task.prio })

@@ -394,9 +394,10 @@ impl System {
         let (total, limit) = (domain.total(), domain.limit().unwrap_or(u64::MAX));
         let whole = 1_048_576;
         let detail = format!(
-            "{new}/{whole} of a CPU more with {} of {limit} in use on {} CPUs",
+            "{new}/{whole} of a CPU more with {} of {limit} in use on {} CPU{}",
             total.saturating_sub(old),
-            domain.cpus
+            domain.cpus,
+            if domain.cpus == 1 { "" } else { "s" }
         );
         Err(Refusal::new(Rule::BandwidthExceeded, detail)
             .fact("bandwidth_asked", new.into())

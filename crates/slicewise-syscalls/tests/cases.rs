@@ -517,6 +517,37 @@ fn a9_row_15_clamps_are_0_to_1024_and_in_order() {
 }
 
 #[test]
+fn a9_row_15_a_clamp_below_minus_one_is_taken_and_cut_to_11_bits() {
+    // Seen on 6.18.15 and 7.2.12.
+    let mut system = system("7.2", 1);
+    let mut lower = |value: i32| {
+        let util_min = value.cast_unsigned();
+        let attr = RawAttr { flags: flags::UTIL_CLAMP_MIN, util_min, ..of(0) };
+        set(&mut system, ROOT, 10, &attr).unwrap();
+        system.attr_of(system.task(10).unwrap()).util_min
+    };
+    assert_eq!((lower(-2), lower(i32::MIN)), (2046, 0));
+    let util_max = (-2_i32).cast_unsigned();
+    let upper = RawAttr { flags: flags::UTIL_CLAMP_MAX, util_max, ..of(0) };
+    assert_eq!(rule(set(&mut system, ROOT, 10, &upper)), Some(Rule::ClampOrder));
+}
+
+#[test]
+fn getattr_takes_flag_1_for_deadline_tasks_on_7_2_only() {
+    // Seen on 6.18.15 and 7.2.12.
+    for (kernel, of_deadline) in [("6.18", Err(Errno::EINVAL)), ("7.2", Ok(true))] {
+        let mut system = system(kernel, 1);
+        let ask = |system: &System| {
+            let out = system.sched_getattr(ROOT, 10, Pointer::To(()), 56, 1);
+            out.map(|out| out.budget_asked).map_err(|refusal| refusal.errno())
+        };
+        assert_eq!(ask(&system), Err(Errno::EINVAL));
+        set(&mut system, ROOT, 10, &deadline(MS, 10 * MS, 10 * MS)).unwrap();
+        assert_eq!(ask(&system), of_deadline, "{kernel}");
+    }
+}
+
+#[test]
 fn a13_a_clamp_nobody_has_set_follows_the_policy() {
     let mut system = system("7.2", 1);
     let clamps = |system: &System| {

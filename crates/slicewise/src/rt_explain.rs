@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
-use slicewise_rtcheck::{Policy as Checked, show_ns};
+use slicewise_rtcheck::Policy as Checked;
 use slicewise_sched::{CPUS_MAX, CpuId, CpuSet, DlParams, Nice};
 use slicewise_syscalls::{
     CallName, Credentials, Errno, Limits, Pid, Pointer, RawAttr, Recount, Refusal, RtGroup, Rule,
@@ -525,7 +525,7 @@ fn instead(refusal: &Refusal, asked: &Asked) -> Option<String> {
                 return Some("nothing is left for a reservation of this period".to_owned());
             }
             let most = u64::try_from(most).ok()?.min(asked.params.deadline_ns);
-            Some(format!("a runtime of up to {most} ns ({}) fits into this period", show_ns(most)))
+            Some(format!("a runtime of up to {most} ns fits into this period"))
         }
         _ => None,
     }

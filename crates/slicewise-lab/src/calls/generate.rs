@@ -115,7 +115,7 @@ impl Generator {
 
     /// The budget is enough for a task to wake and do something.
     fn can_run(&self, task: u32) -> bool {
-        let task = self.replay.system.task(1_000 + task.cast_signed());
+        let task = self.replay.task(task);
         task.is_none_or(|task| {
             task.policy != policy::DEADLINE || task.deadline.runtime_ns >= RUNTIME_TO_RUN_NS
         })
@@ -157,7 +157,7 @@ impl Generator {
         let domain = self.replay.system.domains().first();
         let (total, limit) =
             domain.map_or((0, 0), |d| (d.total(), d.limit().unwrap_or(u64::MAX >> 24)));
-        let own = self.replay.system.task(1_000 + task.cast_signed()).map_or(0, |t| t.bandwidth());
+        let own = self.replay.task(task).map_or(0, |t| t.bandwidth());
         let left = limit.saturating_sub(total - own).min(1 << 20);
         // The least runtime of a bandwidth is its product with the period, rounded up.
         let of = |bandwidth: u64| {

@@ -54,6 +54,7 @@ pub(crate) fn worker(words: &[String]) -> Result<()> {
     else {
         return Err(Failure::new("needs UID EUID RTPRIO NICE KEEP"));
     };
+    raw::ignore_overruns();
     raw::limit(rtprio.into(), nice.into()).map_err(|error| broken("limits", &error))?;
     raw::become_user(uid, euid, keep == 1).map_err(|error| broken("user", &error))?;
     crate::say("ready\n")?;
