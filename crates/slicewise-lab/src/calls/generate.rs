@@ -57,6 +57,10 @@ pub(crate) fn script(series: &str, cpus: u32, seed: u64) -> Result<String> {
     for line in TABLE.lines() {
         generator.line(line)?;
     }
+    let domain = generator.replay.system.domains().first();
+    if domain.and_then(|domain| domain.limit()).is_none_or(|limit| limit == 0) {
+        return Err(Failure::new("the table leaves reservations without a limit"));
+    }
     generator.reservations()?;
     generator.others()?;
     Ok(generator.text)
@@ -281,5 +285,20 @@ impl Generator {
             let _ = write!(line, " run={}", random.within(0, 120_000_000));
         }
         line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OTHERS, RESERVATIONS, script};
+
+    #[test]
+    fn one_seed_is_one_script_and_another_seed_another() {
+        for (series, cpus) in [("6.1", 1), ("6.12", 2), ("6.18", 1), ("7.2", 4)] {
+            let first = script(series, cpus, 1).unwrap();
+            assert_eq!(first, script(series, cpus, 1).unwrap());
+            assert_ne!(first, script(series, cpus, 2).unwrap());
+            assert!(first.lines().count() > (RESERVATIONS + OTHERS) as usize);
+        }
     }
 }
