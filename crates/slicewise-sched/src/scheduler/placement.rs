@@ -109,8 +109,8 @@ impl Scheduler {
         }
     }
 
-    #[inline(never)]
     /// classes.md B.5: stay unless something at least as important runs there.
+    #[inline(never)]
     fn select_wake_cpu_rt(&self, slot: u32, prev_cpu: u32, prev_allowed: bool) -> u32 {
         let prio = self.rt_prio(slot);
         let rq = &self.cpus[prev_cpu as usize];

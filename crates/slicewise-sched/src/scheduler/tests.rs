@@ -723,7 +723,7 @@ fn check_invariants(host: &Host, tasks: &[TaskId]) -> Result<(), TestCaseError> 
         }
         match &sched.params.algorithm {
             Algorithm::Eevdf(eevdf) => {
-                check_eevdf(sched, rq, &fair)?;
+                check_eevdf(rq, &fair)?;
                 check_lags_and_deadlines(sched, eevdf, &living, rq.current)?;
             }
             Algorithm::Cfs(cfs) => {
@@ -775,7 +775,7 @@ fn check_lags_and_deadlines(
     Ok(())
 }
 
-fn check_eevdf(sched: &Scheduler, rq: &Cpu, fair: &[&Entity]) -> Result<(), TestCaseError> {
+fn check_eevdf(rq: &Cpu, fair: &[&Entity]) -> Result<(), TestCaseError> {
     if fair.is_empty() {
         return Ok(());
     }
