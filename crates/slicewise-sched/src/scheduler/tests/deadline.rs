@@ -585,6 +585,21 @@ fn who_blocks_with_no_budget_left_waits_for_the_next_period_even_if_it_wakes_bef
 }
 
 #[test]
+fn a_cpu_whose_only_task_waits_for_its_next_period_is_idle() {
+    let mut host = Host::with(exact("7.2"), 2, 250);
+    let task = host.spawn(dl(10, 50, 100), 0);
+    let cpu = host.sched.cpu_of(task).unwrap();
+    play(&mut host, 2 * MS);
+    host.block(cpu.0);
+    play(&mut host, 60 * MS);
+    host.wake(task);
+    assert!(host.sched.is_idle(cpu) && !host.runs(task));
+    // A fair task goes there as to any idle CPU.
+    let fair = [(); 2].map(|()| host.spawn(Policy::Normal, 0));
+    assert!(fair.iter().all(|task| host.runs(*task)));
+}
+
+#[test]
 fn on_7_2_the_budget_ends_to_the_ns_beside_fair_tasks_too() {
     let mut host = Host::new("7.2", 1, 250);
     let task = host.spawn(dl(3, 20, 20), 0);
