@@ -13,6 +13,9 @@ mod thread;
 pub(crate) use snapshot::snapshot;
 pub(crate) use spin::calibrate;
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -55,8 +58,10 @@ pub(crate) fn run(
     duration: Duration,
     group: Option<&str>,
     turns_per_ms: Option<u64>,
+    stop_trace: Option<&Path>,
 ) -> Result<()> {
     refuse(&workload)?;
+    slicewise_lab_sys::ignore_sigxcpu();
     let turns_per_ms = turns_per_ms.unwrap_or_else(spin::calibrate);
     let wanted = |task: &TaskSpec| {
         let of = task.group.and_then(|at| workload.groups.get(at as usize));
@@ -79,9 +84,27 @@ pub(crate) fn run(
             start(&shared, index, task)?;
         }
     }
+    if let Some(path) = stop_trace {
+        return end(path, shared.begin + duration);
+    }
     spin::sleep_until(shared.begin + duration);
     // Threads end with the process, wherever they are.
     Ok(())
+}
+
+/// Ends the recording and the process, from a thread that nobody of the load but deadline tasks can
+/// keep waiting. Not this one: what it did before belongs to the fair class.
+fn end(path: &Path, then: Instant) -> Result<()> {
+    let cannot = |error: std::io::Error| Failure::file("write", path, &error);
+    let mut file = OpenOptions::new().write(true).open(path).map_err(cannot)?;
+    let watch = Builder::new().name("watch".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+        thread::set_highest();
+        spin::sleep_until(then);
+        let _ = file.write_all(b"0");
+        std::process::exit(0)
+    });
+    let watch = watch.map_err(|error| Failure::new(format!("cannot make a thread: {error}")))?;
+    watch.join().map_err(|_| Failure::new("the thread that ends the recording failed"))
 }
 
 /// Makes a thread for a task.

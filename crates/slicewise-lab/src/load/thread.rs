@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::thread::CpuSet as RealCpuSet;
-use slicewise_lab_sys::ThreadAttr;
+use slicewise_lab_sys::{Deadline, ThreadAttr};
 use slicewise_machine::{Dist, Op, TimerMode};
 use slicewise_sched::{Attr, CpuId, CpuSet, Policy};
 
@@ -167,26 +167,52 @@ fn nanoseconds(dist: &Dist) -> u64 {
     }
 }
 
+/// This thread comes before all others but deadline threads.
+pub(super) fn set_highest() {
+    let attr = ThreadAttr {
+        policy: 1,
+        nice: 0,
+        priority: 99,
+        slice_ns: 0,
+        reset_on_fork: false,
+        deadline: None,
+    };
+    if let Err(error) = slicewise_lab_sys::set_own_attr(attr) {
+        complain(&format!("sched_setattr: {error}"));
+    }
+}
+
 /// Attributes of this thread. Nothing is called for those that threads have anyway: a call makes
 /// the scheduler take a thread off its queue and put it back.
 fn set(attr: Attr) {
     if attr == Attr::default() {
         return;
     }
-    let (policy, priority) = match attr.policy {
-        Policy::Normal => (0, 0),
-        Policy::Fifo(priority) => (1, priority.get()),
-        Policy::Rr(priority) => (2, priority.get()),
-        Policy::Batch => (3, 0),
-        Policy::Idle => (5, 0),
+    let policy = match attr.policy {
+        Policy::Normal => 0,
+        Policy::Fifo(_) => 1,
+        Policy::Rr(_) => 2,
+        Policy::Batch => 3,
+        Policy::Idle => 5,
+        Policy::Deadline(_) => 6,
         Policy::Stop => return complain("no thread can be of the stop class"),
     };
     let result = slicewise_lab_sys::set_own_attr(ThreadAttr {
         policy,
         nice: i32::from(attr.nice.get()),
-        priority: u32::from(priority),
+        priority: attr.policy.rt_priority().map_or(0, |priority| u32::from(priority.get())),
         slice_ns: attr.slice_ns.unwrap_or(0),
         reset_on_fork: attr.reset_on_fork,
+        deadline: match attr.policy {
+            Policy::Deadline(params) => Some(Deadline {
+                runtime_ns: params.runtime_ns,
+                deadline_ns: params.deadline_ns,
+                period_ns: params.period_ns,
+                reclaim: params.reclaim,
+                overrun_signal: params.overrun_signal,
+            }),
+            _ => None,
+        },
     });
     if let Err(error) = result {
         complain(&format!("sched_setattr: {error}"));
