@@ -319,6 +319,7 @@ impl Builder<'_, '_> {
                     start_ns: 0,
                     group: Some(group),
                     template: false,
+                    rttime: None,
                     index: 0,
                     origin: Origin::default(),
                 });

@@ -378,7 +378,12 @@ impl Sink for Measure {
                     _ => {}
                 }
             }
-            Event::Changed { .. } | Event::Exit { .. } | Event::Values { .. } => {}
+            Event::Changed { .. }
+            | Event::Exit { .. }
+            | Event::Values { .. }
+            | Event::Budget { .. }
+            | Event::RtThrottle { .. }
+            | Event::Signal { .. } => {}
         }
     }
 

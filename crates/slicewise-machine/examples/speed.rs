@@ -41,6 +41,7 @@ fn sleepers(tasks: u32, run: Dist, sleep: Dist) -> Workload {
         start_ns: u64::from(index) * 1_000,
         group: None,
         template: false,
+        rttime: None,
         index,
         origin: Origin::default(),
     };

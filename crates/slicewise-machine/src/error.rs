@@ -3,6 +3,7 @@
 use core::fmt;
 
 use slicewise_sched::ConfigError;
+use slicewise_sched::deadline::Refusal;
 
 use crate::Origin;
 
@@ -100,6 +101,18 @@ pub enum RunError {
         origin: Origin,
         /// When.
         at_ns: u64,
+    },
+    /// The kernel refuses what a task asks for: admission of deadline tasks, say.
+    #[error("the kernel refuses `{task}` at {at_ns} ns, {refusal}")]
+    Refused {
+        /// Who.
+        task: String,
+        /// Where it was written.
+        origin: Origin,
+        /// When.
+        at_ns: u64,
+        /// The error it gets, and why.
+        refusal: Refusal,
     },
     /// The scheduler refused what the machine told it: a defect in one of the two.
     #[error("the scheduler refused an input at {at_ns} ns: {error}")]

@@ -348,7 +348,9 @@ impl<S: Sink> Machine<'_, S> {
         let state = &self.tasks[task as usize];
         let (id, forked_from) = (state.id, state.forked.then_some(state.spec));
         let attr = self.code.attrs[attr as usize];
-        self.sched.set_attr(self.now, id, attr).map_err(|error| self.refused(error))?;
+        let spec = state.spec;
+        let set = self.sched.set_attr(self.now, id, attr);
+        set.map_err(|error| self.refused_to(spec, error))?;
         self.take_outputs();
         self.announce(task, forked_from);
         self.emit(Event::Changed { task: Slot(task) });
@@ -358,8 +360,9 @@ impl<S: Sink> Machine<'_, S> {
     fn set_affinity(&mut self, task: u32, affinity: u32) -> Done {
         let id = self.tasks[task as usize].id;
         let affinity = self.code.affinities[affinity as usize].clone();
+        let spec = self.tasks[task as usize].spec;
         let result = self.sched.set_affinity(self.now, id, affinity);
-        result.map_err(|error| self.refused(error))?;
+        result.map_err(|error| self.refused_to(spec, error))?;
         self.take_outputs();
         Ok(())
     }

@@ -1,11 +1,12 @@
 //! Ticks, ends of slices, and what interrupts cost.
 
 use slicewise_sched::{CpuId, Timer};
-use slicewise_trace::Sink;
+use slicewise_trace::{Event, Sink, Slot};
 
 use crate::MachineConfig;
 use crate::error::Done;
-use crate::machine::{Machine, TICK};
+use crate::machine::{DEADLINE, FAIR_SERVER, HRTICK, Machine, RT_PERIOD, TICK};
+use crate::program::RtTimeLimit;
 use crate::task::{Cpu, NONE, Pending, Span};
 
 const NS_PER_S: u128 = 1_000_000_000;
@@ -81,6 +82,9 @@ impl<S: Sink> Machine<'_, S> {
         self.interrupt_cost(cpu, self.costs.tick_ns);
         self.sched.tick(self.now, CpuId(cpu)).map_err(|error| self.refused(error))?;
         self.take_outputs();
+        if self.signals {
+            self.signals_of_tick(cpu)?;
+        }
         Ok(())
     }
 
@@ -90,6 +94,85 @@ impl<S: Sink> Machine<'_, S> {
         let fired = self.sched.timer_fired(self.now, CpuId(cpu), Timer::HrTick);
         fired.map_err(|error| self.refused(error))?;
         self.take_outputs();
+        Ok(())
+    }
+
+    /// Budgets of deadline tasks, the fair server, and real-time throttling. What can only keep tasks
+    /// from starving never makes anything happen on its own.
+    pub(crate) fn arm_bandwidth_timer(&mut self, cpu: u32, timer: Timer, at_ns: u64) {
+        let at_ns = at_ns.max(self.now);
+        match timer {
+            Timer::HrTick => self.arm_cpu_timer(cpu, HRTICK, at_ns),
+            Timer::FairServer => self.arm_cpu_timer(cpu, FAIR_SERVER, at_ns),
+            Timer::Deadline => self.events.arm(self.layout.cpu(cpu, DEADLINE), at_ns),
+            Timer::RtPeriod => self.events.arm(self.layout.cpu(cpu, RT_PERIOD), at_ns),
+        }
+    }
+
+    pub(crate) fn bandwidth_timer(&mut self, cpu: u32, timer: Timer) -> Done {
+        if timer == Timer::FairServer {
+            self.cpu_timers -= 1;
+        }
+        // One that was armed for what is not needed any more does not exist in a kernel.
+        if self.sched.timer_due(self.now, CpuId(cpu), timer) {
+            self.interrupt_cost(cpu, self.costs.tick_ns);
+        }
+        let fired = self.sched.timer_fired(self.now, CpuId(cpu), timer);
+        fired.map_err(|error| self.refused(error))?;
+        self.take_outputs();
+        Ok(())
+    }
+
+    /// A deadline task has used up its budget and asked to be told: by a signal that the next tick
+    /// sends which finds it running, or has just found it so (seen on 6.12 and 7.2).
+    pub(crate) fn overrun(&mut self, task: u32) {
+        self.tasks[task as usize].overrun = true;
+        self.signals = true;
+    }
+
+    /// What a tick finds that the running task has used too much of.
+    fn signals_of_tick(&mut self, cpu: u32) -> Done {
+        let current = self.cpus[cpu as usize].current;
+        let Some(task) = self.tasks.get_mut(current as usize) else { return Ok(()) };
+        if core::mem::replace(&mut task.overrun, false) {
+            task.signalled = true;
+        }
+        if task.signalled && self.cpus[cpu as usize].pending == Pending::Nothing {
+            self.send_signal(current);
+        }
+        let spec = self.tasks[current as usize].spec;
+        match self.workload.tasks[spec as usize].rttime {
+            Some(limit) => self.check_rttime(cpu, current, limit),
+            None => Ok(()),
+        }
+    }
+
+    /// The task is in user mode and takes its signal.
+    pub(crate) fn send_signal(&mut self, task: u32) {
+        if core::mem::replace(&mut self.tasks[task as usize].signalled, false) {
+            self.emit(Event::Signal { task: Slot(task), kills: false });
+        }
+    }
+
+    /// `RLIMIT_RTTIME`: CPU time without sleep in a real-time policy, in ticks (classes.md B.2).
+    fn check_rttime(&mut self, cpu: u32, task: u32, limit: RtTimeLimit) -> Done {
+        let ticks = u64::from(self.sched.rt_ticks_run(self.tasks[task as usize].id));
+        let tick_us = 1_000_000 / self.hz;
+        let soft_us = self.rttime_us.get(&task).copied().unwrap_or(limit.soft_us);
+        if ticks <= soft_us.min(limit.hard_us).div_ceil(tick_us) {
+            return Ok(());
+        }
+        let run_us = ticks * tick_us;
+        if run_us >= limit.hard_us {
+            self.emit(Event::Signal { task: Slot(task), kills: true });
+            let state = &mut self.tasks[task as usize];
+            (state.left, state.span) = (0, Span::Work);
+            self.begin_exit(cpu, task)?;
+            self.make_ready(cpu);
+        } else if run_us >= soft_us {
+            self.emit(Event::Signal { task: Slot(task), kills: false });
+            self.rttime_us.insert(task, soft_us.saturating_add(1_000_000));
+        }
         Ok(())
     }
 

@@ -28,7 +28,7 @@ pub use error::{Holder, RunError, SetupError, Waiting, WaitsFor};
 pub use groups::GROUP_QUEUES_MAX;
 pub use machine::{Machine, TASKS_MAX};
 pub use program::{
-    Barrier, Device, GroupSpec, Mode, Op, OpIndex, Origin, Program, ProgramId, Queue, TaskSpec,
-    TimerMode, TimerSpec, Workload,
+    Barrier, Device, GroupSpec, Mode, Op, OpIndex, Origin, Program, ProgramId, Queue, RtTimeLimit,
+    TaskSpec, TimerMode, TimerSpec, Workload,
 };
 pub use summary::{CpuSummary, End, GroupSummary, QueueSummary, RunSummary};

@@ -53,7 +53,7 @@ impl<S: Sink> Machine<'_, S> {
                 group: template.group.and_then(|group| self.group_ids.get(group as usize).copied()),
             },
         );
-        let id = result.map_err(|error| self.refused(error))?;
+        let id = result.map_err(|error| self.refused_to(spec, error))?;
         let cpu = self.sched.cpu_of(id).unwrap_or(CpuId(0));
         let pid = self.next_pid;
         self.next_pid += 1;
@@ -116,6 +116,9 @@ impl<S: Sink> Machine<'_, S> {
         self.sched.exit(self.now, id).map_err(|error| self.refused(error))?;
         self.take_outputs();
         self.tasks[task as usize].alive = false;
+        if self.signals {
+            self.rttime_us.remove(&task);
+        }
         self.switch(cpu, Left::Exited)?;
         self.living -= 1;
         self.counts.exited += 1;

@@ -5,7 +5,7 @@
 //! (`resched`), and CPUs whose task may go on (`ready`). Switching never runs a program and a
 //! program never switches another CPU's task, so nothing here calls itself.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use slicewise_sched::{
     Attr, CpuId, GroupId, GroupTimer, Output, SchedConfig, Scheduler, Switch, TaskId, Timer, Wake,
@@ -42,12 +42,16 @@ pub(crate) struct Layout {
     pub(crate) tasks: u32,
 }
 
-/// Event slots of a CPU: work done, tick, end of slice, end of an interrupt.
-pub(crate) const CPU_SLOTS: u32 = 4;
+/// Event slots of a CPU: work done, tick, end of slice, end of an interrupt, budgets, fair server,
+/// periods of real-time throttling.
+pub(crate) const CPU_SLOTS: u32 = 7;
 pub(crate) const TICK: u32 = 1;
 pub(crate) const HRTICK: u32 = 2;
 /// The end of an interrupt that has asked for a new pick.
 const RESCHEDULE: u32 = 3;
+pub(crate) const DEADLINE: u32 = 4;
+pub(crate) const FAIR_SERVER: u32 = 5;
+pub(crate) const RT_PERIOD: u32 = 6;
 /// Event slots of a group: its period and its slack timer.
 pub(crate) const GROUP_SLOTS: u32 = 2;
 
@@ -139,6 +143,10 @@ pub struct Machine<'w, S: Sink> {
     pub(crate) duration_ns: u64,
     pub(crate) wants_values: bool,
     pub(crate) wants_loops: bool,
+    /// Some task may get a signal.
+    pub(crate) signals: bool,
+    /// Soft `RLIMIT_RTTIME` of tasks that have had their signal, by slot, us.
+    pub(crate) rttime_us: BTreeMap<u32, u64>,
     /// The CPU whose program is being executed; its task is looked at when the step is over.
     pub(crate) active: u32,
     pub(crate) resched: VecDeque<u32>,
@@ -215,6 +223,8 @@ impl<'w, S: Sink> Machine<'w, S> {
             duration_ns: config.duration_ns,
             wants_values: sink.wants_values(),
             wants_loops: sink.wants_loops(),
+            signals: workload.tasks.iter().any(|task| task.rttime.is_some()),
+            rttime_us: BTreeMap::new(),
             sink,
             active: NONE,
             resched: VecDeque::with_capacity(config.cpus as usize),
@@ -381,6 +391,15 @@ impl<'w, S: Sink> Machine<'w, S> {
         Box::new(RunError::Scheduler { at_ns: self.now, error })
     }
 
+    /// The same, where a task may have asked for what a kernel refuses.
+    #[cold]
+    pub(crate) fn refused_to(&self, spec: u32, error: slicewise_sched::Error) -> Box<RunError> {
+        let slicewise_sched::Error::Deadline(refusal) = error else { return self.refused(error) };
+        let spec = &self.workload.tasks[spec as usize];
+        let (task, origin) = (spec.name.clone(), spec.origin);
+        Box::new(RunError::Refused { task, origin, at_ns: self.now, refusal })
+    }
+
     #[cold]
     pub(crate) fn misuse(&self, task: u32, what: String) -> Box<RunError> {
         let (task, origin) = self.name(task);
@@ -412,6 +431,9 @@ impl<'w, S: Sink> Machine<'w, S> {
                     self.hrtick(cpu)
                 }
                 RESCHEDULE => self.reschedule(cpu),
+                DEADLINE => self.bandwidth_timer(cpu, Timer::Deadline),
+                FAIR_SERVER => self.bandwidth_timer(cpu, Timer::FairServer),
+                RT_PERIOD => self.bandwidth_timer(cpu, Timer::RtPeriod),
                 _ => self.advance(cpu),
             }
         } else if slot < layout.devices {
@@ -557,13 +579,26 @@ impl<'w, S: Sink> Machine<'w, S> {
                 Output::DisarmTimer { cpu, timer: Timer::HrTick } => {
                     self.arm_cpu_timer(cpu.0, HRTICK, u64::MAX);
                 }
+                Output::ArmTimer { cpu, timer, at_ns } => {
+                    self.arm_bandwidth_timer(cpu.0, timer, at_ns);
+                }
+                Output::DisarmTimer { cpu, timer } => {
+                    self.arm_bandwidth_timer(cpu.0, timer, u64::MAX);
+                }
+                Output::DlThrottled { task, cpu, stops } => {
+                    let task = Slot(task.slot() as u32);
+                    self.emit(Event::Budget { task, cpu, stops });
+                }
+                Output::RtThrottled { cpu, stops } => {
+                    self.emit(Event::RtThrottle { cpu, stops });
+                }
+                Output::Overrun { task } => self.overrun(task.slot() as u32),
                 Output::Migrated { task, from, to } => {
                     let slot = Slot(task.slot() as u32);
                     self.tasks[slot.index()].cpu = to.0;
                     self.counts.migrations += 1;
                     self.emit(Event::Migrate { task: slot, from, to });
                 }
-                // Groups cannot be made on the machine yet.
                 Output::ArmGroupTimer { group, timer, at_ns } => {
                     let slot = self.layout.group_timer(group, timer);
                     self.events.arm(slot, at_ns);
@@ -688,20 +723,23 @@ impl<'w, S: Sink> Machine<'w, S> {
         if self.wants_values {
             self.emit_values(cpu, next);
         }
-        let state = &mut self.cpus[cpu as usize];
         match next {
             Some(next) => {
+                let state = &mut self.cpus[cpu as usize];
                 state.current = next.slot() as u32;
                 state.overhead_left =
                     state.overhead_left.saturating_add(self.costs.context_switch_ns);
                 self.tasks[next.slot()].cpu = cpu;
+                if self.signals {
+                    self.send_signal(next.slot() as u32);
+                }
                 if prev.is_none() {
                     self.running += 1;
                     self.start_ticking(cpu);
                 }
             }
             None => {
-                state.current = NONE;
+                self.cpus[cpu as usize].current = NONE;
                 self.running -= 1;
             }
         }

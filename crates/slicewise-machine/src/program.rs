@@ -102,10 +102,22 @@ pub struct TaskSpec {
     pub group: Option<u32>,
     /// Only made by [`Op::Fork`], never at the start.
     pub template: bool,
+    /// How long it may run in a real-time policy without sleeping (`RLIMIT_RTTIME`).
+    pub rttime: Option<RtTimeLimit>,
     /// Number among the instances of one thread object (rt-app's log needs it).
     pub index: u32,
     /// Where it was written, for error messages.
     pub origin: Origin,
+}
+
+/// `RLIMIT_RTTIME`. The soft limit sends `SIGXCPU`, which the task is taken to handle, and again
+/// every second; the hard one kills.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RtTimeLimit {
+    /// Soft limit, us.
+    pub soft_us: u64,
+    /// Hard limit, us.
+    pub hard_us: u64,
 }
 
 /// Where something was written.

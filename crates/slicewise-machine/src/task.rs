@@ -89,6 +89,10 @@ pub(crate) struct Task {
     pub(crate) group: u32,
     /// Its nice value is above 0.
     pub(crate) nice: bool,
+    /// Has used up its deadline budget, and a signal is to be sent at a tick.
+    pub(crate) overrun: bool,
+    /// A signal waits for it to be in user mode.
+    pub(crate) signalled: bool,
 }
 
 /// Devices, and the number of the last submission to each.
@@ -211,6 +215,8 @@ impl Task {
             pid,
             group: NONE,
             nice: false,
+            overrun: false,
+            signalled: false,
         }
     }
 }

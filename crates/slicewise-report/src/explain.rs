@@ -1,7 +1,7 @@
 //! Why the scheduler picked whom it picked, in a form a student can follow.
 
 use serde::Serialize;
-use slicewise_sched::{Candidate, Class, Decision, FairView, Policy, Rule, TaskId};
+use slicewise_sched::{Candidate, Class, Decision, FairView, Policy, RtPriority, Rule, TaskId};
 
 use crate::Style;
 use crate::table::policy;
@@ -155,16 +155,15 @@ impl ExplainedFair {
 }
 
 fn priority(policy: Policy) -> Option<u8> {
-    match policy {
-        Policy::Fifo(priority) | Policy::Rr(priority) => Some(priority.get()),
-        Policy::Normal | Policy::Batch | Policy::Idle | Policy::Stop => None,
-    }
+    policy.rt_priority().map(RtPriority::get)
 }
 
 fn rule_name(rule: Rule) -> &'static str {
     match rule {
         Rule::Idle => "idle",
         Rule::StopClass => "stop_class",
+        Rule::DlDeadline => "dl_deadline",
+        Rule::FairServer => "fair_server",
         Rule::RtPriority => "rt_priority",
         Rule::OnlyTask => "only_task",
         Rule::NextBuddy => "next_buddy",

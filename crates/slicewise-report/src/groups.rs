@@ -333,6 +333,9 @@ impl Sink for GroupMeter {
             }
             Event::Throttle { group, cpu, stops } => self.throttle(group, cpu, stops),
             Event::Switch { .. }
+            | Event::Budget { .. }
+            | Event::RtThrottle { .. }
+            | Event::Signal { .. }
             | Event::Changed { .. }
             | Event::Response { .. }
             | Event::Loop { .. }

@@ -29,8 +29,8 @@ pub use kube::{
 };
 pub use metrics::{Metrics, RunInfo};
 pub use report::{
-    CgroupFile, CpuReport, DelayReport, DeviceReport, GroupReport, PressureReport, QueueReport,
-    RunReport, RunqlatRow, SwitchReport, TaskReport,
+    CgroupFile, CpuReport, DeadlineReport, DelayReport, DeviceReport, GroupReport, PressureReport,
+    QueueReport, RunReport, RunqlatRow, SwitchReport, TaskReport,
 };
 pub use rt::{
     RtCore, RtKernel, RtPriority, RtReport, RtStretch, RtSuggestion, RtTask, RtTimeline, RtUnknown,

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use slicewise_sched::{Attr, CpuId, Policy};
+use slicewise_sched::{Attr, CpuId, DlParams, Policy, RtPriority};
 use slicewise_trace::{Event, GroupInfo, Left, Sink, Slot, TaskInfo};
 
 use crate::{
-    CpuReport, DelayReport, DeviceReport, Histogram, Log2Histogram, QueueReport, RunReport,
-    RunqlatRow, SwitchReport, TaskReport,
+    CpuReport, DeadlineReport, DelayReport, DeviceReport, Histogram, Log2Histogram, QueueReport,
+    RunReport, RunqlatRow, SwitchReport, TaskReport,
 };
 
 /// Gathers the figures of a [`RunReport`] from a stream.
@@ -87,6 +87,14 @@ struct Open {
 /// In the root group.
 const NO_GROUP: u32 = u32::MAX;
 
+/// What deadline tasks asked for last, and what came of it.
+#[derive(Clone, Copy, Debug)]
+struct DeadlineFigures {
+    params: DlParams,
+    throttled: u64,
+    misses: u64,
+}
+
 /// The figures of one task or of several.
 #[derive(Clone, Debug, Default)]
 struct Figures {
@@ -94,7 +102,11 @@ struct Figures {
     pid: u32,
     forks: u64,
     group: u32,
-    attr: Attr,
+    policy: &'static str,
+    nice: i8,
+    priority: Option<u8>,
+    /// Of tasks that have been deadline tasks.
+    deadline: Option<Box<DeadlineFigures>>,
     cpu_time_ns: u64,
     voluntary: u64,
     involuntary: u64,
@@ -306,7 +318,7 @@ impl Figures {
             self.name.clone_from(&other.name);
             self.pid = other.pid;
             self.group = other.group;
-            self.attr = other.attr;
+            (self.policy, self.nice, self.priority) = (other.policy, other.nice, other.priority);
         }
         self.pid = self.pid.min(other.pid);
         self.forks += other.forks;
@@ -317,6 +329,14 @@ impl Figures {
         self.migrations += other.migrations;
         self.delay.merge(&other.delay);
         self.response.merge(&other.response);
+        match (&mut self.deadline, &other.deadline) {
+            (Some(sum), Some(more)) => {
+                sum.throttled += more.throttled;
+                sum.misses += more.misses;
+            }
+            (None, Some(first)) => self.deadline = Some(first.clone()),
+            _ => {}
+        }
     }
 
     fn clear(&mut self) {
@@ -329,18 +349,21 @@ impl Figures {
 
     fn report(&self, end_ns: u64, open: Open) -> TaskReport {
         let cpu_time_ns = self.cpu_time_ns + open.cpu_time_ns;
-        let priority = match self.attr.policy {
-            Policy::Fifo(priority) | Policy::Rr(priority) => Some(priority.get()),
-            Policy::Normal | Policy::Batch | Policy::Idle | Policy::Stop => None,
-        };
         TaskReport {
             name: self.name.clone(),
             pid: self.pid,
             group: None,
             forks: (self.forks > 0).then_some(self.forks),
-            policy: self.attr.policy.name().to_owned(),
-            nice: self.attr.nice.get(),
-            priority,
+            policy: self.policy.to_owned(),
+            nice: self.nice,
+            priority: self.priority,
+            deadline: self.deadline.as_ref().map(|figures| DeadlineReport {
+                runtime_ns: figures.params.runtime_ns,
+                deadline_ns: figures.params.deadline_ns,
+                period_ns: figures.params.period(),
+                throttled: figures.throttled,
+                misses: figures.misses,
+            }),
             cpu_time_ns,
             share: if end_ns == 0 { 0.0 } else { cpu_time_ns as f64 / end_ns as f64 },
             wakeups: self.wakeups,
@@ -387,7 +410,14 @@ impl Sink for Metrics {
             task.figures.pid = info.pid;
         }
         task.figures.name.clone_from(&info.name);
-        task.figures.attr = info.attr;
+        let Attr { policy, nice, .. } = info.attr;
+        task.figures.policy = policy.name();
+        task.figures.nice = nice.get();
+        task.figures.priority = policy.rt_priority().map(RtPriority::get);
+        if let Policy::Deadline(params) = policy {
+            let new = DeadlineFigures { params, throttled: 0, misses: 0 };
+            task.figures.deadline.get_or_insert_with(|| Box::new(new)).params = params;
+        }
         task.figures.group = info.group.unwrap_or(NO_GROUP);
     }
 
@@ -415,11 +445,24 @@ impl Sink for Metrics {
             Event::Response { task, response_ns } => {
                 if let Some(task) = self.living(task) {
                     task.figures.response.record(response_ns);
+                    if let Some(deadline) = &mut task.figures.deadline {
+                        deadline.misses += u64::from(response_ns > deadline.params.deadline_ns);
+                    }
                 }
             }
             Event::Exit { task } => self.exit(now, task),
             Event::Device { device, busy } => self.device(now, device, busy),
+            Event::Budget { task, stops: true, .. } => {
+                if let Some(task) = self.living(task)
+                    && let Some(deadline) = &mut task.figures.deadline
+                {
+                    deadline.throttled += 1;
+                }
+            }
             Event::Throttle { .. }
+            | Event::Budget { .. }
+            | Event::RtThrottle { .. }
+            | Event::Signal { .. }
             | Event::Changed { .. }
             | Event::Loop { .. }
             | Event::Values { .. } => {}

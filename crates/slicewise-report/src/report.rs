@@ -62,6 +62,9 @@ pub struct TaskReport {
     /// Priority at the end, real-time policies only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<u8>,
+    /// Of tasks that were deadline tasks: parameters and what came of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<DeadlineReport>,
     /// Time on a CPU.
     pub cpu_time_ns: u64,
     /// `cpu_time_ns / simulated_ns`, as `top` has it: 1.0 is one CPU all the time. More than 1 is
@@ -82,6 +85,22 @@ pub struct TaskReport {
     /// longest. Absent if it was not waiting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished_wait_ns: Option<u64>,
+}
+
+/// `SCHED_DEADLINE`: what a task asked for last, and what came of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DeadlineReport {
+    /// CPU time in every period.
+    pub runtime_ns: u64,
+    /// Relative deadline.
+    pub deadline_ns: u64,
+    /// Period.
+    pub period_ns: u64,
+    /// How often its budget was used up, or given away by a yield.
+    pub throttled: u64,
+    /// Jobs that took longer than the deadline, from their release on. The kernel knows nothing of
+    /// them.
+    pub misses: u64,
 }
 
 /// Context switches, counted as in `/proc/PID/status`.

@@ -318,6 +318,7 @@ pub(crate) mod tests {
 
     pub(crate) fn task(name: &str, pid: u32, share: f64) -> TaskReport {
         TaskReport {
+            deadline: None,
             name: name.into(),
             pid,
             group: None,

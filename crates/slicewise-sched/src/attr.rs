@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::DlParams;
+
 /// A nice value, −20 (most CPU) to 19 (least).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Nice(i8);
@@ -55,6 +57,8 @@ pub enum Policy {
     Fifo(RtPriority),
     /// `SCHED_RR`.
     Rr(RtPriority),
+    /// `SCHED_DEADLINE`.
+    Deadline(DlParams),
     /// The stop class: above all others, one task a CPU at most makes sense.
     Stop,
 }
@@ -68,7 +72,17 @@ impl Policy {
             Self::Idle => "SCHED_IDLE",
             Self::Fifo(_) => "SCHED_FIFO",
             Self::Rr(_) => "SCHED_RR",
+            Self::Deadline(_) => "SCHED_DEADLINE",
             Self::Stop => "stop",
+        }
+    }
+
+    /// The priority of a FIFO or RR task.
+    #[inline]
+    pub fn rt_priority(self) -> Option<RtPriority> {
+        match self {
+            Self::Fifo(priority) | Self::Rr(priority) => Some(priority),
+            _ => None,
         }
     }
 
@@ -78,6 +92,7 @@ impl Policy {
         match self {
             Self::Normal | Self::Batch | Self::Idle => Class::Fair,
             Self::Fifo(_) | Self::Rr(_) => Class::Rt,
+            Self::Deadline(_) => Class::Deadline,
             Self::Stop => Class::Stop,
         }
     }
@@ -88,6 +103,7 @@ impl Policy {
         match self {
             Self::Normal | Self::Batch | Self::Idle => 120 + i32::from(nice.get()),
             Self::Fifo(p) | Self::Rr(p) => 99 - i32::from(p.get()),
+            Self::Deadline(_) => -1,
             Self::Stop => -2,
         }
     }
@@ -97,6 +113,10 @@ impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fifo(p) | Self::Rr(p) => write!(f, "{} {}", self.name(), p.get()),
+            Self::Deadline(params) => {
+                let DlParams { runtime_ns, deadline_ns, .. } = params;
+                write!(f, "{} {runtime_ns}/{deadline_ns}/{}", self.name(), params.period())
+            }
             _ => f.write_str(self.name()),
         }
     }
@@ -107,7 +127,7 @@ impl fmt::Display for Policy {
 pub enum Class {
     /// The per-CPU stopper.
     Stop,
-    /// `SCHED_DEADLINE`. The place is kept; no policy leads here yet.
+    /// `SCHED_DEADLINE`.
     Deadline,
     /// `SCHED_FIFO` and `SCHED_RR`.
     Rt,

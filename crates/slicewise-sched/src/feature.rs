@@ -57,6 +57,9 @@ features! {
     /// No switch of any kernel, but what kernels before 5.4 did: runtime that a CPU of a group with
     /// a quota holds is lost at the end of the period, so that groups are throttled that use little.
     CFS_SLICE_EXPIRY = 16;
+    /// The budget of a deadline task ends by a high-resolution timer, not at the tick (classes.md
+    /// A.8).
+    HRTICK_DL = 17;
 }
 
 /// A set of switches that are on, and of those the kernel has at all.

@@ -32,6 +32,7 @@
 use core::fmt;
 
 use crate::bandwidth::LimitError;
+use crate::deadline::Refusal;
 use crate::{Attr, CpuId, CpuSet, GroupId, TaskId};
 
 /// A time-stamped thing that happened, for hosts that keep or ship their inputs. Each has a method
@@ -121,6 +122,29 @@ pub enum Output {
         /// It stops.
         stops: bool,
     },
+    /// A deadline task has used up its budget, or given it away, and stops, or has its next one and
+    /// goes on. Nothing has to be done.
+    DlThrottled {
+        /// Who.
+        task: TaskId,
+        /// Where.
+        cpu: CpuId,
+        /// It stops.
+        stops: bool,
+    },
+    /// A deadline task that asked for it has used up its budget: `SIGXCPU` is due at the next tick.
+    Overrun {
+        /// Who.
+        task: TaskId,
+    },
+    /// The real-time tasks of a CPU have used up what they may use of the period and stop, or go on.
+    /// Nothing has to be done.
+    RtThrottled {
+        /// Where.
+        cpu: CpuId,
+        /// They stop.
+        stops: bool,
+    },
     /// A task now belongs to another CPU.
     Migrated {
         /// Who.
@@ -135,8 +159,17 @@ pub enum Output {
 /// The core's timers, at most one of each kind for every CPU.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Timer {
-    /// End of the running fair task's slice (fair.md C.15).
+    /// End of the running fair task's slice (fair.md C.15), or of the running deadline task's budget
+    /// (feature HRTICK_DL).
     HrTick,
+    /// Deadline tasks get their next budget, or give up bandwidth (classes.md C.4, C.6). A host may
+    /// ask [`timer_due`](crate::Scheduler::timer_due) whether it is still needed.
+    Deadline,
+    /// The fair server has to act (classes.md C.10). Never makes anything happen where no fair task
+    /// waits; may not be needed any more when it fires.
+    FairServer,
+    /// A period of real-time throttling is over (classes.md B.4). One for all CPUs.
+    RtPeriod,
 }
 
 /// The timers of a group's bandwidth (fair.md E.9, E.11).
@@ -192,6 +225,10 @@ pub enum Rule {
     Idle,
     /// A task of the stop class comes before all others.
     StopClass,
+    /// The earliest absolute deadline of the deadline class (classes.md C.3).
+    DlDeadline,
+    /// The fair server has the earliest deadline, so the fair class chooses (classes.md C.10).
+    FairServer,
     /// The best real-time priority; the head of its list.
     RtPriority,
     /// Only one fair task is queued: no test is made (C.7 step 1).
@@ -220,6 +257,8 @@ impl Rule {
         match self {
             Self::Idle => "nothing is runnable",
             Self::StopClass => "the stop class comes before every other",
+            Self::DlDeadline => "earliest deadline of the SCHED_DEADLINE tasks",
+            Self::FairServer => "the fair server's turn: fair tasks were starving",
             Self::RtPriority => "highest real-time priority, first in its list",
             Self::OnlyTask => "the only fair task queued",
             Self::NextBuddy => "next buddy, and eligible",
@@ -253,6 +292,8 @@ pub enum Error {
     NoSuchGroup(GroupId),
     /// The kernel refuses such a limit.
     Limit(LimitError),
+    /// The kernel refuses to make it such a deadline task, or to move one.
+    Deadline(Refusal),
 }
 
 impl fmt::Display for Error {
@@ -266,6 +307,7 @@ impl fmt::Display for Error {
             Self::NotWaiting(task) => write!(f, "task {task} is not waiting for a CPU"),
             Self::NoSuchGroup(group) => write!(f, "group {} does not exist", group.0),
             Self::Limit(error) => error.fmt(f),
+            Self::Deadline(refusal) => refusal.fmt(f),
         }
     }
 }

@@ -6,6 +6,7 @@ mod attr;
 pub mod bandwidth;
 mod cgroup_weight;
 mod cpuset;
+pub mod deadline;
 mod fair;
 mod feature;
 pub mod host;
@@ -23,12 +24,13 @@ mod weight;
 pub use attr::{Attr, Class, Nice, Policy, RtPriority};
 pub use cgroup_weight::{GroupLoad, Shares};
 pub use cpuset::{CPUS_MAX, CpuSet};
+pub use deadline::DlParams;
 pub use feature::{Feature, Features};
 pub use host::{Error, GroupTimer, Input, Output, Rule, Spawn, Switch, Timer, Wake};
 pub use id::{CpuId, GroupId, TaskId};
 pub use profile::{
-    CfsRules, EevdfRules, FairRules, GroupQueueing, GroupWeight, Inflation, LagLimit, Profile,
-    Protection, Reweight, Throttling, WakeupRule, YieldRule, ZeroPoint,
+    CfsRules, EevdfRules, FairRules, FairServerRules, GroupQueueing, GroupWeight, Inflation,
+    LagLimit, Profile, Protection, Reweight, RtRules, Throttling, WakeupRule, YieldRule, ZeroPoint,
 };
 pub use scheduler::{ConfigError, SchedConfig, Scheduler};
-pub use view::{Candidate, Decision, FairView, QueueView};
+pub use view::{Candidate, DeadlineView, Decision, FairView, QueueView};

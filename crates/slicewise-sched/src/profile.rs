@@ -22,10 +22,41 @@ pub struct Profile {
     pub throttling: Throttling,
     /// How groups are queued.
     pub groups: GroupQueueing,
+    /// Real-time bandwidth: throttling, admission, the fair server.
+    pub rt: RtRules,
     /// Never compared with a real kernel, and not all of its rules are here.
     pub experimental: bool,
     /// Each group's grid of periods begins at a random time (6.3 and later), not at 0 (fair.md E.9).
     pub random_period_phase: bool,
+}
+
+/// Real-time bandwidth (classes.md B.4, C.2, C.10), without RT_GROUP_SCHED.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RtRules {
+    /// `sched_rt_runtime_us` at its default; `None` is -1: no limit.
+    pub runtime_us: Option<u64>,
+    /// `sched_rt_period_us` at its default.
+    pub period_us: u64,
+    /// FIFO and RR tasks of a CPU are stopped when they have used the runtime (up to 6.11).
+    pub throttling: bool,
+    /// `sched_rr_timeslice_ms` at its default: the slice of RR tasks.
+    pub rr_timeslice_ms: u32,
+    /// What fair tasks have for sure (6.12 and later).
+    pub fair_server: Option<FairServerRules>,
+    /// The running task is charged before the next is picked (up to 6.11), not after.
+    pub charged_before_pick: bool,
+}
+
+/// The fair server of each CPU (classes.md C.10).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FairServerRules {
+    /// CPU time in every period, ns.
+    pub runtime_ns: u64,
+    /// Period and deadline, ns.
+    pub period_ns: u64,
+    /// An idle CPU's server charges the time at once and goes off when its timer finds the CPU still
+    /// idle (7.x); otherwise it is charged when fair work comes back.
+    pub waits_idle: bool,
 }
 
 /// Which algorithm the fair class runs.
@@ -212,6 +243,39 @@ impl Profile {
     }
 }
 
+/// Up to 6.11.
+const RT_THROTTLED: RtRules = RtRules {
+    runtime_us: Some(950_000),
+    period_us: 1_000_000,
+    throttling: true,
+    rr_timeslice_ms: 100,
+    fair_server: None,
+    charged_before_pick: true,
+};
+
+/// From 6.12.
+const RT_SERVED: RtRules = RtRules {
+    throttling: false,
+    fair_server: Some(FairServerRules {
+        runtime_ns: 50_000_000,
+        period_ns: 1_000_000_000,
+        waits_idle: false,
+    }),
+    charged_before_pick: false,
+    ..RT_THROTTLED
+};
+
+/// From 7.2, where nothing is kept from real-time tasks but for the fair server.
+const RT_SERVED_7_2: RtRules = RtRules {
+    runtime_us: Some(1_000_000),
+    fair_server: Some(FairServerRules {
+        runtime_ns: 50_000_000,
+        period_ns: 1_000_000_000,
+        waits_idle: true,
+    }),
+    ..RT_SERVED
+};
+
 const V6_1: Profile = Profile {
     name: "6.1",
     release: "6.1.192",
@@ -236,6 +300,7 @@ const V6_1: Profile = Profile {
     group_load_rate_limited: false,
     throttling: Throttling::Group,
     groups: GroupQueueing::Nested,
+    rt: RT_THROTTLED,
     experimental: false,
     random_period_phase: false,
 };
@@ -309,6 +374,7 @@ const V6_6: Profile = Profile {
     group_load_rate_limited: false,
     throttling: Throttling::Group,
     groups: GroupQueueing::Nested,
+    rt: RT_THROTTLED,
     experimental: false,
     random_period_phase: true,
 };
@@ -336,6 +402,7 @@ const V6_12: Profile = Profile {
     group_load_rate_limited: true,
     throttling: Throttling::Group,
     groups: GroupQueueing::Nested,
+    rt: RT_SERVED,
     experimental: false,
     random_period_phase: true,
 };
@@ -349,6 +416,7 @@ const V6_18: Profile = Profile {
     group_load_rate_limited: true,
     throttling: Throttling::Task,
     groups: GroupQueueing::Nested,
+    rt: RT_SERVED,
     experimental: false,
     random_period_phase: true,
 };
@@ -389,6 +457,7 @@ const V7_2: Profile = Profile {
     group_load_rate_limited: true,
     throttling: Throttling::Task,
     groups: GroupQueueing::Nested,
+    rt: RT_SERVED_7_2,
     experimental: false,
     random_period_phase: true,
 };

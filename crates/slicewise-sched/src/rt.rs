@@ -28,12 +28,14 @@ pub(crate) struct RtEntity {
     list: u8,
     pub(crate) queued: bool,
     /// Ticks left of the RR slice.
-    pub(crate) ticks_left: u32,
+    pub(crate) ticks_left: u16,
+    /// Ticks run since it last woke, for RLIMIT_RTTIME (classes.md B.2).
+    pub(crate) ticks_run: u32,
 }
 
 impl RtEntity {
-    pub(crate) fn new(rr_ticks: u32) -> Self {
-        Self { prev: NONE, next: NONE, list: 0, queued: false, ticks_left: rr_ticks }
+    pub(crate) fn new(rr_ticks: u16) -> Self {
+        Self { prev: NONE, next: NONE, list: 0, queued: false, ticks_left: rr_ticks, ticks_run: 0 }
     }
 }
 

@@ -26,6 +26,15 @@ pub struct FairView {
     pub delayed: bool,
 }
 
+/// The deadline class's figures for one task at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeadlineView {
+    /// Absolute deadline, ns.
+    pub deadline_ns: u64,
+    /// Budget left, ns; negative when it was overrun.
+    pub runtime_left_ns: i64,
+}
+
 /// One candidate of a decision.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Candidate {
@@ -37,6 +46,8 @@ pub struct Candidate {
     pub class: Class,
     /// It had the CPU before the decision.
     pub current: bool,
+    /// Deadline class only.
+    pub deadline: Option<DeadlineView>,
     /// Fair class only.
     pub fair: Option<FairView>,
 }

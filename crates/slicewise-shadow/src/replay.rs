@@ -6,7 +6,7 @@ mod picks;
 mod tests;
 mod values;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Seek};
 
 use slicewise_ftrace::{
@@ -64,6 +64,8 @@ struct Replay<'c> {
     now_ns: u64,
     /// When it was recorded, a new pick was due.
     need_resched: Option<bool>,
+    /// Timers of budgets, of the fair server and of real-time throttling, by when they are due.
+    bandwidth: BTreeMap<(CpuId, Timer), u64>,
 }
 
 impl<'c> Replay<'c> {
@@ -95,6 +97,7 @@ impl<'c> Replay<'c> {
             judge: Judge::default(),
             now_ns: 0,
             need_resched: None,
+            bandwidth: BTreeMap::new(),
         })
     }
 
@@ -106,6 +109,7 @@ impl<'c> Replay<'c> {
             return Ok(());
         }
         self.need_resched = event.need_resched;
+        self.bandwidth_timers()?;
         self.inferred_ticks(cpu)?;
         self.overdue(cpu)?;
         match &event.kind {
@@ -166,6 +170,20 @@ impl<'c> Replay<'c> {
         state.clock_ns
     }
 
+    /// Those that are due by now have fired.
+    fn bandwidth_timers(&mut self) -> Result<(), ShadowError> {
+        while let Some((key, at_ns)) = self.bandwidth.iter().min_by_key(|(_, at_ns)| **at_ns)
+            && *at_ns <= self.now_ns
+        {
+            let (key, at_ns) = (*key, *at_ns);
+            self.bandwidth.remove(&key);
+            let fired = self.sched.timer_fired(at_ns, key.0, key.1);
+            self.core(fired)?;
+            self.outputs();
+        }
+        Ok(())
+    }
+
     /// Takes what the core asks for.
     fn outputs(&mut self) {
         while let Some(output) = self.sched.output() {
@@ -180,9 +198,18 @@ impl<'c> Replay<'c> {
                 Output::DisarmTimer { cpu, timer: Timer::HrTick } => {
                     self.cpus[cpu.index()].armed_ns = None;
                 }
+                Output::ArmTimer { cpu, timer, at_ns } => {
+                    self.bandwidth.insert((cpu, timer), at_ns);
+                }
+                Output::DisarmTimer { cpu, timer } => {
+                    self.bandwidth.remove(&(cpu, timer));
+                }
                 // Placement is the recording's.
                 // No quotas are known here.
-                Output::Migrated { .. }
+                Output::DlThrottled { .. }
+                | Output::RtThrottled { .. }
+                | Output::Overrun { .. }
+                | Output::Migrated { .. }
                 | Output::ArmGroupTimer { .. }
                 | Output::DisarmGroupTimer { .. }
                 | Output::Park { .. }

@@ -99,6 +99,7 @@ pub(crate) fn policy_numbers(policy: Policy) -> (u8, u8) {
         Policy::Fifo(priority) => (3, priority.get()),
         Policy::Rr(priority) => (4, priority.get()),
         Policy::Stop => (5, 0),
+        Policy::Deadline(_) => (6, 0),
     }
 }
 
@@ -205,6 +206,29 @@ pub enum Event {
         cpu: CpuId,
         /// It stops.
         stops: bool,
+    },
+    /// A deadline task has used up its budget, or given it away, and stops, or goes on with its next.
+    Budget {
+        /// Who.
+        task: Slot,
+        /// Where.
+        cpu: CpuId,
+        /// It stops.
+        stops: bool,
+    },
+    /// The FIFO and RR tasks of a CPU have used up what they may of a period and stop, or go on.
+    RtThrottle {
+        /// Where.
+        cpu: CpuId,
+        /// They stop.
+        stops: bool,
+    },
+    /// The kernel sends a signal for using too much CPU time.
+    Signal {
+        /// To whom.
+        task: Slot,
+        /// `SIGKILL`, not `SIGXCPU`.
+        kills: bool,
     },
     /// A device began to work on a submission, or (`busy: false`) has run out of work.
     Device {

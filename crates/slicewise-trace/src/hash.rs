@@ -20,7 +20,7 @@
 
 use crate::event::policy_numbers;
 use crate::{Event, GroupInfo, Sink, Slot, TaskInfo};
-use slicewise_sched::Attr;
+use slicewise_sched::{Attr, Policy};
 
 /// 2^64 divided by the golden ratio, made odd: its multiples spread well.
 const K: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -104,6 +104,12 @@ impl TraceHash {
         ];
         self.word(u64::from_le_bytes(bytes));
         self.word(attr.slice_ns.unwrap_or(0));
+        if let Policy::Deadline(params) = attr.policy {
+            self.word(params.runtime_ns);
+            self.word(params.deadline_ns);
+            self.word(params.period_ns);
+            self.word(u64::from(params.reclaim) | u64::from(params.overrun_signal) << 1);
+        }
     }
 }
 
@@ -120,6 +126,9 @@ mod head {
     pub(super) const END: u64 = 10;
     pub(super) const GROUP: u64 = 11;
     pub(super) const THROTTLE: u64 = 12;
+    pub(super) const BUDGET: u64 = 13;
+    pub(super) const RT_THROTTLE: u64 = 14;
+    pub(super) const SIGNAL: u64 = 15;
 }
 
 /// A head word: kind in byte 0, flags in byte 1, reason in byte 2, a number in the upper half.
@@ -188,6 +197,16 @@ impl Sink for TraceHash {
             Event::Throttle { group, cpu, stops } => {
                 self.word(head_word(head::THROTTLE, u64::from(stops), 0, group));
                 self.word(cpu.0.into());
+            }
+            Event::Budget { task, cpu, stops } => {
+                self.word(head_word(head::BUDGET, u64::from(stops), 0, cpu.0));
+                self.word(task.0.into());
+            }
+            Event::RtThrottle { cpu, stops } => {
+                self.word(head_word(head::RT_THROTTLE, u64::from(stops), 0, cpu.0));
+            }
+            Event::Signal { task, kills } => {
+                self.word(head_word(head::SIGNAL, u64::from(kills), 0, task.0));
             }
             Event::Values { .. } | Event::Loop { .. } => {}
         }

@@ -480,7 +480,11 @@ impl<W: Write> Sink for PerfettoWriter<W> {
             }
             Event::Device { device, busy } => self.device(device, busy),
             Event::Throttle { group, cpu, stops } => self.throttle(group, cpu, stops),
-            Event::Response { .. } | Event::Loop { .. } => return,
+            Event::Response { .. }
+            | Event::Loop { .. }
+            | Event::Budget { .. }
+            | Event::RtThrottle { .. }
+            | Event::Signal { .. } => return,
         }
         self.write_if_full();
     }

@@ -1,6 +1,6 @@
 //! Slicewise's own trace files (`.swtrace`): the event stream as it is, small and fast to write.
 //!
-//! # The format, version 2
+//! # The format, version 4
 //!
 //! | what | bytes |
 //! |---|---|
@@ -26,11 +26,15 @@
 //! | 10 time | ns to add to the time, for gaps of 2^59 ns and more; no event |
 //! | 11 group | parent + 1 or 0 (the root), length of the path, its bytes; groups are numbered in this order, from 0 |
 //! | 12 throttle | group, 2 × CPU + (1: stops) |
+//! | 13 limit | 0: budget of a deadline task, slot, 2 × CPU + (1: stops); 1: real-time throttling, 2 × CPU + (1: stops); 2: signal, 2 × slot + (1: kills) |
 //!
-//! Version 1 had no groups and was the same otherwise; it is still read.
+//! After the group, task records of `SCHED_DEADLINE` have runtime, deadline and period in ns and flags
+//! (1: reclaims, 2: wants a signal when it overruns). Version 1 had no groups, version 2 no deadline
+//! tasks and no limits; both were the same otherwise and are still read. There is no version 3, which
+//! one flipped bit would turn into 2.
 //!
 //! Policies are 0 `SCHED_OTHER`, 1 `SCHED_BATCH`, 2 `SCHED_IDLE`, 3 `SCHED_FIFO`, 4 `SCHED_RR`,
-//! 5 stop. How a task left: 0 preempted, 1 yielded, 2 blocked, 3 exited, 4 idle.
+//! 5 stop, 6 `SCHED_DEADLINE`. How a task left: 0 preempted, 1 yielded, 2 blocked, 3 exited, 4 idle.
 //!
 //! [`Event::Values`](crate::Event::Values) and [`Event::Loop`](crate::Event::Loop) are not written:
 //! the fingerprint of a stream leaves them out too, so a file that is read back has the fingerprint
@@ -45,9 +49,9 @@ pub use reader::{RecordingError, RecordingFault, RecordingReader};
 pub use writer::RecordingWriter;
 
 const MAGIC: &[u8; 16] = b"slicewise trace\0";
-const VERSION: u32 = 2;
-/// The oldest version that is read.
-const VERSION_MIN: u32 = 1;
+const VERSION: u32 = 4;
+/// The versions that are read.
+const VERSIONS: [u32; 3] = [1, 2, VERSION];
 /// Blocks are written when they reach this length.
 const BLOCK_BYTES: usize = 64 << 10;
 /// The longest block a reader takes; a record with many or long names may be longer than others.
@@ -71,4 +75,5 @@ mod kind {
     pub(super) const TIME: u64 = 10;
     pub(super) const GROUP: u64 = 11;
     pub(super) const THROTTLE: u64 = 12;
+    pub(super) const LIMIT: u64 = 13;
 }

@@ -206,7 +206,7 @@ fn head(attr: Attr) -> String {
     let priority = match attr.policy {
         Policy::Fifo(priority) | Policy::Rr(priority) => i32::from(priority.get()),
         Policy::Normal | Policy::Batch | Policy::Idle => i32::from(attr.nice.get()),
-        Policy::Stop => 0,
+        Policy::Stop | Policy::Deadline(_) => 0,
     };
     format!("# Policy : {} priority : {priority}\n{COLUMNS}", attr.policy.name())
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use slicewise_machine::{
-    Barrier, Device, Op, OpIndex, Origin, Program, Queue, TaskSpec, TimerMode, TimerSpec, Workload,
+    Barrier, Device, Op, OpIndex, Origin, Program, Queue, RtTimeLimit, TaskSpec, TimerMode,
+    TimerSpec, Workload,
 };
 use slicewise_sched::{Attr, CpuSet};
 
@@ -155,6 +156,7 @@ pub(crate) struct Draft {
     pub(crate) start_ns: u64,
     /// In [`Workload::groups`].
     pub(crate) group: Option<u32>,
+    pub(crate) rttime: Option<RtTimeLimit>,
     pub(crate) code: Code,
 }
 
@@ -294,6 +296,7 @@ pub(crate) fn build(
                 affinity: draft.affinity.clone(),
                 start_ns: draft.start_ns,
                 group: draft.group,
+                rttime: draft.rttime,
                 template: draft.template,
                 index,
                 origin: Origin { start: draft.span.start, end: draft.span.end },

@@ -1,6 +1,8 @@
 //! Changing a loaded workload from the command line: `key=value`.
 
-use slicewise_sched::{CPUS_MAX, Nice, Policy, Profile, RtPriority};
+use slicewise_machine::TaskSpec;
+use slicewise_sched::deadline::PeriodLimits;
+use slicewise_sched::{CPUS_MAX, DlParams, Nice, Policy, Profile, RtPriority};
 
 use slicewise_cgroup::File;
 
@@ -11,7 +13,7 @@ use crate::scenario::{PolicyWord, check_feature, parse_cpu_list, parse_policy};
 use crate::settings::{HZ_MAX, PREEMPTIONS, kernel_names, parse_preemption};
 use crate::units::parse_duration;
 
-const MACHINE_KEYS: [&str; 14] = [
+const MACHINE_KEYS: [&str; 19] = [
     "cpus",
     "hz",
     "kernel",
@@ -23,12 +25,28 @@ const MACHINE_KEYS: [&str; 14] = [
     "tick_phase",
     "tick_skew",
     "autogroup",
+    "sched_rt_runtime_us",
+    "sched_rt_period_us",
+    "sched_rr_timeslice_ms",
+    "fair_server_runtime",
+    "fair_server_period",
     "costs.context_switch",
     "costs.wakeup",
     "costs.tick",
 ];
-const TASK_KEYS: [&str; 8] =
-    ["nice", "policy", "priority", "slice", "cpus", "start", "reset_on_fork", "group"];
+const TASK_KEYS: [&str; 11] = [
+    "nice",
+    "policy",
+    "priority",
+    "slice",
+    "runtime",
+    "deadline",
+    "period",
+    "cpus",
+    "start",
+    "reset_on_fork",
+    "group",
+];
 
 /// Every key that [`apply_set`] knows; those of tasks and groups with `NAME` for the task's name
 /// and `PATH` for the group's path.
@@ -137,6 +155,20 @@ fn set_machine(loaded: &mut Loaded, key: &str, value: &str) -> Result<(), String
             settings.autogroup = Some(value.parse().map_err(|_| unknown())?);
         }
         "tick_skew" => settings.tick_skew_ns = Some(duration(key, value)?),
+        "sched_rt_runtime_us" => {
+            let us = number(key, value, -1, i128::from(i32::MAX))?;
+            settings.rt.runtime_us = Some(u64::try_from(us).ok());
+        }
+        "sched_rt_period_us" => {
+            settings.rt.period_us = Some(number(key, value, 1, i128::from(i32::MAX))? as u64);
+        }
+        "sched_rr_timeslice_ms" => {
+            settings.rt.rr_timeslice_ms = Some(number(key, value, 1, 1_000_000)? as u32);
+        }
+        "fair_server_runtime" => {
+            settings.rt.fair_server_runtime_ns = Some(duration(key, value)?);
+        }
+        "fair_server_period" => settings.rt.fair_server_period_ns = Some(positive(key, value)?),
         "costs.context_switch" => settings.costs.context_switch_ns = Some(duration(key, value)?),
         "costs.wakeup" => settings.costs.wakeup_ns = Some(duration(key, value)?),
         "costs.tick" => settings.costs.tick_ns = Some(duration(key, value)?),
@@ -212,6 +244,9 @@ enum Change {
     Policy(PolicyWord, Option<RtPriority>),
     Priority(RtPriority),
     Slice(Option<u64>),
+    Runtime(u64),
+    Deadline(u64),
+    Period(u64),
     Cpus(slicewise_sched::CpuSet),
     Start(u64),
     ResetOnFork(bool),
@@ -239,6 +274,9 @@ fn change(key: &str, value: &str) -> Result<Change, String> {
             "none" => None,
             _ => Some(positive(key, value)?),
         }),
+        "runtime" => Change::Runtime(positive(key, value)?),
+        "deadline" => Change::Deadline(positive(key, value)?),
+        "period" => Change::Period(positive(key, value)?),
         "cpus" => Change::Cpus(match value {
             "all" => slicewise_sched::CpuSet::All,
             _ => parse_cpu_list(value).map_err(|problem| format!("`cpus`: {problem}"))?,
@@ -256,12 +294,23 @@ fn change(key: &str, value: &str) -> Result<Change, String> {
     })
 }
 
+fn dl_change(task: &mut TaskSpec, change: impl FnOnce(&mut DlParams)) -> Result<(), String> {
+    let Policy::Deadline(params) = &mut task.attr.policy else {
+        let name = shorten(&task.name);
+        return Err(format!(
+            "task `{name}` is {}, which reserves nothing",
+            task.attr.policy.name()
+        ));
+    };
+    change(params);
+    params.check(PeriodLimits::default()).map_err(|fault| {
+        format!("task `{}`: the kernel refuses that (EINVAL): {fault}", shorten(&task.name))
+    })
+}
+
 impl Change {
-    fn apply(&self, task: &mut slicewise_machine::TaskSpec) -> Result<(), String> {
-        let had = match task.attr.policy {
-            Policy::Fifo(rt) | Policy::Rr(rt) => Some(rt),
-            _ => None,
-        };
+    fn apply(&self, task: &mut TaskSpec) -> Result<(), String> {
+        let had = task.attr.policy.rt_priority();
         match self {
             Change::Nice(nice) => task.attr.nice = *nice,
             Change::Policy(PolicyWord::Fair(policy), None) => task.attr.policy = *policy,
@@ -273,6 +322,24 @@ impl Change {
                 let rt = rt.or(had).or(RtPriority::new(1));
                 task.attr.policy = rt.map_or(task.attr.policy, policy);
             }
+            Change::Policy(PolicyWord::Deadline, _) => {
+                if !matches!(task.attr.policy, Policy::Deadline(_)) {
+                    return Err(format!(
+                        "task `{}` reserves nothing: write `policy = \"deadline\"` with `runtime` \
+                         and `period` in the file",
+                        shorten(&task.name)
+                    ));
+                }
+            }
+            Change::Runtime(ns) => dl_change(task, |params| params.runtime_ns = *ns)?,
+            Change::Deadline(ns) => dl_change(task, |params| params.deadline_ns = *ns)?,
+            Change::Period(ns) => dl_change(task, |params| {
+                // An implicit deadline goes with its period.
+                if params.is_implicit() {
+                    params.deadline_ns = *ns;
+                }
+                params.period_ns = *ns;
+            })?,
             Change::Priority(rt) => match task.attr.policy {
                 Policy::Fifo(_) => task.attr.policy = Policy::Fifo(*rt),
                 Policy::Rr(_) => task.attr.policy = Policy::Rr(*rt),

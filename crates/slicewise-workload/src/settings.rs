@@ -1,6 +1,7 @@
 //! What a workload file says about the machine: all of it optional, all of it overridable.
 
 use slicewise_machine::{Costs, Preemption};
+use slicewise_sched::RtRules;
 
 /// What the file (or [`apply_set`](crate::apply_set)) says about the machine and the run. `None`
 /// leaves the choice to the caller.
@@ -30,6 +31,8 @@ pub struct Settings {
     pub preemption: Option<Preemption>,
     /// What the machine costs.
     pub costs: CostOverrides,
+    /// Real-time limits and the fair server.
+    pub rt: RtOverrides,
     /// rt-app's `logdir`.
     pub log_dir: Option<String>,
     /// rt-app's `log_basename`.
@@ -38,6 +41,37 @@ pub struct Settings {
     pub rtapp_loop_ns: Option<u64>,
     /// rt-app's `cumulative_slack`: already in the programs, kept for reports.
     pub cumulative_slack: bool,
+}
+
+/// The real-time sysctls that are given, and the fair server; the others stay as the kernel has them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RtOverrides {
+    /// `sched_rt_runtime_us`; `Some(None)` is -1.
+    pub runtime_us: Option<Option<u64>>,
+    /// `sched_rt_period_us`.
+    pub period_us: Option<u64>,
+    /// `sched_rr_timeslice_ms`.
+    pub rr_timeslice_ms: Option<u32>,
+    /// Runtime of the fair server, ns; 0 switches it off.
+    pub fair_server_runtime_ns: Option<u64>,
+    /// Its period, ns.
+    pub fair_server_period_ns: Option<u64>,
+}
+
+impl RtOverrides {
+    /// These, and `rules` where nothing is given.
+    pub fn over(self, rules: RtRules) -> RtRules {
+        let mut rules = rules;
+        rules.runtime_us = self.runtime_us.unwrap_or(rules.runtime_us);
+        rules.period_us = self.period_us.unwrap_or(rules.period_us);
+        rules.rr_timeslice_ms = self.rr_timeslice_ms.unwrap_or(rules.rr_timeslice_ms);
+        if let Some(server) = &mut rules.fair_server {
+            server.runtime_ns = self.fair_server_runtime_ns.unwrap_or(server.runtime_ns);
+            server.period_ns = self.fair_server_period_ns.unwrap_or(server.period_ns);
+        }
+        rules.fair_server = rules.fair_server.filter(|server| server.runtime_ns > 0);
+        rules
+    }
 }
 
 /// The costs that are given; the others stay as they are.

@@ -85,8 +85,9 @@ fn a_priority_belongs_to_a_real_time_policy() {
     check_task("hog = true\npriority = 5", "no real-time policy", "fifo", (4, 12));
     let batch = "hog = true\npolicy = \"batch\"\npriority = 5";
     check_task(batch, "means nothing to SCHED_BATCH", "`nice`", (5, 12));
-    let deadline = "hog = true\npolicy = \"SCHED_DEADLINE\"";
-    check_task(deadline, "SCHED_DEADLINE is not simulated yet", "fifo", (4, 10));
+    let deadline = "hog = true\npolicy = \"SCHED_DEADLINE\"\nruntime = \"1ms\"\nperiod = \"5ms\"\n";
+    let both = format!("{deadline}priority = 5");
+    check_task(&both, "means nothing to SCHED_DEADLINE", "remove it", (7, 12));
     check_task("hog = true\npolicy = \"fife\"", "unknown policy `fife`", "`fifo`", (4, 10));
 }
 
@@ -339,10 +340,40 @@ fn rt_app_values_are_checked_as_rt_app_does_or_stricter() {
 }
 
 #[test]
-fn sched_deadline_is_a_named_exception() {
-    let errors = errors(include_str!("fixtures/deadline.json"));
-    assert_eq!(errors.len(), 1);
-    assert_eq!(errors[0].message, "SCHED_DEADLINE is not simulated yet");
+fn rt_app_reservations_that_the_kernel_refuses_are_refused_with_the_reason() {
+    let good = include_str!("fixtures/deadline.json");
+    assert!(load(good, Format::Auto).is_ok());
+    for (from, to, fault) in [
+        ("\"dl-runtime\": 2000", "\"dl-runtime\": 9000", "the runtime is longer than the deadline"),
+        (
+            "\"dl-deadline\": 8000",
+            "\"dl-deadline\": 18000",
+            "the deadline is longer than the period",
+        ),
+        ("\"dl-period\": 10000", "\"dl-period\": 5000000", "the period is above 4.194304 s"),
+        ("\"dl-runtime\": 2000,", "", "needs `dl-runtime`"),
+    ] {
+        let errors = errors(&good.replace(from, to));
+        assert_eq!(errors.len(), 1, "{to}: {errors:#?}");
+        assert!(errors[0].message.contains(fault), "{to}: {errors:#?}");
+    }
+}
+
+#[test]
+fn a_deadline_task_says_what_it_reserves_and_others_do_not() {
+    let task = |keys: &str| format!("hog = true\npolicy = \"deadline\"\n{keys}");
+    check_task(&task(""), "needs `runtime` and `period`", "runtime = \"5ms\"", (1, 1));
+    let long = task("runtime = \"6ms\"\nperiod = \"5ms\"");
+    check_task(&long, "the runtime is longer than the deadline", "runtime <= deadline", (5, 11));
+    let late = task("runtime = \"1ms\"\nperiod = \"5ms\"\ndeadline = \"6ms\"");
+    check_task(&late, "the deadline is longer than the period", "deadline <= period", (7, 12));
+    let rare = task("runtime = \"1ms\"\nperiod = \"5s\"");
+    check_task(&rare, "the period is above 4.194304 s", "4194.304ms", (6, 10));
+    let other = "hog = true\nruntime = \"1ms\"";
+    check_task(other, "`runtime` is only for policy deadline", "policy = \"deadline\"", (4, 11));
+    let limits = "hog = true\nrttime = { soft = \"2s\", hard = \"1s\" }";
+    check_task(limits, "above the hard one", "EINVAL", (4, 10));
+    check("[machine]\nsched_rt_runtime_us = 1000001\n", "more than the period", "-1", (2, 23));
 }
 
 #[test]

@@ -66,6 +66,7 @@ fn task(name: String, program: u32) -> TaskSpec {
         start_ns: 0,
         group: None,
         template: false,
+        rttime: None,
         index: 0,
         origin: Default::default(),
     }

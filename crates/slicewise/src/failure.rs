@@ -6,6 +6,7 @@ use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use slicewise_machine::{Origin, RunError, SetupError};
+use slicewise_sched::deadline::Refusal;
 use slicewise_workload::{Diagnostic, Located, Severity, Sources, line_col};
 
 /// Why a command failed.
@@ -163,6 +164,9 @@ pub(crate) fn run_error(error: &RunError, name: &str, sources: &Sources) -> Fail
         RunError::TooManyTasks { origin, .. } => {
             vec![at(*origin, error.to_string(), "let the forked tasks end, or fork less often")]
         }
+        RunError::Refused { origin, refusal, .. } => {
+            vec![at(*origin, error.to_string(), refusal_help(*refusal))]
+        }
         RunError::Scheduler { .. } => Vec::new(),
     };
     if diagnostics.is_empty() {
@@ -172,6 +176,19 @@ pub(crate) fn run_error(error: &RunError, name: &str, sources: &Sources) -> Fail
         );
     }
     Failure::Input { name: name.to_owned(), sources: sources.clone(), diagnostics }
+}
+
+fn refusal_help(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Busy => {
+            "`rt check` shows who reserves what; `sched_rt_runtime_us = -1` switches admission off"
+        }
+        Refusal::Affinity | Refusal::Shrunk => {
+            "remove its `cpus`, or set `sched_rt_runtime_us = -1`: then it is not checked"
+        }
+        Refusal::Fork => "add `reset_on_fork = true` to the task that forks",
+        Refusal::Invalid(_) => "allowed: 1024 ns <= runtime <= deadline <= period",
+    }
 }
 
 /// A machine that could not be built.

@@ -109,7 +109,7 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
     let preemption_default =
         if profile.lazy_preemption { Preemption::Lazy } else { Preemption::Full };
     let config = MachineConfig {
-        profile,
+        profile: Profile { rt: settings.rt.over(profile.rt), ..profile },
         features,
         base_slice_ns: settings.base_slice_ns,
         cpus,

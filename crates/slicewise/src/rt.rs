@@ -262,6 +262,7 @@ fn workload(set: &TaskSet, analysis: &Analysis, members: &[usize]) -> Workload {
             start_ns: 0,
             group: None,
             template: false,
+            rttime: None,
             index: 0,
             origin: Origin::default(),
         });

@@ -352,7 +352,7 @@ fn bad_rt_app_files_are_refused_with_the_place_and_a_hint() {
         (r#"{ "tasks": { "a": { "instance": 1000000000, "run": 1000 } } }"#, &["1000000000"]),
         (
             r#"{ "tasks": { "a": { "policy": "SCHED_DEADLINE", "dl-runtime": 1000, "run": 1 } } }"#,
-            &["SCHED_DEADLINE"],
+            &["EBUSY", "sched_rt_runtime_us"],
         ),
         (r#"{ "tasks": { "a": { "rum": 1000 } } }"#, &["rum"]),
         ("[]", &["w.json:1:"]),

@@ -210,6 +210,7 @@ pub(crate) fn workload(programs: Vec<Vec<Op>>) -> Workload {
             start_ns: 0,
             group: None,
             template: false,
+            rttime: None,
             index: index as u32,
             origin: Origin { start: index, end: index + 1 },
         });

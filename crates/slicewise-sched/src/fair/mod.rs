@@ -18,7 +18,7 @@ use crate::{Feature, Features, Rule};
 const VRUNTIME_START: u64 = 0u64.wrapping_sub(1 << 20);
 
 /// The shortest hrtick that is programmed (C.15).
-const HRTICK_MIN_NS: u64 = 10_000;
+pub(crate) const HRTICK_MIN_NS: u64 = 10_000;
 
 /// Rules and effective tunables of the fair class on this machine.
 #[derive(Clone, Copy, Debug)]

@@ -1,35 +1,38 @@
 //! Tasks on and off the queues of their class; class order; the pick and the switch.
 
 use super::{Resched, Scheduler};
+use crate::deadline::entity::Owner;
 use crate::fair::{Algorithm, Dequeue, Enqueue, FairQueue, Wakeup};
 use crate::rt::Position;
-use crate::task::State;
+use crate::task::{PolicyKind, State, class_with};
 use crate::weight::Load;
 use crate::{
-    Attr, Class, CpuId, CpuSet, Decision, Feature, Output, Policy, Rule, Switch, TaskId, Timer,
+    Attr, Class, CpuId, CpuSet, Decision, DlParams, Feature, Output, Policy, Rule, Switch, TaskId,
+    Timer,
 };
 
 impl Scheduler {
     #[inline]
     fn class_of(&self, slot: u32) -> Class {
-        self.tasks.slots[slot as usize].attr.policy.class()
+        self.tasks.slots[slot as usize].class
     }
 
     /// Whether the task is on the queue of its class, running or delayed included.
     #[inline]
     pub(super) fn queued(&self, slot: u32) -> bool {
         let task = &self.tasks.slots[slot as usize];
-        match task.attr.policy.class() {
+        match task.class {
             Class::Fair => self.entities[slot as usize].on_rq,
             Class::Rt => task.rt.queued,
+            // One that waits for its next period is on no tree, but runnable.
+            Class::Deadline => task.state == State::Runnable,
             _ => self.cpus[task.cpu as usize].stop.contains(&slot),
         }
     }
 
     #[inline]
     pub(super) fn rt_prio(&self, slot: u32) -> u8 {
-        let attr = &self.tasks.slots[slot as usize].attr;
-        attr.policy.kernel_prio(attr.nice).clamp(0, 99) as u8
+        self.tasks.slots[slot as usize].prio.clamp(0, 99) as u8
     }
 
     /// Onto the queue of its class on `cpu`.
@@ -46,18 +49,23 @@ impl Scheduler {
             Class::Fair => {
                 if self.groups.any() {
                     self.enqueue_in_groups(now_ns, cpu, slot, how);
+                    self.tell_server(now_ns, cpu);
+                    self.fair_arrives(now_ns, cpu);
                     self.update_hrtick(now_ns, cpu, false);
                     return;
                 }
                 let rq = &mut self.cpus[cpu as usize];
                 rq.fair.enqueue(&self.params, &mut self.entities, slot, how, now_ns);
                 self.take_fair_resched(cpu);
+                self.tell_server(now_ns, cpu);
+                self.fair_arrives(now_ns, cpu);
                 self.update_hrtick(now_ns, cpu, false);
             }
             Class::Rt => {
                 let prio = self.rt_prio(slot);
                 self.enqueue_rt(cpu, slot, prio, Position::Tail);
             }
+            Class::Deadline => self.enqueue_dl(now_ns, cpu, slot, how),
             _ => self.cpus[cpu as usize].stop.push_back(slot),
         }
     }
@@ -76,9 +84,11 @@ impl Scheduler {
         slot: u32,
         how: Dequeue,
     ) -> bool {
-        let class = self.tasks.slots[slot as usize].attr.policy.class();
+        let class = self.tasks.slots[slot as usize].class;
         if class == Class::Fair && self.groups.any() {
-            return self.dequeue_in_groups(now_ns, cpu, slot, how);
+            let left = self.dequeue_in_groups(now_ns, cpu, slot, how);
+            self.tell_server(now_ns, cpu);
+            return left;
         }
         let rq = &mut self.cpus[cpu as usize];
         match class {
@@ -86,9 +96,18 @@ impl Scheduler {
                 let left =
                     rq.fair.dequeue_inlined(&self.params, &mut self.entities, slot, how, now_ns);
                 self.take_fair_resched(cpu);
+                self.tell_server(now_ns, cpu);
                 left
             }
+            Class::Deadline => {
+                self.dequeue_dl(now_ns, cpu, slot, how);
+                true
+            }
             Class::Rt => {
+                if rq.current == Some(slot) && self.rt_bandwidth.is_some() {
+                    self.charge_current(now_ns, cpu);
+                }
+                let rq = &mut self.cpus[cpu as usize];
                 rq.rt.dequeue(&mut self.tasks.slots, slot);
                 self.nr_rt_queued -= 1;
                 self.nr_rt_waiting -= u32::from(rq.current != Some(slot));
@@ -106,6 +125,9 @@ impl Scheduler {
         rq.rt.enqueue(&mut self.tasks.slots, slot, prio, position);
         self.nr_rt_queued += 1;
         self.nr_rt_waiting += u32::from(rq.current != Some(slot));
+        if self.rt_bandwidth.is_some() {
+            self.start_rt_period(self.now_ns, cpu);
+        }
     }
 
     pub(super) fn wake_delayed(&mut self, now_ns: u64, cpu: u32, slot: u32) {
@@ -164,9 +186,11 @@ impl Scheduler {
         if current == slot {
             return;
         }
-        let class = self.tasks.slots[slot as usize].attr.policy.class();
-        let current_class = self.tasks.slots[current as usize].attr.policy.class();
-        if class < current_class {
+        let class = self.tasks.slots[slot as usize].class;
+        let current_class = self.tasks.slots[current as usize].class;
+        if class == Class::Deadline {
+            self.check_preempt_dl_task(now_ns, cpu, slot);
+        } else if class < current_class {
             self.request_resched(cpu, Resched::Now);
         } else if class > current_class {
             // A lower class never preempts.
@@ -200,9 +224,13 @@ impl Scheduler {
     }
 
     /// RR accounting (classes.md B.2).
-    pub(super) fn tick_rt(&mut self, cpu: u32, slot: u32) {
+    pub(super) fn tick_rt(&mut self, now_ns: u64, cpu: u32, slot: u32) {
+        if self.rt_bandwidth.is_some() {
+            self.charge_current(now_ns, cpu);
+        }
         let task = &mut self.tasks.slots[slot as usize];
-        if !matches!(task.attr.policy, Policy::Rr(_)) || !task.rt.queued {
+        task.rt.ticks_run = task.rt.ticks_run.saturating_add(1);
+        if task.policy != PolicyKind::Rr || !task.rt.queued {
             return;
         }
         task.rt.ticks_left = task.rt.ticks_left.saturating_sub(1);
@@ -220,8 +248,14 @@ impl Scheduler {
     /// The pick: highest class first; a CPU with nothing to do looks elsewhere first.
     #[inline]
     pub(super) fn pick(&mut self, now_ns: u64, cpu: u32) -> (Option<u32>, Rule) {
+        if self.profile.rt.charged_before_pick && self.nr_rt_queued + self.deadlines.nr_queued > 0 {
+            self.charge_current(now_ns, cpu);
+        }
         if self.nr_must_move > 0 {
             self.move_displaced(now_ns, cpu);
+        }
+        if self.deadlines.nr_queued > 0 {
+            self.pull_dl(now_ns, cpu);
         }
         if self.nr_rt_waiting > 0 {
             self.pull_before_pick(now_ns, cpu);
@@ -238,7 +272,15 @@ impl Scheduler {
         if let Some(slot) = rq.stop.front() {
             return (Some(*slot), Rule::StopClass);
         }
-        if let Some(slot) = rq.rt.first() {
+        if rq.dl.nr_queued > 0
+            && let Some(picked) = self.pick_deadline(now_ns, cpu)
+        {
+            return picked;
+        }
+        let rq = &mut self.cpus[cpu as usize];
+        if let Some(slot) = rq.rt.first()
+            && !rq.rt_throttled
+        {
             return (Some(slot), Rule::RtPriority);
         }
         let picked = if self.groups.any() {
@@ -250,6 +292,35 @@ impl Scheduler {
             return (Some(slot), rule);
         }
         self.pick_elsewhere(now_ns, cpu)
+    }
+
+    /// The pick of the deadline class, or of the fair class in its name.
+    #[cold]
+    fn pick_deadline(&mut self, now_ns: u64, cpu: u32) -> Option<(Option<u32>, Rule)> {
+        loop {
+            let number = self.cpus[cpu as usize].dl.first()?;
+            match self.deadlines.entities[number as usize].owner {
+                Owner::Task(slot) => return Some((Some(slot), Rule::DlDeadline)),
+                Owner::Gone => self.remove_dl(cpu, number),
+                Owner::Server => {
+                    let picked = if self.groups.any() {
+                        self.pick_in_groups(now_ns, cpu)
+                    } else {
+                        let rq = &mut self.cpus[cpu as usize];
+                        rq.fair.pick(&self.params, &mut self.entities, now_ns)
+                    };
+                    self.tell_server(now_ns, cpu);
+                    match picked {
+                        Some((slot, _)) if self.cpus[cpu as usize].dl.first() == Some(number) => {
+                            return Some((Some(slot), Rule::FairServer));
+                        }
+                        // Its budget has just ended.
+                        Some(_) => {}
+                        None => self.stop_server(now_ns, cpu),
+                    }
+                }
+            }
+        }
     }
 
     /// The pick of a CPU that has nothing of its own.
@@ -274,7 +345,8 @@ impl Scheduler {
         let rq = &mut self.cpus[cpu as usize];
         rq.fair.account(&self.params, &mut self.entities, now_ns);
         let mut paid = Vec::new();
-        if rq.stop.is_empty() && rq.rt.first().is_none() && !self.groups.any() {
+        let fair_picks = rq.stop.is_empty() && rq.dl.nr_queued == 0 && rq.rt.first().is_none();
+        if fair_picks && !self.groups.any() {
             // The pick would do this itself, but then nobody could tell what it chose from.
             rq.fair.drop_paid(&self.params, &mut self.entities, now_ns, |slot| paid.push(slot));
         }
@@ -304,6 +376,7 @@ impl Scheduler {
             self.stay(now_ns, cpu);
             return Switch { prev: next_id, next: next_id, rule };
         }
+        self.charge_idle_before_switch(now_ns, cpu);
         let mut prev_id = None;
         let mut leaves = None;
         let grouped = self.groups.any();
@@ -315,18 +388,25 @@ impl Scheduler {
             if !grouped {
                 rq.fair.put_prev_inlined(&self.params, &mut self.entities, now_ns);
             }
+            self.put_in_class(now_ns, cpu, slot);
+            let rq = &mut self.cpus[cpu as usize];
             // Accounting may have asked for what is just being done.
             rq.fair.resched = false;
             let task = &self.tasks.slots[slot as usize];
             prev_id = Some(TaskId::new(slot, task.generation));
             leaves = (task.state == State::Exiting || task.must_move).then_some(slot);
         }
+        let rq = &mut self.cpus[cpu as usize];
         rq.current = next;
         if let Some(slot) = next
-            && !grouped
-            && self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair
+            && self.tasks.slots[slot as usize].class == Class::Fair
         {
-            rq.fair.set_next_inlined(&self.params, &mut self.entities, slot, now_ns);
+            if !grouped {
+                rq.fair.set_next_inlined(&self.params, &mut self.entities, slot, now_ns);
+            }
+            rq.server_mark = self.entities[slot as usize].sum_exec;
+        } else {
+            rq.exec_start_ns = now_ns;
         }
         if next.is_none() || prev.is_none() {
             self.idle.set(cpu, next.is_none() && self.cpus[cpu as usize].nr_running() == 0);
@@ -334,6 +414,9 @@ impl Scheduler {
         // Seen on 7.2: a pick that keeps the running task does not arm the timer again; the regular
         // tick or an enqueue does.
         self.update_hrtick(now_ns, cpu, true);
+        if self.deadlines.nr_queued > 0 {
+            self.arm_dl_hrtick(now_ns, cpu);
+        }
         if self.nr_rt_queued > 0 {
             self.count_rt_waiting(cpu, prev, next);
         }
@@ -343,7 +426,31 @@ impl Scheduler {
         if self.nr_rt_waiting > 0 {
             self.push_rt(now_ns, cpu);
         }
+        if self.deadlines.nr_queued > 0 {
+            self.push_dl(now_ns, cpu);
+        }
         Switch { prev: prev_id, next: next_id, rule }
+    }
+
+    /// A running task is charged for the last time before it is taken off.
+    #[inline(always)]
+    fn put_in_class(&mut self, now_ns: u64, cpu: u32, slot: u32) {
+        match self.tasks.slots[slot as usize].class {
+            Class::Fair => self.fair_put(now_ns, cpu),
+            Class::Deadline | Class::Rt if !self.profile.rt.charged_before_pick => {
+                self.charge_current(now_ns, cpu);
+            }
+            _ => {}
+        }
+    }
+
+    /// An idle CPU gets to work.
+    #[inline(always)]
+    fn charge_idle_before_switch(&mut self, now_ns: u64, cpu: u32) {
+        let rq = &self.cpus[cpu as usize];
+        if rq.current.is_none() && rq.has_server() {
+            self.charge_idle(now_ns, cpu);
+        }
     }
 
     /// The pick kept what runs, or the CPU idle.
@@ -426,15 +533,32 @@ impl Scheduler {
 
     /// Changes attributes: off the queue, change, on again (classes.md A.9).
     pub(super) fn change_attr(&mut self, now_ns: u64, slot: u32, attr: Attr) {
-        let task = &self.tasks.slots[slot as usize];
-        let (cpu, old) = (task.cpu, task.attr);
+        self.change_class(now_ns, slot, attr, None);
+    }
+
+    /// Changes what a task has asked for, or what is lent to it: a priority and, of a deadline task,
+    /// its parameters.
+    pub(super) fn change_class(
+        &mut self,
+        now_ns: u64,
+        slot: u32,
+        attr: Attr,
+        lend: Option<(i16, Option<DlParams>)>,
+    ) {
+        let old = self.attr_of(slot);
         if self.entities[slot as usize].delayed {
             // Not worth keeping queued under new attributes: it leaves for good.
+            let cpu = self.tasks.slots[slot as usize].cpu;
             self.deactivate(now_ns, cpu, slot, Dequeue::Delayed);
         }
-        let queued = self.queued(slot);
+        let task = &self.tasks.slots[slot as usize];
+        let (cpu, old_class, old_prio) = (task.cpu, task.class, task.prio);
+        let lent_prio = lend.map_or(task.lent_prio, |(prio, _)| prio);
+        let (class, prio) = (class_with(&attr, lent_prio), task.prio_with(&attr, lent_prio));
         let running = self.cpus[cpu as usize].current == Some(slot);
-        let (old_class, class) = (old.policy.class(), attr.policy.class());
+        // Among real-time tasks of one priority it stays where it is.
+        let stays = class == Class::Rt && old_class == Class::Rt && prio == old_prio;
+        let queued = self.queued(slot) && !stays;
         if queued {
             // `setpriority` saves, `sched_setattr` moves (B.2).
             let only_nice = Attr { nice: attr.nice, ..old } == attr;
@@ -443,6 +567,9 @@ impl Scheduler {
                 true => Dequeue::Move,
                 false => Dequeue::Leave,
             };
+            if running {
+                self.charge_current(now_ns, cpu);
+            }
             self.deactivate(now_ns, cpu, slot, how);
             if running && old_class == Class::Fair {
                 self.put_prev_fair(now_ns, cpu);
@@ -460,9 +587,23 @@ impl Scheduler {
         }
         self.apply_fair_attr(&mut entity, &attr);
         self.entities[slot as usize] = entity;
-        self.tasks.slots[slot as usize].attr = attr;
+        self.tasks.slots[slot as usize].lent_prio = lent_prio;
+        self.tasks.slots[slot as usize].set_attr(&attr);
+        match (old.policy, attr.policy) {
+            (_, Policy::Deadline(params)) if lend.is_none() => self.admit_dl(slot, params),
+            (Policy::Deadline(_), policy) if policy.class() != Class::Deadline => {
+                self.leave_dl(now_ns, slot);
+            }
+            _ => {}
+        }
+        if let Some((_, params)) = lend {
+            self.lend_dl(slot, params);
+        }
+        if class == Class::Fair {
+            self.tasks.slots[slot as usize].rt.ticks_run = 0;
+        }
         if queued {
-            self.requeue_changed(now_ns, cpu, slot, old, running);
+            self.requeue_changed(now_ns, cpu, slot, (old_class, old_prio), running);
         }
     }
 
@@ -481,26 +622,33 @@ impl Scheduler {
         }
     }
 
-    fn requeue_changed(&mut self, now_ns: u64, cpu: u32, slot: u32, old: Attr, running: bool) {
-        let attr = self.tasks.slots[slot as usize].attr;
-        let (old_prio, prio) =
-            (old.policy.kernel_prio(old.nice), attr.policy.kernel_prio(attr.nice));
-        match attr.policy.class() {
+    fn requeue_changed(
+        &mut self,
+        now_ns: u64,
+        cpu: u32,
+        slot: u32,
+        (old_class, old_prio): (Class, i16),
+        running: bool,
+    ) {
+        let task = &self.tasks.slots[slot as usize];
+        let (class, prio) = (task.class, task.prio);
+        match class {
             Class::Rt => {
                 // Lowered: to the head of the new list; raised or new here: to the tail.
-                let lowered = old.policy.class() == Class::Rt && prio >= old_prio;
-                let position = if lowered { Position::Head } else { Position::Tail };
+                let position = if prio > old_prio { Position::Head } else { Position::Tail };
                 let rt_prio = self.rt_prio(slot);
                 self.enqueue_rt(cpu, slot, rt_prio, position);
             }
             _ => self.activate(now_ns, cpu, slot, Enqueue::Restore),
         }
         if running {
-            if attr.policy.class() == Class::Fair {
+            if class == Class::Fair {
                 self.set_next_fair(now_ns, cpu, slot);
+                self.cpus[cpu as usize].server_mark = self.entities[slot as usize].sum_exec;
+            } else {
+                self.cpus[cpu as usize].exec_start_ns = now_ns;
             }
-            let demoted = prio > old_prio || attr.policy.class() != old.policy.class();
-            if demoted {
+            if prio > old_prio || class != old_class || class == Class::Deadline {
                 self.request_resched(cpu, Resched::Now);
             }
         } else {
@@ -540,7 +688,7 @@ impl Scheduler {
         if !task.must_move || task.state != State::Runnable || !self.queued(slot) {
             return;
         }
-        if self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair {
+        if self.tasks.slots[slot as usize].class == Class::Fair {
             self.put_prev_fair(now_ns, cpu);
         }
         self.move_displaced_task(now_ns, slot);

@@ -22,7 +22,7 @@ use crate::fair::{Algorithm, CfsOuter, Dequeue, Enqueue, Entity, FairParams, Fai
 use crate::pelt::{LoadAverage, Signals};
 use crate::profile::{FairRules, WakeupRule};
 use crate::rt::RtEntity;
-use crate::task::{ROOT, State, Task, Tasks};
+use crate::task::{PolicyKind, ROOT, State, Task, Tasks};
 use crate::weight::{Load, scale_down};
 use crate::{
     Attr, Class, CpuId, CpuSet, Error, GroupId, GroupLoad, Output, Policy, Rule, Shares, TaskId,
@@ -314,11 +314,11 @@ impl Scheduler {
         let now_ns = self.advance(now_ns);
         let slot = self.tasks.find(task)?;
         let group = group.map_or(Ok(ROOT), |group| self.groups.find(group))?;
-        let Task { attr, group: old, .. } = self.tasks.slots[slot as usize];
+        let Task { class, group: old, .. } = self.tasks.slots[slot as usize];
         if group == old {
             return Ok(());
         }
-        if attr.policy.class() != Class::Fair {
+        if class != Class::Fair {
             self.tasks.slots[slot as usize].group = group;
             return Ok(());
         }
@@ -457,17 +457,10 @@ impl Scheduler {
         let attr = Attr::default();
         let mut entity = Entity::new(Load::of(Policy::Normal, attr.nice), &self.params);
         entity.idle = self.groups.list[group as usize].idle;
-        let slot = self.tasks.add(Task {
-            generation: 0,
-            state: State::Group,
-            cpu,
-            attr,
-            affinity: CpuSet::default(),
-            rt: RtEntity::new(self.rr_ticks),
-            must_move: false,
-            parked: false,
-            group: number,
-        });
+        let rt = RtEntity::new(self.rr_ticks);
+        let mut task = Task::new(State::Group, cpu, &attr, CpuSet::default(), rt);
+        task.group = number;
+        let slot = self.tasks.add(task);
         match self.entities.get_mut(slot as usize) {
             Some(place) => *place = entity,
             None => self.entities.push(entity),
@@ -549,7 +542,7 @@ impl Scheduler {
         let current = self.cpus[cpu as usize].current;
         let fair = current
             .filter(|_| self.groups.any())
-            .filter(|slot| self.tasks.slots[*slot as usize].attr.policy.class() == Class::Fair);
+            .filter(|slot| self.tasks.slots[*slot as usize].class == Class::Fair);
         fair.map_or(Level { cpu, queue: ROOT }, |slot| self.level_of(slot))
     }
 
@@ -885,7 +878,7 @@ impl Scheduler {
         self.running_chain(cpu, &mut old);
         new.clear();
         if let Some(slot) = next
-            && self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair
+            && self.tasks.slots[slot as usize].class == Class::Fair
         {
             self.chain_of(slot, &mut new);
         }
@@ -1021,7 +1014,7 @@ impl Scheduler {
         if self.is_throttled(self.home_of(slot)) {
             return;
         }
-        let normal = self.tasks.slots[slot as usize].attr.policy == Policy::Normal;
+        let normal = self.tasks.slots[slot as usize].policy == PolicyKind::Normal;
         let wakeup = Wakeup { normal: Some(normal), ..wakeup };
         let (entity, level) = waking;
         let buddies = self.on_level(level, |fair, params, entities| {

@@ -1,9 +1,10 @@
 //! Looking inside without changing anything.
 
 use super::Scheduler;
+use crate::deadline::entity::Owner;
 use crate::{
-    Attr, Candidate, Class, CpuId, Decision, Error, FairRules, FairView, QueueView, TaskId,
-    ZeroPoint,
+    Attr, Candidate, Class, CpuId, DeadlineView, Decision, Error, FairRules, FairView, QueueView,
+    TaskId, ZeroPoint,
 };
 
 impl Scheduler {
@@ -26,7 +27,7 @@ impl Scheduler {
     /// What the task asked for.
     pub fn attr(&self, task: TaskId) -> Option<Attr> {
         let slot = self.tasks.find(task).ok()?;
-        Some(self.tasks.slots[slot as usize].attr)
+        Some(self.attr_of(slot))
     }
 
     /// The CPU a task runs on, waits for, or last ran on.
@@ -41,7 +42,7 @@ impl Scheduler {
     pub fn fair_values(&self, task: TaskId) -> Option<(u64, i64)> {
         let slot = self.tasks.find(task).ok()?;
         let found = &self.tasks.slots[slot as usize];
-        if found.attr.policy.class() != Class::Fair {
+        if found.class != Class::Fair {
             return None;
         }
         let entity = &self.entities[slot as usize];
@@ -85,10 +86,16 @@ impl Scheduler {
         let rq = &self.cpus[cpu as usize];
         let mut candidates: Vec<Candidate> = Vec::new();
         candidates.extend(rq.stop.iter().map(|slot| self.candidate(cpu, *slot)));
+        let deadlines = &self.deadlines.entities;
+        let dl = rq.dl.iter().filter_map(|number| match deadlines[number as usize].owner {
+            Owner::Task(slot) => Some(slot),
+            _ => None,
+        });
+        candidates.extend(dl.map(|slot| self.candidate(cpu, slot)));
         candidates.extend(rq.rt.iter(&self.tasks.slots).map(|slot| self.candidate(cpu, slot)));
         let running_fair = rq.current.filter(|slot| {
             let task = &self.tasks.slots[*slot as usize];
-            task.attr.policy.class() == Class::Fair && self.entities[*slot as usize].on_rq
+            task.class == Class::Fair && self.entities[*slot as usize].on_rq
         });
         let grouped = self.groups.any().then(|| self.groups.waiting(cpu, &self.tasks));
         let at_root = rq.fair.waiting().filter(|slot| !self.is_group(*slot));
@@ -113,15 +120,37 @@ impl Scheduler {
 
     fn candidate(&self, cpu: u32, slot: u32) -> Candidate {
         let task = &self.tasks.slots[slot as usize];
-        let class = task.attr.policy.class();
+        let class = task.class;
         let current = self.cpus[cpu as usize].current == Some(slot);
         Candidate {
             task: self.tasks.id(slot),
-            attr: task.attr,
+            attr: self.attr_of(slot),
             class,
             current,
+            deadline: (class == Class::Deadline).then(|| self.deadline_view(slot)),
             fair: (class == Class::Fair).then(|| self.fair_view(slot, current)),
         }
+    }
+
+    fn deadline_view(&self, slot: u32) -> DeadlineView {
+        let number = self.tasks.slots[slot as usize].dl;
+        let entity = self.deadlines.entities.get(number as usize);
+        entity.map_or(DeadlineView { deadline_ns: 0, runtime_left_ns: 0 }, |entity| DeadlineView {
+            deadline_ns: entity.deadline,
+            runtime_left_ns: entity.runtime,
+        })
+    }
+
+    /// The absolute deadline and the budget left, as of its last accounting, of a task that has any.
+    pub fn deadline_values(&self, task: TaskId) -> Option<DeadlineView> {
+        let slot = self.tasks.find(task).ok()?;
+        (self.tasks.slots[slot as usize].class == Class::Deadline).then(|| self.deadline_view(slot))
+    }
+
+    /// Ticks the task has run as a real-time one since it last woke (`RLIMIT_RTTIME` counts them).
+    pub fn rt_ticks_run(&self, task: TaskId) -> u32 {
+        let found = self.tasks.find(task).ok();
+        found.map_or(0, |slot| self.tasks.slots[slot as usize].rt.ticks_run)
     }
 
     fn fair_view(&self, slot: u32, current: bool) -> FairView {

@@ -2,24 +2,34 @@
 //!
 //! This file holds the state and the inputs; [`classes`] puts tasks on and off the queues of their
 //! class and picks; [`groups`] does the same for the fair class where there are task groups;
-//! [`placement`] chooses CPUs; [`inspect`] shows what is inside.
+//! [`deadline`] has budgets and timers of deadline tasks, [`fair_server`] and [`rt_bandwidth`] what
+//! protects fair tasks from all above them, [`inherit`] priorities that are lent; [`placement`]
+//! chooses CPUs; [`inspect`] shows what is inside.
 
 mod adopt;
 mod classes;
+mod deadline;
+mod fair_server;
 mod groups;
+mod inherit;
 mod inspect;
 mod placement;
+mod rt_bandwidth;
 #[cfg(test)]
 mod tests;
 
 use core::fmt;
 use std::collections::VecDeque;
 
+use self::deadline::{Deadlines, Timers};
 use self::groups::Groups;
 use self::placement::IdleCpus;
+use self::rt_bandwidth::RtBandwidth;
+use crate::deadline::queue::DlQueue;
+use crate::deadline::{Refusal, RootDomain};
 use crate::fair::{Algorithm, Entity, FairParams, FairQueue, Wakeup};
 use crate::rt::{RtEntity, RtQueue};
-use crate::task::{ROOT, State, Task, Tasks};
+use crate::task::{NO_DL, PolicyKind, ROOT, State, Task, Tasks};
 use crate::weight::Load;
 use crate::{
     Attr, CPUS_MAX, Class, CpuId, CpuSet, Decision, Error, Features, Input, Nice, Output, Policy,
@@ -74,6 +84,7 @@ enum Resched {
 #[derive(Clone, Debug)]
 struct Cpu {
     stop: VecDeque<u32>,
+    dl: DlQueue,
     rt: RtQueue,
     fair: FairQueue,
     /// Fair tasks below the root less group entities at the root: what the root queue's own counts
@@ -83,6 +94,20 @@ struct Cpu {
     current: Option<u32>,
     resched: Resched,
     hrtick_armed: bool,
+    /// Its real-time tasks have used up what they may of this period.
+    rt_throttled: bool,
+    /// The fair server counts what fair tasks get.
+    server_active: bool,
+    /// The deadline entity of its fair server, if the kernel has those.
+    server: u32,
+    /// What the running fair task had run in all when the server was told last.
+    server_mark: u64,
+    /// Up to when the running task of another class, or idleness, is accounted.
+    exec_start_ns: u64,
+    /// What real-time tasks have used of the period.
+    rt_time_ns: u64,
+    /// Of deadline tasks, and of the fair server.
+    dl_timers: [Timers; 2],
     decision: Option<Box<Decision>>,
     record: bool,
 }
@@ -91,12 +116,20 @@ impl Cpu {
     fn new() -> Self {
         Self {
             stop: VecDeque::new(),
+            dl: DlQueue::default(),
             rt: RtQueue::new(),
             fair: FairQueue::new(),
             below: groups::Below::default(),
             current: None,
             resched: Resched::No,
             hrtick_armed: false,
+            rt_throttled: false,
+            server_active: false,
+            server: NO_DL,
+            server_mark: 0,
+            exec_start_ns: 0,
+            rt_time_ns: 0,
+            dl_timers: Default::default(),
             decision: None,
             record: false,
         }
@@ -105,13 +138,24 @@ impl Cpu {
     /// Everyone queued, delayed ones included: the kernel's `nr_running`.
     #[inline]
     fn nr_running(&self) -> u32 {
-        self.stop.len() as u32 + self.rt.nr_queued + self.nr_fair_queued()
+        self.nr_above_fair() + self.nr_fair_queued()
     }
 
-    /// Everyone who wants to run.
+    /// Everyone who wants to run and may.
     #[inline]
     fn nr_runnable(&self) -> u32 {
-        self.stop.len() as u32 + self.rt.nr_queued + self.nr_fair_runnable()
+        self.nr_above_fair() + self.nr_fair_runnable()
+    }
+
+    #[inline]
+    fn nr_above_fair(&self) -> u32 {
+        let rt = if self.rt_throttled { 0 } else { self.rt.nr_queued };
+        self.stop.len() as u32 + self.dl.nr_tasks + rt
+    }
+
+    #[inline]
+    fn has_server(&self) -> bool {
+        self.server != NO_DL
     }
 
     /// Fair tasks queued at any level.
@@ -132,7 +176,7 @@ impl Cpu {
 pub struct Scheduler {
     profile: Profile,
     params: FairParams,
-    rr_ticks: u32,
+    rr_ticks: u16,
     now_ns: u64,
     cpus: Vec<Cpu>,
     tasks: Tasks,
@@ -150,6 +194,9 @@ pub struct Scheduler {
     /// Tasks that run where they may not any more.
     nr_must_move: u32,
     groups: Groups,
+    deadlines: Deadlines,
+    /// Real-time throttling, where the kernel has it and it is on.
+    rt_bandwidth: Option<RtBandwidth>,
 }
 
 impl Scheduler {
@@ -171,11 +218,11 @@ impl Scheduler {
             config.hz,
             config.base_slice_ns,
         );
-        Ok(Self {
+        let rt = config.profile.rt;
+        let mut scheduler = Self {
             profile: config.profile,
             params,
-            // 100 ms in ticks (classes.md B.1).
-            rr_ticks: (config.hz / 10).max(1),
+            rr_ticks: rr_ticks(rt.rr_timeslice_ms, config.hz),
             now_ns: 0,
             cpus: (0..config.cpus).map(|_| Cpu::new()).collect(),
             tasks: Tasks::default(),
@@ -187,7 +234,13 @@ impl Scheduler {
             nr_rt_waiting: 0,
             nr_must_move: 0,
             groups: Groups::default(),
-        })
+            deadlines: Deadlines::new(RootDomain::new(&rt, config.cpus)),
+            rt_bandwidth: RtBandwidth::new(&rt),
+        };
+        if let Some(server) = rt.fair_server {
+            scheduler.add_servers(server);
+        }
+        Ok(scheduler)
     }
 
     /// Any input, for hosts that keep them as values.
@@ -242,7 +295,13 @@ impl Scheduler {
     pub fn spawn(&mut self, now_ns: u64, spawn: Spawn) -> Result<TaskId, Error> {
         let now_ns = self.advance(now_ns);
         let parent = spawn.parent.map(|parent| self.tasks.find(parent)).transpose()?;
-        let attr = match parent.map(|parent| self.tasks.slots[parent as usize].attr) {
+        if let Some(parent) = parent.map(|parent| &self.tasks.slots[parent as usize])
+            && parent.policy == PolicyKind::Deadline
+            && !parent.reset_on_fork
+        {
+            return Err(Error::Deadline(Refusal::Fork));
+        }
+        let attr = match parent.map(|parent| &self.tasks.slots[parent as usize]) {
             Some(parent) if parent.reset_on_fork => reset_on_fork(spawn.attr),
             _ => spawn.attr,
         };
@@ -252,6 +311,7 @@ impl Scheduler {
                 return Err(Error::NoAllowedCpu);
             }
         }
+        self.check_dl(None, &attr, &spawn.affinity)?;
         let parent_cpu = parent.map_or(0, |parent| self.tasks.slots[parent as usize].cpu);
         let cpu = match spawn.cpu {
             Some(cpu) => cpu.0,
@@ -267,6 +327,9 @@ impl Scheduler {
         self.groups.forget_average(slot);
         self.fork_into(now_ns, slot, parent_cpu);
         self.tasks.slots[slot as usize].cpu = cpu;
+        if let Policy::Deadline(params) = attr.policy {
+            self.admit_dl(slot, params);
+        }
         self.activate(now_ns, cpu, slot, crate::fair::Enqueue::Initial);
         self.check_preempt(now_ns, cpu, slot, Wakeup { fork: true, ..Wakeup::default() });
         Ok(self.tasks.id(slot))
@@ -290,6 +353,7 @@ impl Scheduler {
             return Ok(None);
         }
         self.tasks.slots[slot as usize].state = State::Runnable;
+        self.tasks.slots[slot as usize].rt.ticks_run = 0;
         let prev_cpu = self.tasks.slots[slot as usize].cpu;
         let wakeup = Wakeup::default();
         if self.entities[slot as usize].delayed {
@@ -339,8 +403,9 @@ impl Scheduler {
         let now_ns = self.advance(now_ns);
         let slot = self.running(cpu)?;
         let rq = &mut self.cpus[cpu.index()];
-        match self.tasks.slots[slot as usize].attr.policy.class() {
+        match self.tasks.slots[slot as usize].class {
             Class::Rt => rq.rt.requeue(&mut self.tasks.slots, slot, crate::rt::Position::Tail),
+            Class::Deadline => self.yield_dl(now_ns, cpu.0, slot),
             Class::Fair if rq.nr_running() > 1 => self.yield_fair(now_ns, cpu.0, slot),
             _ => {}
         }
@@ -362,6 +427,7 @@ impl Scheduler {
             self.deactivate(now_ns, cpu, slot, crate::fair::Dequeue::Leave);
         }
         self.detach_average(now_ns, slot);
+        self.exit_dl(slot);
         if self.cpus[cpu as usize].current == Some(slot) {
             self.tasks.slots[slot as usize].state = State::Exiting;
         } else {
@@ -380,8 +446,8 @@ impl Scheduler {
         let now_ns = self.advance(now_ns);
         self.check_cpu(cpu)?;
         let Some(slot) = self.cpus[cpu.index()].current else { return Ok(()) };
-        let attr = self.tasks.slots[slot as usize].attr;
-        if attr.policy.class() == Class::Fair && self.queued(slot) {
+        let attr = self.attr_of(slot);
+        if self.tasks.slots[slot as usize].class == Class::Fair && self.queued(slot) {
             self.change_attr(now_ns, slot, attr);
         }
         self.request_resched(cpu.0, Resched::Now);
@@ -401,12 +467,17 @@ impl Scheduler {
         }
         let rq = &mut self.cpus[cpu.index()];
         let Some(slot) = rq.current else { return Ok(()) };
-        match self.tasks.slots[slot as usize].attr.policy.class() {
-            Class::Rt => self.tick_rt(cpu.0, slot),
-            Class::Fair if self.groups.any() => self.tick_in_groups(now_ns, cpu.0),
+        match self.tasks.slots[slot as usize].class {
+            Class::Deadline => self.charge_current(now_ns, cpu.0),
+            Class::Rt => self.tick_rt(now_ns, cpu.0, slot),
+            Class::Fair if self.groups.any() => {
+                self.tick_in_groups(now_ns, cpu.0);
+                self.tell_server(now_ns, cpu.0);
+            }
             Class::Fair => {
                 rq.fair.tick(&self.params, &mut self.entities, now_ns);
                 self.take_fair_resched(cpu.0);
+                self.tell_server(now_ns, cpu.0);
             }
             _ => {}
         }
@@ -420,12 +491,34 @@ impl Scheduler {
     pub fn timer_fired(&mut self, now_ns: u64, cpu: CpuId, timer: Timer) -> Result<(), Error> {
         let now_ns = self.advance(now_ns);
         self.check_cpu(cpu)?;
-        let Timer::HrTick = timer;
+        match timer {
+            Timer::HrTick => self.hrtick_fired(now_ns, cpu),
+            Timer::Deadline => self.dl_timers_fired(now_ns, cpu.0, 0),
+            Timer::FairServer => self.dl_timers_fired(now_ns, cpu.0, 1),
+            Timer::RtPeriod => self.rt_period_ends(now_ns),
+        }
+        Ok(())
+    }
+
+    /// Whether a timer that fires now has anything to do: one that is not needed any more is not
+    /// always disarmed.
+    pub fn timer_due(&self, now_ns: u64, cpu: CpuId, timer: Timer) -> bool {
+        match timer {
+            _ if cpu.index() >= self.cpus.len() => false,
+            Timer::HrTick | Timer::RtPeriod => true,
+            Timer::Deadline => self.dl_timer_due(now_ns, cpu.0, 0),
+            Timer::FairServer => self.dl_timer_due(now_ns, cpu.0, 1),
+        }
+    }
+
+    fn hrtick_fired(&mut self, now_ns: u64, cpu: CpuId) {
         let rq = &mut self.cpus[cpu.index()];
         rq.hrtick_armed = false;
-        let fair_runs = rq
-            .current
-            .is_some_and(|slot| self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair);
+        self.charge_current(now_ns, cpu.0);
+        self.arm_dl_hrtick(now_ns, cpu.0);
+        let rq = &mut self.cpus[cpu.index()];
+        let fair_runs =
+            rq.current.is_some_and(|slot| self.tasks.slots[slot as usize].class == Class::Fair);
         if fair_runs {
             if self.groups.any() {
                 self.account_in_groups(now_ns, cpu.0);
@@ -434,18 +527,21 @@ impl Scheduler {
             rq.fair.account(&self.params, &mut self.entities, now_ns);
             rq.fair.resched = true;
             self.take_fair_resched(cpu.0);
+            self.tell_server(now_ns, cpu.0);
         }
-        Ok(())
     }
 
-    /// Changes policy, nice or slice (`sched_setattr`, `setpriority`), without checking rights.
+    /// Changes policy, nice, slice or deadline parameters (`sched_setattr`, `setpriority`), without
+    /// checking rights.
     ///
     /// # Errors
-    /// If the task is unknown.
+    /// If the task is unknown, or the kernel would not make it such a deadline task.
     pub fn set_attr(&mut self, now_ns: u64, task: TaskId, attr: Attr) -> Result<(), Error> {
         let now_ns = self.advance(now_ns);
         let slot = self.tasks.find(task)?;
-        if attr.policy.class() == self.tasks.slots[slot as usize].attr.policy.class() {
+        let affinity = &self.tasks.slots[slot as usize].affinity;
+        self.check_dl(Some(slot), &attr, affinity)?;
+        if attr.policy.class() == self.tasks.slots[slot as usize].class {
             self.change_attr(now_ns, slot, attr);
         } else {
             self.while_unparked(now_ns, slot, |sched| sched.change_attr(now_ns, slot, attr));
@@ -456,7 +552,8 @@ impl Scheduler {
     /// Changes where a task may run (`sched_setaffinity`). One that runs or waits elsewhere moves.
     ///
     /// # Errors
-    /// If the task is unknown or none of the CPUs exists.
+    /// If the task is unknown or none of the CPUs exists, or it is a deadline task and may not run
+    /// everywhere any more.
     pub fn set_affinity(
         &mut self,
         now_ns: u64,
@@ -467,6 +564,9 @@ impl Scheduler {
         let slot = self.tasks.find(task)?;
         if affinity.first_within(self.nr_cpus()).is_none() {
             return Err(Error::NoAllowedCpu);
+        }
+        if self.check_dl(Some(slot), &self.attr_of(slot), &affinity).is_err() {
+            return Err(Error::Deadline(Refusal::Shrunk));
         }
         self.while_unparked(now_ns, slot, |sched| sched.change_affinity(now_ns, slot, affinity));
         Ok(())
@@ -578,17 +678,8 @@ impl Scheduler {
     /// A task with its entity, on no queue.
     fn add_task(&mut self, state: State, cpu: u32, attr: Attr, affinity: CpuSet) -> u32 {
         let entity = self.new_entity(&attr);
-        let slot = self.tasks.add(Task {
-            generation: 0,
-            state,
-            cpu,
-            attr,
-            affinity,
-            rt: RtEntity::new(self.rr_ticks),
-            must_move: false,
-            parked: false,
-            group: ROOT,
-        });
+        let rt = RtEntity::new(self.rr_ticks);
+        let slot = self.tasks.add(Task::new(state, cpu, &attr, affinity, rt));
         match self.entities.get_mut(slot as usize) {
             Some(place) => *place = entity,
             None => self.entities.push(entity),
@@ -620,7 +711,7 @@ impl Scheduler {
 
     /// The wake flags' share in CFS: a sleeper that changes CPU leaves its old queue's clock.
     fn detach_sleeper(&mut self, from: u32, slot: u32) {
-        let fair = self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair;
+        let fair = self.tasks.slots[slot as usize].class == Class::Fair;
         if fair && matches!(self.params.algorithm, Algorithm::Cfs(_)) {
             let level = self.level_on(slot, from);
             let (fair, entities) = self.fair_and_entities(level);
@@ -628,6 +719,9 @@ impl Scheduler {
         }
         if fair {
             self.detach_average(self.now_ns, slot);
+        }
+        if self.tasks.slots[slot as usize].class == Class::Deadline {
+            self.detach_dl_sleeper(slot);
         }
     }
 
@@ -652,9 +746,15 @@ impl Scheduler {
 pub(crate) const SLICE_NS_MIN: u64 = 100_000;
 pub(crate) const SLICE_NS_MAX: u64 = 100_000_000;
 
+/// The slice of RR tasks in ticks, rounded up (classes.md B.1).
+fn rr_ticks(ms: u32, hz: u32) -> u16 {
+    let ticks = (u64::from(ms) * u64::from(hz)).div_ceil(1000);
+    ticks.clamp(1, u64::from(u16::MAX)) as u16
+}
+
 /// classes.md A.4, step 2.
 fn reset_on_fork(mut attr: Attr) -> Attr {
-    if matches!(attr.policy, Policy::Fifo(_) | Policy::Rr(_)) {
+    if matches!(attr.policy, Policy::Fifo(_) | Policy::Rr(_) | Policy::Deadline(_)) {
         attr.policy = Policy::Normal;
         attr.nice = Nice::default();
     } else if attr.nice < Nice::default() {

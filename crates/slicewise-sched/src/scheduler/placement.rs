@@ -7,8 +7,10 @@
 //! [`Scheduler::select_wake_cpu`], [`Scheduler::pull_before_pick`], [`Scheduler::pull_newidle`],
 //! [`Scheduler::push_rt`]. Nothing else in the crate chooses a CPU.
 
-use super::Scheduler;
+use super::{Resched, Scheduler};
+use crate::deadline::entity::Owner;
 use crate::fair::{Dequeue, Enqueue};
+use crate::ordered::before;
 use crate::{Attr, Class, CpuId, CpuSet, Error};
 
 /// Idle CPUs, a bit each.
@@ -91,8 +93,10 @@ impl Scheduler {
     pub(super) fn select_wake_cpu(&self, slot: u32, prev_cpu: u32, _waker_cpu: u32) -> u32 {
         let task = &self.tasks.slots[slot as usize];
         let prev_allowed = task.affinity.contains(CpuId(prev_cpu));
-        if task.attr.policy.class() == Class::Rt {
-            return self.select_wake_cpu_rt(slot, prev_cpu, prev_allowed);
+        match task.class {
+            Class::Rt => return self.select_wake_cpu_rt(slot, prev_cpu, prev_allowed),
+            Class::Deadline => return self.select_wake_cpu_dl(slot, prev_cpu, prev_allowed),
+            _ => {}
         }
         if prev_allowed && self.idle.contains(prev_cpu) {
             return prev_cpu;
@@ -109,7 +113,7 @@ impl Scheduler {
         let prio = self.rt_prio(slot);
         let rq = &self.cpus[prev_cpu as usize];
         let blocked = rq.current.is_some_and(|current| {
-            let class = self.tasks.slots[current as usize].attr.policy.class();
+            let class = self.tasks.slots[current as usize].class;
             class < Class::Rt || class == Class::Rt && self.rt_prio(current) <= prio
         });
         if prev_allowed && !blocked {
@@ -133,13 +137,128 @@ impl Scheduler {
         let mut lowest: Option<(u8, u32)> = None;
         for other in (0..self.nr_cpus()).filter(|other| *other != cpu) {
             let rq = &self.cpus[other as usize];
-            let level = if rq.stop.is_empty() { rq.rt.best().unwrap_or(100) } else { 0 };
+            let free = rq.stop.is_empty() && rq.dl.nr_queued == 0;
+            let level = if free { rq.rt.best().unwrap_or(100) } else { 0 };
             let better = lowest.is_none_or(|(best, _)| level > best);
             if level > prio && better && allowed.contains(CpuId(other)) {
                 lowest = Some((level, other));
             }
         }
         lowest.map(|(_, other)| other)
+    }
+
+    /// classes.md C.9: stay unless a deadline task runs there that has to go on.
+    fn select_wake_cpu_dl(&self, slot: u32, prev_cpu: u32, prev_allowed: bool) -> u32 {
+        let deadline = self.absolute_deadline(slot);
+        let blocked = self.cpus[prev_cpu as usize].current.is_some_and(|current| {
+            let task = &self.tasks.slots[current as usize];
+            task.class < Class::Deadline
+                || task.class == Class::Deadline
+                    && !before(deadline, self.absolute_deadline(current))
+        });
+        if prev_allowed && !blocked {
+            return prev_cpu;
+        }
+        match self.find_later_dl(slot, prev_cpu) {
+            Some(cpu) => cpu,
+            None if prev_allowed => prev_cpu,
+            None => {
+                let allowed = &self.tasks.slots[slot as usize].affinity;
+                self.least_loaded(prev_cpu, allowed).unwrap_or(prev_cpu)
+            }
+        }
+    }
+
+    fn absolute_deadline(&self, slot: u32) -> u64 {
+        let number = self.tasks.slots[slot as usize].dl;
+        self.deadlines.entities.get(number as usize).map_or(u64::MAX, |entity| entity.deadline)
+    }
+
+    /// Another allowed CPU where this task would be first: one without deadline tasks, else the one
+    /// whose earliest deadline is the latest, if that is later than the task's (classes.md C.9,
+    /// cpudl).
+    pub(super) fn find_later_dl(&self, slot: u32, cpu: u32) -> Option<u32> {
+        let allowed = &self.tasks.slots[slot as usize].affinity;
+        let deadline = self.absolute_deadline(slot);
+        let mut latest: Option<(u64, u32)> = None;
+        for other in (0..self.nr_cpus()).filter(|other| *other != cpu) {
+            let rq = &self.cpus[other as usize];
+            if !allowed.contains(CpuId(other)) || !rq.stop.is_empty() {
+                continue;
+            }
+            let Some(first) = rq.dl.first() else { return Some(other) };
+            let earliest = self.deadlines.entities[first as usize].deadline;
+            let later = latest.is_none_or(|(found, _)| before(found, earliest));
+            if before(deadline, earliest) && later {
+                latest = Some((earliest, other));
+            }
+        }
+        latest.map(|(_, other)| other)
+    }
+
+    /// A CPU takes over the deadline task that waits longest elsewhere, if that is to go before its
+    /// own (classes.md C.9, pull).
+    pub(super) fn pull_dl(&mut self, now_ns: u64, cpu: u32) {
+        if self.nr_cpus() == 1 {
+            return;
+        }
+        let entities = &self.deadlines.entities;
+        let ours =
+            self.cpus[cpu as usize].dl.first().map(|first| entities[first as usize].deadline);
+        let mut found: Option<(u64, u32)> = None;
+        for other in (0..self.nr_cpus()).filter(|other| *other != cpu) {
+            let rq = &self.cpus[other as usize];
+            if rq.dl.nr_tasks == 0 {
+                continue;
+            }
+            let waiting = rq.dl.iter().find_map(|number| match entities[number as usize].owner {
+                Owner::Task(slot)
+                    if rq.current != Some(slot)
+                        && self.tasks.slots[slot as usize].affinity.contains(CpuId(cpu)) =>
+                {
+                    Some((number, slot))
+                }
+                _ => None,
+            });
+            let Some((number, slot)) = waiting else { continue };
+            // It is about to run there.
+            if rq.dl.first() == Some(number) && rq.stop.is_empty() {
+                continue;
+            }
+            let deadline = entities[number as usize].deadline;
+            if ours.is_none_or(|ours| before(deadline, ours))
+                && found.is_none_or(|(earliest, _)| before(deadline, earliest))
+            {
+                found = Some((deadline, slot));
+            }
+        }
+        if let Some((_, slot)) = found {
+            self.take_over(now_ns, slot, cpu);
+        }
+    }
+
+    /// Deadline tasks that wait here go where they would be first (classes.md C.9, push).
+    pub(super) fn push_dl(&mut self, now_ns: u64, cpu: u32) {
+        if self.cpus[cpu as usize].dl.nr_tasks == 0 || self.nr_cpus() == 1 {
+            return;
+        }
+        loop {
+            let rq = &self.cpus[cpu as usize];
+            let target = rq.dl.iter().find_map(|number| {
+                match self.deadlines.entities[number as usize].owner {
+                    Owner::Task(slot) if rq.current != Some(slot) => {
+                        self.find_later_dl(slot, cpu).map(|to| (slot, to))
+                    }
+                    _ => None,
+                }
+            });
+            let Some((slot, to)) = target else { return };
+            let number = self.tasks.slots[slot as usize].dl;
+            if rq.dl.first() == Some(number) && rq.stop.is_empty() {
+                return self.request_resched(cpu, Resched::Now);
+            }
+            self.move_waiting(now_ns, slot, to);
+        }
     }
 
     /// The allowed CPU with the fewest runnable tasks; the first from `from` on among equals.
@@ -165,12 +284,17 @@ impl Scheduler {
         if self.nr_cpus() == 1 {
             return;
         }
-        let ours = self.cpus[cpu as usize].rt.best().unwrap_or(100);
+        let rq = &self.cpus[cpu as usize];
+        if rq.rt_throttled || rq.dl.nr_tasks > 0 {
+            return;
+        }
+        let ours = rq.rt.best().unwrap_or(100);
         let mut found: Option<(u8, u32)> = None;
         for other in (0..self.nr_cpus()).filter(|other| *other != cpu) {
             let rq = &self.cpus[other as usize];
             let waiting = rq.rt.iter(&self.tasks.slots).find(|slot| {
                 rq.current != Some(*slot)
+                    && !rq.rt_throttled
                     && self.tasks.slots[*slot as usize].affinity.contains(CpuId(cpu))
             });
             let Some(slot) = waiting else { continue };

@@ -17,6 +17,8 @@ struct Host {
     sched: Scheduler,
     now_ns: u64,
     hrtick: Vec<Option<u64>>,
+    /// All other timers of CPUs, by when they are due.
+    timers: BTreeMap<(CpuId, Timer), u64>,
     /// Timers of groups' quotas, by when they are due.
     group_timers: BTreeMap<(GroupId, GroupTimer), u64>,
     /// Where groups are stopped, as the core tells.
@@ -24,6 +26,8 @@ struct Host {
     /// Every switch: when, where, who.
     switches: Vec<(u64, u32, Option<TaskId>)>,
     migrations: u32,
+    /// Budgets used up by tasks that wanted to know.
+    overruns: u32,
 }
 
 impl Host {
@@ -38,10 +42,12 @@ impl Host {
             sched: Scheduler::new(&config).unwrap(),
             now_ns: 0,
             hrtick: vec![None; cpus as usize],
+            timers: BTreeMap::new(),
             group_timers: BTreeMap::new(),
             stopped: BTreeSet::new(),
             switches: Vec::new(),
             migrations: 0,
+            overruns: 0,
         }
     }
 
@@ -52,8 +58,20 @@ impl Host {
             assert!(steps < 10_000, "the core asks without end");
             match output {
                 Output::Reschedule { cpu, .. } => self.schedule(cpu),
-                Output::ArmTimer { cpu, at_ns, .. } => self.hrtick[cpu.index()] = Some(at_ns),
-                Output::DisarmTimer { cpu, .. } => self.hrtick[cpu.index()] = None,
+                Output::ArmTimer { cpu, timer: Timer::HrTick, at_ns } => {
+                    self.hrtick[cpu.index()] = Some(at_ns);
+                }
+                Output::DisarmTimer { cpu, timer: Timer::HrTick } => {
+                    self.hrtick[cpu.index()] = None;
+                }
+                Output::ArmTimer { cpu, timer, at_ns } => {
+                    self.timers.insert((cpu, timer), at_ns);
+                }
+                Output::DisarmTimer { cpu, timer } => {
+                    self.timers.remove(&(cpu, timer));
+                }
+                Output::DlThrottled { .. } | Output::RtThrottled { .. } => {}
+                Output::Overrun { .. } => self.overruns += 1,
                 Output::Migrated { .. } => self.migrations += 1,
                 Output::ArmGroupTimer { group, timer, at_ns } => {
                     self.group_timers.insert((group, timer), at_ns);
@@ -112,14 +130,26 @@ impl Host {
         self.settle();
     }
 
-    /// Lets the timers of groups fire until then.
+    /// Lets the timers of groups and CPUs fire until then, but for slice timers.
     fn run_to(&mut self, until_ns: u64) {
-        while let Some((&(group, timer), &at_ns)) =
-            self.group_timers.iter().filter(|(_, at)| **at <= until_ns).min_by_key(|(_, at)| **at)
-        {
-            self.group_timers.remove(&(group, timer));
-            self.now_ns = self.now_ns.max(at_ns);
-            self.sched.group_timer_fired(self.now_ns, group, timer).unwrap();
+        loop {
+            let group = self.group_timers.iter().min_by_key(|(_, at)| **at);
+            let cpu = self.timers.iter().min_by_key(|(_, at)| **at);
+            let group = group.map(|(key, at)| (*key, *at)).filter(|(_, at)| *at <= until_ns);
+            let cpu = cpu.map(|(key, at)| (*key, *at)).filter(|(_, at)| *at <= until_ns);
+            match (group, cpu) {
+                (Some((key, at_ns)), other) if other.is_none_or(|(_, other)| at_ns <= other) => {
+                    self.group_timers.remove(&key);
+                    self.now_ns = self.now_ns.max(at_ns);
+                    self.sched.group_timer_fired(self.now_ns, key.0, key.1).unwrap();
+                }
+                (_, Some((key, at_ns))) => {
+                    self.timers.remove(&key);
+                    self.now_ns = self.now_ns.max(at_ns);
+                    self.sched.timer_fired(self.now_ns, key.0, key.1).unwrap();
+                }
+                _ => break,
+            }
             self.settle();
         }
         self.now_ns = until_ns;

@@ -2,9 +2,9 @@
 
 use std::io::{self, Read};
 
-use slicewise_sched::{Attr, CPUS_MAX, CpuId, Nice, Policy, RtPriority};
+use slicewise_sched::{Attr, CPUS_MAX, CpuId, DlParams, Nice, Policy, RtPriority};
 
-use super::{BLOCK_BYTES_MAX, EMPTY_SLOTS_MAX, MAGIC, NAME_BYTES_MAX, VERSION, VERSION_MIN, kind};
+use super::{BLOCK_BYTES_MAX, EMPTY_SLOTS_MAX, MAGIC, NAME_BYTES_MAX, VERSION, VERSIONS, kind};
 use crate::{Event, GroupInfo, Left, Sink, Slot, TaskInfo};
 
 /// The most devices there can be.
@@ -46,7 +46,7 @@ impl std::fmt::Display for RecordingError {
         match &self.fault {
             RecordingFault::NotARecording => f.write_str("this is no Slicewise trace"),
             RecordingFault::Version(version) => {
-                write!(f, "version {version} of the format; {VERSION_MIN} to {VERSION} are known")
+                write!(f, "version {version} of the format; 1, 2 and {VERSION} are known")
             }
             RecordingFault::Truncated => f.write_str("the file ends before the trace does"),
             RecordingFault::BlockLength(length) => {
@@ -132,6 +132,16 @@ impl<'b> Cursor<'b> {
         std::str::from_utf8(name).map_err(|_| "a name that is not UTF-8")
     }
 
+    fn dl_params(&mut self) -> Parsed<DlParams> {
+        let (runtime_ns, deadline_ns) = (self.number()?, self.number()?);
+        let (period_ns, flags) = (self.number()?, self.number()?);
+        if flags > 3 {
+            return Err("flags of a deadline task there are not");
+        }
+        let (reclaim, overrun_signal) = (flags & 1 != 0, flags & 2 != 0);
+        Ok(DlParams { runtime_ns, deadline_ns, period_ns, reclaim, overrun_signal })
+    }
+
     /// Attributes, and the group.
     fn attr(&mut self) -> Parsed<(Attr, Option<u32>)> {
         let (policy, priority) = (self.number()?, self.number()?);
@@ -146,6 +156,7 @@ impl<'b> Cursor<'b> {
             3 => Policy::Fifo(priority()?),
             4 => Policy::Rr(priority()?),
             5 => Policy::Stop,
+            6 => Policy::Deadline(DlParams::default()),
             _ => return Err("a policy there is not"),
         };
         let nice = i64::try_from(self.number()?).unwrap_or(i64::MAX).saturating_sub(20);
@@ -157,6 +168,10 @@ impl<'b> Cursor<'b> {
         }
         let slice_ns = (flags & 2 != 0).then_some(slice_ns);
         let group = if flags & 4 != 0 { Some(self.small()?) } else { None };
+        let policy = match policy {
+            Policy::Deadline(_) => Policy::Deadline(self.dl_params()?),
+            other => other,
+        };
         Ok((Attr { policy, nice, slice_ns, reset_on_fork: flags & 1 != 0 }, group))
     }
 }
@@ -200,7 +215,7 @@ impl<R: Read> RecordingReader<R> {
             return Err(this.error(RecordingFault::Truncated));
         }
         let version = u32::from_le_bytes(version);
-        if !(VERSION_MIN..=VERSION).contains(&version) {
+        if !VERSIONS.contains(&version) {
             let offset = MAGIC.len() as u64;
             return Err(RecordingError { offset, fault: RecordingFault::Version(version) });
         }
@@ -296,6 +311,22 @@ impl<R: Read> RecordingReader<R> {
                 let (cpu, stops) = cursor.cpu(1)?;
                 Event::Throttle { group, cpu, stops: stops == 1 }
             }
+            kind::LIMIT => match cursor.number()? {
+                0 => {
+                    let task = self.slot(cursor)?;
+                    let (cpu, stops) = cursor.cpu(1)?;
+                    Event::Budget { task, cpu, stops: stops == 1 }
+                }
+                1 => {
+                    let (cpu, stops) = cursor.cpu(1)?;
+                    Event::RtThrottle { cpu, stops: stops == 1 }
+                }
+                2 => {
+                    let number = cursor.number()?;
+                    Event::Signal { task: self.living(number >> 1)?, kills: number & 1 == 1 }
+                }
+                _ => return Err("a limit there is not"),
+            },
             kind::WAKEUP => {
                 let task = self.slot(cursor)?;
                 let (cpu, new) = cursor.cpu(1)?;

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use slicewise_sched::{Attr, CpuId, Nice, Policy, RtPriority};
+use slicewise_sched::{Attr, CpuId, DlParams, Nice, Policy, RtPriority};
 
 use super::*;
 use crate::{Event, GroupInfo, Left, Sink, Slot, TaskInfo, TraceHash};
@@ -46,6 +46,15 @@ fn tell(sink: &mut impl Sink) {
     sink.group(0, &GroupInfo { group: 1, parent: Some(0), path: "pods/wéb".into() });
     sink.task(0, &info(0, "a name of letters: ä"));
     sink.task(0, &TaskInfo { attr: Attr::default(), forked_from: None, ..info(1, "") });
+    let params = DlParams {
+        runtime_ns: 10,
+        deadline_ns: u64::MAX,
+        period_ns: 0,
+        reclaim: true,
+        overrun_signal: false,
+    };
+    let attr = Attr { policy: Policy::Deadline(params), ..Attr::default() };
+    sink.task(0, &TaskInfo { attr, ..info(2, "deadline") });
     // The slots between are of groups.
     sink.task(0, &TaskInfo { group: Some(1), ..info(200, "in a group") });
     let events = [
@@ -57,6 +66,12 @@ fn tell(sink: &mut impl Sink) {
         ((1 << 60) + 7, Event::Changed { task: b }),
         ((1 << 60) + 8, Event::Response { task: b, response_ns: u64::MAX }),
         ((1 << 60) + 9, Event::Device { device: 1, busy: true }),
+        ((1 << 60) + 9, Event::Budget { task: Slot(2), cpu, stops: true }),
+        ((1 << 60) + 9, Event::Budget { task: Slot(2), cpu: CpuId(0), stops: false }),
+        ((1 << 60) + 9, Event::RtThrottle { cpu, stops: true }),
+        ((1 << 60) + 9, Event::RtThrottle { cpu: CpuId(0), stops: false }),
+        ((1 << 60) + 9, Event::Signal { task: Slot(2), kills: false }),
+        ((1 << 60) + 9, Event::Signal { task: a, kills: true }),
         ((1 << 60) + 9, Event::Throttle { group: 1, cpu, stops: true }),
         ((1 << 60) + 9, Event::Throttle { group: 0, cpu: CpuId(0), stops: false }),
         ((1 << 60) + 9, Event::Switch { cpu, prev: Some(b), left: Left::Exited, next: None }),
@@ -101,15 +116,17 @@ fn what_is_read_is_what_was_written() {
 }
 
 #[test]
-fn a_file_of_version_1_is_still_read() {
+fn files_of_older_versions_are_still_read() {
     let mut bytes = with_records(&[kind::END as u8]);
     assert!(play(&bytes).1.is_ok());
-    bytes[MAGIC.len()] = 1;
-    assert!(play(&bytes).1.is_ok());
-    for version in [0, 3] {
+    for version in [1, 2] {
+        bytes[MAGIC.len()] = version;
+        assert!(play(&bytes).1.is_ok());
+    }
+    for version in [0, 3, 5] {
         bytes[MAGIC.len()] = version;
         let error = play(&bytes).1.unwrap_err().to_string();
-        assert!(error.ends_with("1 to 2 are known"), "{error}");
+        assert!(error.ends_with("1, 2 and 4 are known"), "{error}");
     }
 }
 

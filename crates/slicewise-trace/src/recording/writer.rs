@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use slicewise_sched::Attr;
+use slicewise_sched::{Attr, Policy};
 
 use super::{BLOCK_BYTES, MAGIC, NAME_BYTES_MAX, VERSION, kind};
 use crate::event::policy_numbers;
@@ -207,6 +207,12 @@ impl<W: Write> RecordingWriter<W> {
         if let Some(group) = group {
             self.put(group.into());
         }
+        if let Policy::Deadline(params) = attr.policy {
+            self.put(params.runtime_ns);
+            self.put(params.deadline_ns);
+            self.put(params.period_ns);
+            self.put(u64::from(params.reclaim) | u64::from(params.overrun_signal) << 1);
+        }
     }
 }
 
@@ -265,6 +271,22 @@ impl<W: Write> Sink for RecordingWriter<W> {
                 self.begin(now_ns, kind::THROTTLE);
                 self.put(group.into());
                 self.put(u64::from(cpu.0) << 1 | u64::from(stops));
+            }
+            Event::Budget { task, cpu, stops } => {
+                self.begin(now_ns, kind::LIMIT);
+                self.put(0);
+                self.put(task.0.into());
+                self.put(u64::from(cpu.0) << 1 | u64::from(stops));
+            }
+            Event::RtThrottle { cpu, stops } => {
+                self.begin(now_ns, kind::LIMIT);
+                self.put(1);
+                self.put(u64::from(cpu.0) << 1 | u64::from(stops));
+            }
+            Event::Signal { task, kills } => {
+                self.begin(now_ns, kind::LIMIT);
+                self.put(2);
+                self.put(u64::from(task.0) << 1 | u64::from(kills));
             }
             Event::Values { .. } | Event::Loop { .. } => return,
         }

@@ -4,12 +4,11 @@ use std::ops::Range;
 
 use slicewise_machine::{Dist, Op, Program, TaskSpec};
 use slicewise_rtcheck::{Policy, TASKS_MAX, Task, TaskSet, UnknownTask};
-use slicewise_sched::{CPUS_MAX, CpuId, CpuSet, Policy as Scheduled};
+use slicewise_sched::{CPUS_MAX, CpuId, CpuSet, DlParams, Policy as Scheduled};
 
 use super::LoadedRt;
 use crate::Loaded;
 use crate::diagnostic::Sink;
-use crate::rtapp::Reserved;
 
 /// A job of a task, and how often there is one.
 struct Worst {
@@ -17,20 +16,23 @@ struct Worst {
     period_ns: u64,
 }
 
-pub(super) fn derive(loaded: &Loaded, reserved: &[Reserved], sink: &mut Sink) -> Option<LoadedRt> {
+pub(super) fn derive(loaded: &Loaded, sink: &mut Sink) -> Option<LoadedRt> {
     let workload = &loaded.workload;
     let cpus = loaded.settings.cpus.unwrap_or_else(|| cpus_named(loaded));
     let (mut tasks, mut unknown, mut origins) = (Vec::new(), Vec::new(), Vec::new());
     let mut ordinary = Vec::new();
-    for (group_at, group) in loaded.groups.iter().enumerate() {
+    for group in &loaded.groups {
         let first = group.first as usize;
         let Some(spec) = workload.tasks.get(first) else { continue };
-        let reserved = reserved.iter().find(|reserved| reserved.group == group_at);
-        let (policy, priority) = match (reserved, spec.attr.policy) {
-            (Some(_), _) => (Policy::Deadline, None),
-            (None, Scheduled::Fifo(priority)) => (Policy::Fifo, Some(priority.get())),
-            (None, Scheduled::Rr(priority)) => (Policy::Rr, Some(priority.get())),
-            (None, _) => {
+        let reserved = match spec.attr.policy {
+            Scheduled::Deadline(params) => Some(params),
+            _ => None,
+        };
+        let (policy, priority) = match spec.attr.policy {
+            Scheduled::Deadline(_) => (Policy::Deadline, None),
+            Scheduled::Fifo(priority) => (Policy::Fifo, Some(priority.get())),
+            Scheduled::Rr(priority) => (Policy::Rr, Some(priority.get())),
+            _ => {
                 ordinary.push(group.name.clone());
                 continue;
             }
@@ -44,12 +46,12 @@ pub(super) fn derive(loaded: &Loaded, reserved: &[Reserved], sink: &mut Sink) ->
         let worst = worst_case(&workload.programs[spec.program as usize], loaded);
         let worst = if group.template { Err(FORKED.to_owned()) } else { worst };
         let core = core_of(spec, cpus);
-        if let Some(reserved) = reserved {
+        if let Some(reserved) = &reserved {
             check_reservation(reserved, &worst, spec, sink);
         }
         let worst = match (reserved, core) {
             (_, Err(reason)) => Err(reason),
-            (Some(r), Ok(core)) => Ok((r.runtime_ns, r.period_ns, r.deadline_ns, core)),
+            (Some(r), Ok(core)) => Ok((r.runtime_ns, r.period(), r.deadline_ns, core)),
             (None, Ok(core)) => worst.map(|w| (w.wcet_ns, w.period_ns, w.period_ns, core)),
         };
         for spec in workload.tasks.iter().skip(first).take(group.count as usize) {
@@ -94,20 +96,20 @@ const FORKED: &str = "it is forked again and again";
 
 /// A reservation that does not suit what its thread does.
 fn check_reservation(
-    reserved: &Reserved,
+    reserved: &DlParams,
     worst: &Result<Worst, String>,
     spec: &TaskSpec,
     sink: &mut Sink,
 ) {
     let Ok(worst) = worst else { return };
-    if worst.wcet_ns > reserved.runtime_ns || worst.period_ns < reserved.period_ns {
+    if worst.wcet_ns > reserved.runtime_ns || worst.period_ns < reserved.period() {
         let message = format!(
             "`{}` runs {} every {}, but reserves {} every {}",
             crate::diagnostic::shorten(&spec.name),
             crate::units::show_ns(worst.wcet_ns),
             crate::units::show_ns(worst.period_ns),
             crate::units::show_ns(reserved.runtime_ns),
-            crate::units::show_ns(reserved.period_ns),
+            crate::units::show_ns(reserved.period()),
         );
         let help = "the kernel stops it in the middle: the analysis is of the reservation";
         sink.warn(spec.origin.start..spec.origin.end, message, help);

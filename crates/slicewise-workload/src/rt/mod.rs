@@ -94,16 +94,16 @@ fn read_set(
     inputs: &mut Inputs<'_>,
     sink: &mut Sink,
 ) -> Option<LoadedRt> {
-    let (parts, reserved) = match format {
-        Format::RtApp => rtapp::read_with_reservations(text, sink)?,
-        _ if table::is_scenario(text) => (scenario::read(text, inputs, sink)?, Vec::new()),
+    let parts = match format {
+        Format::RtApp => rtapp::read(text, sink)?,
+        _ if table::is_scenario(text) => scenario::read(text, inputs, sink)?,
         Format::Scenario | Format::Auto => return table::read(text, sink),
     };
     if sink.has_errors() {
         return None;
     }
     let loaded: Loaded = crate::finish(parts, format, inputs.sources.clone(), Sink::default());
-    derive::derive(&loaded, &reserved, sink)
+    derive::derive(&loaded, sink)
 }
 
 /// Reads a file with a task set; the extension tells the format, or else its text. Files that it

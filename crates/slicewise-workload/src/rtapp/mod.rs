@@ -59,18 +59,6 @@ struct Reader<'s, 't> {
     /// Timers that some event calls absolute, by owner (all tasks, or one group) and name.
     absolute: BTreeSet<(Option<usize>, String)>,
     suspends: Suspends,
-    /// Where reservations go when somebody wants to know them; they are not simulated.
-    reservations: Option<Vec<Reserved>>,
-}
-
-/// What a SCHED_DEADLINE thread reserves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Reserved {
-    /// Whose, by the order in the file.
-    pub(crate) group: usize,
-    pub(crate) runtime_ns: u64,
-    pub(crate) deadline_ns: u64,
-    pub(crate) period_ns: u64,
 }
 
 /// Who suspends on which names. rt-app's suspend is a wait on a condition of that name.
@@ -96,22 +84,6 @@ impl Suspends {
 }
 
 pub(crate) fn read(text: &str, sink: &mut Sink) -> Option<Parts> {
-    read_as(text, sink, None).map(|(parts, _)| parts)
-}
-
-/// The same, with SCHED_DEADLINE threads as SCHED_OTHER ones and what they reserve.
-pub(crate) fn read_with_reservations(
-    text: &str,
-    sink: &mut Sink,
-) -> Option<(Parts, Vec<Reserved>)> {
-    read_as(text, sink, Some(Vec::new()))
-}
-
-fn read_as(
-    text: &str,
-    sink: &mut Sink,
-    reservations: Option<Vec<Reserved>>,
-) -> Option<(Parts, Vec<Reserved>)> {
     let completed = Completed::new(text);
     let root = text::parse(&completed, sink)?;
     let mut reader = Reader {
@@ -126,10 +98,9 @@ fn read_as(
         io_to_null: true,
         absolute: BTreeSet::new(),
         suspends: Suspends::default(),
-        reservations,
     };
     let parts = reader.document(&root)?;
-    Some((parts, reader.reservations.unwrap_or_default()))
+    Some(parts)
 }
 
 impl<'t> Reader<'_, 't> {

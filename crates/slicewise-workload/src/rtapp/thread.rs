@@ -2,7 +2,8 @@
 
 use jsonc_parser::ast::{Object, ObjectProp, Value};
 use slicewise_machine::Op;
-use slicewise_sched::{Attr, CPUS_MAX, CpuId, CpuSet, Nice, Policy, RtPriority};
+use slicewise_sched::deadline::{Fault, PeriodLimits};
+use slicewise_sched::{Attr, CPUS_MAX, CpuId, CpuSet, DlParams, Nice, Policy, RtPriority};
 
 use super::event::{EVENTS, event_of};
 use super::{INT_MAX, Reader};
@@ -29,7 +30,8 @@ const OLD_KEYS: &[&str] = &["exec", "lock_order", "resources", "period", "deadli
 /// rt-app's real-time priority if the file gives none.
 const RT_PRIORITY_DEFAULT: i64 = 10;
 
-const POLICIES: &[&str] = &["SCHED_OTHER", "SCHED_BATCH", "SCHED_IDLE", "SCHED_FIFO", "SCHED_RR"];
+const POLICIES: &[&str] =
+    &["SCHED_OTHER", "SCHED_BATCH", "SCHED_IDLE", "SCHED_FIFO", "SCHED_RR", "SCHED_DEADLINE"];
 
 impl<'t> Reader<'_, 't> {
     pub(super) fn threads(&mut self, threads: &Object<'t>) -> Vec<Draft> {
@@ -132,10 +134,7 @@ impl<'t> Reader<'_, 't> {
         let span = self.key_span(property);
         let phases = thread.properties.iter().rfind(|p| p.name.as_str() == "phases");
         self.check_keys(&name, thread, phases.is_some());
-        let attr = match self.reservation(group, thread) {
-            true => Attr::default(),
-            false => self.attr(thread, None).unwrap_or_default(),
-        };
+        let attr = self.attr(thread, None).unwrap_or_default();
         let cpus = self.cpus(thread);
         let delay = find(thread, "delay");
         let delay_us = delay.and_then(|p| self.integer(p, -INT_MAX, INT_MAX)).unwrap_or(0);
@@ -180,6 +179,7 @@ impl<'t> Reader<'_, 't> {
             affinity: sets.first().cloned().flatten().unwrap_or(home),
             start_ns: delay_us.max(0) as u64 * 1000,
             group: None,
+            rttime: None,
             code,
         }
     }
@@ -338,6 +338,13 @@ impl<'t> Reader<'_, 't> {
                 attr.slice_ns = None;
                 attr.policy = if word == "SCHED_FIFO" { Policy::Fifo(rt) } else { Policy::Rr(rt) };
             }
+            "SCHED_DEADLINE" => {
+                attr.slice_ns = None;
+                attr.policy = match (self.dl_params(object, &times), attr.policy) {
+                    (Some(params), _) => Policy::Deadline(params),
+                    (None, policy) => policy,
+                };
+            }
             _ => {
                 self.no_policy(&word, object, policy);
                 return None;
@@ -346,44 +353,39 @@ impl<'t> Reader<'_, 't> {
         Some(attr)
     }
 
-    /// Whether a thread is a SCHED_DEADLINE one and somebody wants to know what it reserves.
-    fn reservation(&mut self, group: usize, thread: &Object<'t>) -> bool {
-        let policy = find(thread, "policy").and_then(|policy| policy.value.as_string_lit());
-        let word = policy.map_or(self.default_policy.as_str(), |word| &word.value);
-        if word != "SCHED_DEADLINE" || self.reservations.is_none() {
-            return false;
-        }
-        let mut time = |key: &str| -> Option<u64> {
-            let us = self.integer(find(thread, key)?, 1, INT_MAX)?;
-            Some(us as u64 * 1000)
-        };
-        let (runtime, period) = (time("dl-runtime"), time("dl-period"));
-        let deadline_ns = time("dl-deadline");
-        let (Some(runtime_ns), Some(period_ns)) = (runtime, period) else {
+    /// What a SCHED_DEADLINE thread or phase reserves: without a period, its runtime; without a
+    /// deadline, its period.
+    fn dl_params(&mut self, object: &Object<'t>, times_us: &[Option<i64>]) -> Option<DlParams> {
+        let ns = |us: i64| us.max(0) as u64 * 1000;
+        let Some(runtime_ns) = times_us[0].filter(|us| *us > 0).map(ns) else {
             let message = "a SCHED_DEADLINE thread needs `dl-runtime` and `dl-period`";
             let help = "in microseconds: `\"dl-runtime\": 5000, \"dl-period\": 10000`";
-            self.sink.error_help(self.span(thread), message, help);
-            return true;
+            self.sink.error_help(self.span(object), message, help);
+            return None;
         };
-        let deadline_ns = deadline_ns.unwrap_or(period_ns);
-        let reserved = super::Reserved { group, runtime_ns, deadline_ns, period_ns };
-        self.reservations.get_or_insert_default().push(reserved);
-        true
+        let period_ns = times_us[1].filter(|us| *us > 0).map_or(runtime_ns, ns);
+        let deadline_ns = times_us[2].filter(|us| *us > 0).map_or(period_ns, ns);
+        let params = DlParams { runtime_ns, deadline_ns, period_ns, ..DlParams::default() };
+        if let Err(fault) = params.check(PeriodLimits::default()) {
+            let key = match fault {
+                Fault::RuntimeTooShort | Fault::RuntimeAfterDeadline => "dl-runtime",
+                Fault::NoDeadline | Fault::DeadlineAfterPeriod => "dl-deadline",
+                _ => "dl-period",
+            };
+            let span = find(object, key).map_or_else(|| self.span(object), |p| self.span(&p.value));
+            let message = format!("the kernel refuses these parameters (EINVAL): {fault}");
+            let help =
+                "allowed: 1.024 us <= runtime <= deadline <= period, period 100 us to 4.194304 s";
+            self.sink.error_help(span, message, help);
+            return None;
+        }
+        Some(params)
     }
 
     fn no_policy(&mut self, word: &str, object: &Object<'t>, policy: Option<&ObjectProp<'t>>) {
         let span = policy.map_or_else(|| self.span(object), |policy| self.span(&policy.value));
-        let (message, help) = match word {
-            "SCHED_DEADLINE" => (
-                "SCHED_DEADLINE is not simulated yet".to_owned(),
-                format!(
-                    "use one of {}; a later release has the deadline class",
-                    POLICIES.join(", ")
-                ),
-            ),
-            _ => (format!("unknown policy `{}`", shorten(word)), did_you_mean(word, POLICIES)),
-        };
-        self.sink.error_help(span, message, help);
+        let message = format!("unknown policy `{}`", shorten(word));
+        self.sink.error_help(span, message, did_you_mean(word, POLICIES));
     }
 
     fn cpus(&mut self, object: &Object<'t>) -> Option<CpuSet> {

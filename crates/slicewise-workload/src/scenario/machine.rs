@@ -9,7 +9,7 @@ use super::Reader;
 use super::fields::{Fields, wrong_kind};
 use crate::diagnostic::{shorten, suggest};
 use crate::settings::{
-    CostOverrides, HZ_MAX, PREEMPTIONS, Settings, kernel_names, parse_preemption,
+    CostOverrides, HZ_MAX, PREEMPTIONS, RtOverrides, Settings, kernel_names, parse_preemption,
 };
 
 pub(super) const MACHINE_KEYS: &[&str] = &[
@@ -24,6 +24,11 @@ pub(super) const MACHINE_KEYS: &[&str] = &[
     "tick_phase",
     "tick_skew",
     "autogroup",
+    "sched_rt_runtime_us",
+    "sched_rt_period_us",
+    "sched_rr_timeslice_ms",
+    "fair_server_runtime",
+    "fair_server_period",
     "costs",
 ];
 pub(super) const COST_KEYS: &[&str] = &["context_switch", "wakeup", "tick"];
@@ -58,8 +63,34 @@ impl Reader<'_, '_> {
             features_span = value.span();
             settings.features = self.features(value);
         }
+        settings.rt = self.rt_settings(&fields);
         settings.costs = self.costs(&fields).unwrap_or_default();
         (settings, features_span)
+    }
+
+    fn rt_settings(&mut self, fields: &Fields<'_>) -> RtOverrides {
+        let us_max = i128::from(i32::MAX) + 1;
+        let runtime = fields.integer(self.sink, "sched_rt_runtime_us", -1..us_max);
+        let period = fields.integer(self.sink, "sched_rt_period_us", 1..us_max);
+        let slice = fields.integer(self.sink, "sched_rr_timeslice_ms", 1..1_000_001);
+        let rt = RtOverrides {
+            runtime_us: runtime.as_ref().map(|(us, _)| u64::try_from(*us).ok()),
+            period_us: period.map(|(us, _)| us as u64),
+            rr_timeslice_ms: slice.map(|(ms, _)| ms as u32),
+            fair_server_runtime_ns: fields
+                .duration(self.sink, "fair_server_runtime")
+                .map(|(ns, _)| ns),
+            fair_server_period_ns: fields.positive_duration(self.sink, "fair_server_period"),
+        };
+        let period_us = rt.period_us.unwrap_or(1_000_000);
+        if let (Some((us, span)), Some(Some(runtime_us))) = (runtime, rt.runtime_us)
+            && runtime_us > period_us
+        {
+            let message = format!("`sched_rt_runtime_us` of {us} is more than the period");
+            let help = format!("the kernel refuses that (EINVAL): at most {period_us}, or -1");
+            self.sink.error_help(span, message, help);
+        }
+        rt
     }
 
     fn kernel<'t>(&mut self, fields: &Fields<'t>) -> Option<String> {

@@ -42,8 +42,19 @@ pub(super) const RUN_KEYS: &[&str] = &["kernel"];
 pub(super) const TIMER_KEYS: &[&str] = &["period", "mode", "name"];
 pub(super) const WAIT_KEYS: &[&str] = &["condition", "mutex"];
 pub(super) const SUBMIT_KEYS: &[&str] = &["device", "work"];
-pub(super) const SET_KEYS: &[&str] =
-    &["nice", "policy", "priority", "slice", "cpus", "reset_on_fork"];
+pub(super) const SET_KEYS: &[&str] = &[
+    "nice",
+    "policy",
+    "priority",
+    "slice",
+    "runtime",
+    "deadline",
+    "period",
+    "reclaim",
+    "dl_overrun",
+    "cpus",
+    "reset_on_fork",
+];
 pub(super) const LOOP_KEYS: &[&str] = &["count", "body"];
 
 /// How deep loops may nest in each other.

@@ -133,6 +133,21 @@ struct Machine {
     tick_phase: Option<Duration>,
     /// How much later each further CPU ticks.
     tick_skew: Option<Duration>,
+    /// Microseconds of a period that real-time tasks may run for; -1 for no limit, neither for them
+    /// (kernels up to 6.11) nor for what deadline tasks may reserve.
+    #[schemars(range(min = -1, max = 2147483647))]
+    sched_rt_runtime_us: Option<i32>,
+    /// That period, us.
+    #[schemars(range(min = 1, max = 2147483647))]
+    sched_rt_period_us: Option<i32>,
+    /// The slice of RR tasks, ms.
+    #[schemars(range(min = 1, max = 1000000))]
+    sched_rr_timeslice_ms: Option<u32>,
+    /// What the fair server of each CPU may use of its period (kernels from 6.12); "0ms" switches it
+    /// off.
+    fair_server_runtime: Option<Duration>,
+    /// The period of the fair server.
+    fair_server_period: Option<Duration>,
     /// What the machine itself costs.
     costs: Option<Costs>,
 }
@@ -290,6 +305,22 @@ struct Costs {
     tick: Option<Duration>,
 }
 
+/// RLIMIT_RTTIME.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only its schema is of use")]
+enum RtTime {
+    /// Soft and hard limit.
+    Both(Duration),
+    /// One each: SIGXCPU at the soft one, SIGKILL at the hard one.
+    Each {
+        /// SIGXCPU, and again every second.
+        soft: Option<Duration>,
+        /// SIGKILL.
+        hard: Option<Duration>,
+    },
+}
+
 /// A task, or several alike.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -301,7 +332,7 @@ struct Task {
     count: Option<u32>,
     /// Only made by `fork`.
     template: Option<bool>,
-    /// "other", "batch", "idle", "fifo" or "rr", or as in sched(7).
+    /// "other", "batch", "idle", "fifo", "rr" or "deadline", or as in sched(7).
     policy: Option<String>,
     /// The nice value.
     #[schemars(range(min = -20, max = 19))]
@@ -311,6 +342,19 @@ struct Task {
     priority: Option<u8>,
     /// A slice of its own (kernels from 6.12).
     slice: Option<Duration>,
+    /// CPU time reserved in every period (policy deadline).
+    runtime: Option<Duration>,
+    /// Relative deadline; the period if it is not given (policy deadline).
+    deadline: Option<Duration>,
+    /// The period (policy deadline).
+    period: Option<Duration>,
+    /// May use bandwidth that others leave (policy deadline, GRUB).
+    reclaim: Option<bool>,
+    /// Gets SIGXCPU when its budget is used up (policy deadline).
+    dl_overrun: Option<bool>,
+    /// How long it may run in a real-time policy without sleeping (RLIMIT_RTTIME): "200ms", or
+    /// { soft, hard }.
+    rttime: Option<RtTime>,
     /// Where it may run.
     cpus: Option<Cpus>,
     /// When it starts.
@@ -493,6 +537,16 @@ struct Set {
     priority: Option<u8>,
     /// A slice of its own.
     slice: Option<Duration>,
+    /// CPU time reserved in every period (policy deadline).
+    runtime: Option<Duration>,
+    /// Relative deadline; the period if it is not given (policy deadline).
+    deadline: Option<Duration>,
+    /// The period (policy deadline).
+    period: Option<Duration>,
+    /// May use bandwidth that others leave (policy deadline, GRUB).
+    reclaim: Option<bool>,
+    /// Gets SIGXCPU when its budget is used up (policy deadline).
+    dl_overrun: Option<bool>,
     /// Where it may run.
     cpus: Option<Cpus>,
     /// Its children start with the default policy.

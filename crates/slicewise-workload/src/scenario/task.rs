@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use slicewise_machine::{Dist, Mode, Op, TimerMode};
-use slicewise_sched::{Attr, Nice, Policy, RtPriority};
+use slicewise_machine::{Dist, Mode, Op, RtTimeLimit, TimerMode};
+use slicewise_sched::deadline::{Fault, PeriodLimits};
+use slicewise_sched::{Attr, DlParams, Nice, Policy, RtPriority};
 use toml::de::DeValue;
 
 use super::Reader;
@@ -20,6 +21,12 @@ pub(super) const TASK_KEYS: &[&str] = &[
     "nice",
     "priority",
     "slice",
+    "runtime",
+    "deadline",
+    "period",
+    "reclaim",
+    "dl_overrun",
+    "rttime",
     "cpus",
     "start",
     "group",
@@ -31,6 +38,8 @@ pub(super) const TASK_KEYS: &[&str] = &[
     "hog",
     "periodic",
 ];
+pub(super) const DL_KEYS: [&str; 5] = ["runtime", "deadline", "period", "reclaim", "dl_overrun"];
+const RTTIME_KEYS: &[&str] = &["soft", "hard"];
 pub(super) const PHASE_KEYS: &[&str] = &["name", "loop", "program"];
 pub(super) const PERIODIC_KEYS: &[&str] = &["run", "period", "mode", "kernel"];
 
@@ -57,6 +66,7 @@ impl Reader<'_, '_> {
             let attr = self.attr(&fields, Attr::default(), "the task");
             let affinity = fields.get("cpus").and_then(|value| cpus(self.sink, "cpus", value));
             let start = fields.duration(self.sink, "start");
+            let rttime = self.rttime(&fields);
             let cgroup = self.group_of_task(&fields);
             self.start_attr = attr;
             let code = self.behaviour(&fields, &group.name);
@@ -70,6 +80,7 @@ impl Reader<'_, '_> {
                 affinity: affinity.unwrap_or_default(),
                 start_ns: start.map_or(0, |(ns, _)| ns),
                 group: cgroup,
+                rttime,
                 code,
             });
         }
@@ -114,7 +125,102 @@ impl Reader<'_, '_> {
         attr
     }
 
+    /// `RLIMIT_RTTIME`: one limit, or a soft and a hard one.
+    fn rttime(&mut self, fields: &Fields<'_>) -> Option<RtTimeLimit> {
+        let value = fields.get("rttime")?;
+        let us = |ns: u64| ns / 1000;
+        if value.get_ref().as_table().is_none() {
+            let ns = fields.positive_duration(self.sink, "rttime")?;
+            return Some(RtTimeLimit { soft_us: us(ns), hard_us: us(ns) });
+        }
+        let limits = Fields::of(self.sink, value, "`rttime`", RTTIME_KEYS)?;
+        let soft_ns = limits.positive_duration(self.sink, "soft");
+        let hard_ns = limits.positive_duration(self.sink, "hard");
+        let limit = RtTimeLimit {
+            soft_us: us(soft_ns.or(hard_ns)?),
+            hard_us: hard_ns.map_or(u64::MAX, us),
+        };
+        if limit.soft_us > limit.hard_us {
+            let message = "the soft limit of `rttime` is above the hard one";
+            self.sink.error_help(value.span(), message, "the kernel refuses that: EINVAL");
+        }
+        Some(limit)
+    }
+
+    /// Runtime, deadline and period of a deadline task, on top of what it had.
+    fn dl_params(&mut self, fields: &Fields<'_>, before: Policy, what: &str) -> Option<DlParams> {
+        let before = match before {
+            Policy::Deadline(params) => Some(params),
+            _ => None,
+        };
+        let mut time = |key| fields.positive_duration(self.sink, key);
+        let (runtime, deadline, period) = (time("runtime"), time("deadline"), time("period"));
+        let reclaim = fields.boolean(self.sink, "reclaim");
+        let overrun = fields.boolean(self.sink, "dl_overrun");
+        let had = before.unwrap_or_default();
+        let wanted = |key: &str| fields.get(key).is_some();
+        if before.is_none() && (!wanted("runtime") || !wanted("deadline") && !wanted("period")) {
+            let message = format!("{what} needs `runtime` and `period` for policy deadline");
+            let help = "add for instance `runtime = \"5ms\"` and `period = \"20ms\"`; \
+                        `deadline` is the period if it is not given";
+            self.sink.error_help(fields.span.clone(), message, help);
+            return None;
+        }
+        let period_ns = period.or(deadline).unwrap_or(had.period());
+        let deadline_ns = deadline.or(period).unwrap_or(had.deadline_ns);
+        let params = DlParams {
+            runtime_ns: runtime.unwrap_or(had.runtime_ns),
+            deadline_ns,
+            period_ns,
+            reclaim: reclaim.unwrap_or(had.reclaim),
+            overrun_signal: overrun.unwrap_or(had.overrun_signal),
+        };
+        // What was not understood has been complained of already.
+        let read = (!wanted("runtime") || runtime.is_some())
+            && (!wanted("deadline") || deadline.is_some())
+            && (!wanted("period") || period.is_some());
+        if let (true, Err(fault)) = (read, params.check(PeriodLimits::default())) {
+            let at = match fault {
+                Fault::RuntimeTooShort | Fault::RuntimeAfterDeadline => "runtime",
+                Fault::NoDeadline | Fault::DeadlineAfterPeriod => "deadline",
+                _ => "period",
+            };
+            let span = fields.get(at).map_or(fields.span.clone(), |value| value.span());
+            let message = format!("the kernel refuses these parameters (EINVAL): {fault}");
+            let help =
+                "allowed: 1024ns <= runtime <= deadline <= period, period 0.1ms to 4194.304ms";
+            self.sink.error_help(span, message, help);
+        }
+        Some(params)
+    }
+
+    fn no_dl_keys(&mut self, fields: &Fields<'_>) {
+        for key in DL_KEYS {
+            if let Some(value) = fields.get(key) {
+                let message = format!("`{key}` is only for policy deadline");
+                let help = "add `policy = \"deadline\"`, or remove it";
+                self.sink.error_help(value.span(), message, help);
+            }
+        }
+    }
+
     fn policy(&mut self, fields: &Fields<'_>, before: Policy, what: &str) -> Policy {
+        let word = fields.get("policy").and_then(|value| value.get_ref().as_str());
+        let deadline = match word.map(parse_policy) {
+            Some(Ok(word)) => matches!(word, PolicyWord::Deadline),
+            Some(Err(_)) => false,
+            None => matches!(before, Policy::Deadline(_)),
+        };
+        if deadline {
+            if let Some(value) = fields.get("priority") {
+                let message = "`priority` means nothing to SCHED_DEADLINE";
+                let help = "remove it: the earliest deadline goes first";
+                self.sink.error_help(value.span(), message, help);
+            }
+            let params = self.dl_params(fields, before, what);
+            return params.map_or(before, Policy::Deadline);
+        }
+        self.no_dl_keys(fields);
         let priority = fields.integer(self.sink, "priority", 1..100);
         let priority_span = fields.get("priority").map(|value| value.span());
         let rt = priority.and_then(|(number, _)| RtPriority::new(number as i64));
@@ -141,6 +247,7 @@ impl Reader<'_, '_> {
                 return policy;
             }
             Ok(PolicyWord::RealTime(policy)) => policy,
+            Ok(PolicyWord::Deadline) => return before,
             Err((message, help)) => {
                 self.sink.error_help(span, message, help);
                 return before;
@@ -283,11 +390,13 @@ pub(crate) enum PolicyWord {
     Fair(Policy),
     /// It needs one.
     RealTime(fn(RtPriority) -> Policy),
+    /// It needs runtime and period.
+    Deadline,
 }
 
 /// The names of the policies, short and as in `sched(7)`.
 pub(crate) fn parse_policy(word: &str) -> Result<PolicyWord, (String, String)> {
-    const WORDS: [&str; 5] = ["other", "batch", "idle", "fifo", "rr"];
+    const WORDS: [&str; 6] = ["other", "batch", "idle", "fifo", "rr", "deadline"];
     let lower = word.to_ascii_lowercase();
     let short = lower.strip_prefix("sched_").unwrap_or(&lower);
     Ok(match short {
@@ -296,10 +405,7 @@ pub(crate) fn parse_policy(word: &str) -> Result<PolicyWord, (String, String)> {
         "idle" => PolicyWord::Fair(Policy::Idle),
         "fifo" => PolicyWord::RealTime(Policy::Fifo),
         "rr" => PolicyWord::RealTime(Policy::Rr),
-        "deadline" => {
-            let help = format!("allowed: {}", WORDS.join(", "));
-            return Err(("SCHED_DEADLINE is not simulated yet".to_owned(), help));
-        }
+        "deadline" => PolicyWord::Deadline,
         _ => {
             let message = format!("unknown policy `{}`", shorten(word));
             return Err((message, did_you_mean(short, &WORDS)));

@@ -5,11 +5,10 @@
 //! its own ticks; while it waits it keeps the one it came with.
 
 use super::{Group, GroupQueue, Level};
-use crate::Policy;
 use crate::fair::{Dequeue, Enqueue, FairQueue};
 use crate::profile::{GroupQueueing, GroupWeight};
 use crate::scheduler::Scheduler;
-use crate::task::ROOT;
+use crate::task::{PolicyKind, ROOT};
 use crate::weight::Load;
 
 /// The weight of nice 0.
@@ -26,8 +25,7 @@ impl Scheduler {
     /// The weight a task has in its own group; of a group's entity, in its parent.
     pub(super) fn own_weight(&self, slot: u32) -> u64 {
         if self.is_flat() && !self.is_group(slot) {
-            let attr = &self.tasks.slots[slot as usize].attr;
-            Load::of(attr.policy, attr.nice).weight
+            self.tasks.slots[slot as usize].load().weight
         } else {
             self.entities[slot as usize].load.weight
         }
@@ -112,8 +110,7 @@ impl Scheduler {
 
     /// What a task weighs in the root queue, and whether one of its groups makes it idle.
     fn flat_load(&self, slot: u32) -> (u64, bool) {
-        let attr = &self.tasks.slots[slot as usize].attr;
-        let mut idle = attr.policy == Policy::Idle;
+        let mut idle = self.tasks.slots[slot as usize].policy == PolicyKind::Idle;
         let mut flat = ONE;
         let (mut weight, mut level) = (self.own_weight(slot), self.home_of(slot));
         while let Some(queue) = self.groups.queues.get(level.queue as usize) {
@@ -129,8 +126,7 @@ impl Scheduler {
     /// As [`Load`]: a task in no group has its own, with the exact inverse.
     fn flat_load_of(&self, slot: u32) -> (Load, bool) {
         let (weight, idle) = self.flat_load(slot);
-        let attr = &self.tasks.slots[slot as usize].attr;
-        let own = Load::of(attr.policy, attr.nice);
+        let own = self.tasks.slots[slot as usize].load();
         (if weight == own.weight { own } else { Load::summed(weight) }, idle)
     }
 

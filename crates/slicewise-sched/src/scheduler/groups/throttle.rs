@@ -95,7 +95,7 @@ impl Scheduler {
         self.check_cpu(cpu)?;
         let Some(slot) = self.cpus[cpu.index()].current else { return Ok(false) };
         let level = self.home_of(slot);
-        let fair = self.tasks.slots[slot as usize].attr.policy.class() == Class::Fair;
+        let fair = self.tasks.slots[slot as usize].class == Class::Fair;
         if !fair
             || level.queue == ROOT
             || !self.is_throttled(level)
@@ -153,10 +153,10 @@ impl Scheduler {
         let cpu = self.tasks.slots[slot as usize].cpu;
         self.activate(now_ns, cpu, slot, Enqueue::Wakeup);
         act(self);
-        let Task { cpu, attr, .. } = self.tasks.slots[slot as usize];
+        let Task { cpu, class, .. } = self.tasks.slots[slot as usize];
         let level = self.home_of(slot);
         if self.cpus[cpu as usize].current != Some(slot)
-            && attr.policy.class() == Class::Fair
+            && class == Class::Fair
             && self.is_throttled(level)
         {
             self.park(now_ns, slot, level);
