@@ -11,6 +11,7 @@ mod dist;
 mod error;
 mod event_queue;
 mod groups;
+mod inherit;
 mod interp;
 mod interrupt;
 mod lifecycle;
@@ -28,7 +29,7 @@ pub use error::{Holder, RunError, SetupError, Waiting, WaitsFor};
 pub use groups::GROUP_QUEUES_MAX;
 pub use machine::{Machine, TASKS_MAX};
 pub use program::{
-    Barrier, Device, GroupSpec, Mode, Op, OpIndex, Origin, Program, ProgramId, Queue, RtTimeLimit,
-    TaskSpec, TimerMode, TimerSpec, Workload,
+    Barrier, Device, GroupSpec, Mode, MutexSpec, Op, OpIndex, Origin, Program, ProgramId, Queue,
+    RtTimeLimit, TaskSpec, TimerMode, TimerSpec, Workload,
 };
 pub use summary::{CpuSummary, End, GroupSummary, QueueSummary, RunSummary};

@@ -119,6 +119,9 @@ impl<S: Sink> Machine<'_, S> {
         if self.signals {
             self.rttime_us.remove(&task);
         }
+        if self.any_inherits {
+            self.held.remove(&task);
+        }
         self.switch(cpu, Left::Exited)?;
         self.living -= 1;
         self.counts.exited += 1;

@@ -121,6 +121,10 @@ pub struct Machine<'w, S: Sink> {
     pub(crate) waits: Vec<WaitQueue>,
     pub(crate) map: QueueMap,
     pub(crate) owners: Vec<Option<Owner>>,
+    /// Some mutex lends priorities.
+    pub(crate) any_inherits: bool,
+    /// Mutexes that lend priorities, by their owner.
+    pub(crate) held: BTreeMap<u32, Vec<u32>>,
     pub(crate) arrived: Vec<u32>,
     /// The last expiry of each shared timer.
     pub(crate) timers: Vec<Option<u64>>,
@@ -205,6 +209,8 @@ impl<'w, S: Sink> Machine<'w, S> {
             waits: vec![WaitQueue::default(); map.end as usize],
             map,
             owners: vec![None; workload.mutexes.len()],
+            any_inherits: workload.mutexes.iter().any(|mutex| mutex.inherits),
+            held: BTreeMap::new(),
             arrived: vec![0; workload.barriers.len()],
             timers: vec![None; workload.timers.len()],
             devices: vec![DeviceState::default(); workload.devices.len()],

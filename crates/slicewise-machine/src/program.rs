@@ -23,8 +23,8 @@ pub struct Workload {
     pub tasks: Vec<TaskSpec>,
     /// Task groups, by index: each after the one it is in.
     pub groups: Vec<GroupSpec>,
-    /// Names of mutexes, by index.
-    pub mutexes: Vec<String>,
+    /// Mutexes, by index.
+    pub mutexes: Vec<MutexSpec>,
     /// Names of condition variables, by index.
     pub conditions: Vec<String>,
     /// Barriers, by index.
@@ -136,6 +136,16 @@ pub struct TimerSpec {
     pub name: String,
     /// One for all tasks that use it; otherwise each task has its own.
     pub shared: bool,
+}
+
+/// A mutex.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MutexSpec {
+    /// Its name.
+    pub name: String,
+    /// Its owner runs with the priority of the most important task that waits for it, and they get it
+    /// by priority (`PTHREAD_PRIO_INHERIT`); otherwise first come, first served.
+    pub inherits: bool,
 }
 
 /// A barrier: the last of `parties` tasks to arrive lets all go.

@@ -73,6 +73,21 @@ impl<S: Sink> Machine<'_, S> {
         }
     }
 
+    /// Puts a task into a wait queue behind another, or in front of all.
+    pub(crate) fn join_after(&mut self, queue: u32, before: u32, task: u32) {
+        let waiters = &mut self.waits[queue as usize];
+        let next = match before {
+            NONE => core::mem::replace(&mut waiters.first, task),
+            before => core::mem::replace(&mut self.tasks[before as usize].next_waiter, task),
+        };
+        waiters.length += 1;
+        if next == NONE {
+            waiters.last = task;
+        }
+        let waiter = &mut self.tasks[task as usize];
+        (waiter.next_waiter, waiter.waits_in) = (next, queue);
+    }
+
     /// Takes the first task out of a wait queue.
     pub(crate) fn leave_first(&mut self, queue: u32) -> Option<u32> {
         let waiters = &mut self.waits[queue as usize];
@@ -141,6 +156,9 @@ impl<S: Sink> Machine<'_, S> {
         if (queue as usize) < self.owners.len() {
             // Handed over: nobody can come in between.
             self.owners[queue as usize] = woken.map(|slot| self.owner(slot));
+            if self.inherits(queue) {
+                self.pass_on(queue, task, woken)?;
+            }
         }
         match woken {
             Some(woken) if self.tasks[woken as usize].blocked => self.wake(woken, Some(task)),
@@ -161,10 +179,19 @@ impl<S: Sink> Machine<'_, S> {
     pub(crate) fn lock(&mut self, cpu: u32, task: u32, mutex: u32) -> Done {
         let Some(owner) = self.owners[mutex as usize] else {
             self.owners[mutex as usize] = Some(self.owner(task));
+            if self.inherits(mutex) {
+                self.held.entry(task).or_default().push(mutex);
+            }
             return Ok(());
         };
-        self.join(mutex, task);
-        self.check_deadlock(task, owner)?;
+        if self.inherits(mutex) {
+            self.join_by_priority(mutex, task);
+            self.check_deadlock(task, owner)?;
+            self.lend_along(owner.slot)?;
+        } else {
+            self.join(mutex, task);
+            self.check_deadlock(task, owner)?;
+        }
         self.block(cpu, task)
     }
 
@@ -204,7 +231,7 @@ impl<S: Sink> Machine<'_, S> {
         if self.owners[mutex as usize] == Some(self.owner(task)) {
             return Ok(());
         }
-        let name = &self.workload.mutexes[mutex as usize];
+        let name = &self.workload.mutexes[mutex as usize].name;
         Err(self.misuse(task, format!("{what} mutex `{name}` without holding it")))
     }
 
@@ -213,6 +240,9 @@ impl<S: Sink> Machine<'_, S> {
         if self.waits[mutex as usize].length == 0 {
             self.owners[mutex as usize] = None;
             self.tasks[task as usize].then = after;
+            if self.inherits(mutex) {
+                self.lets_go(mutex, task);
+            }
         } else {
             self.begin_wakes(task, mutex, 1, after);
         }
@@ -267,7 +297,7 @@ impl<S: Sink> Machine<'_, S> {
                 WaitsFor::Barrier(workload.barriers[barrier].name.clone())
             }
             _ if queue >= mutexes => WaitsFor::Condition(name(&workload.conditions, mutexes)),
-            _ => WaitsFor::Mutex(name(&workload.mutexes, 0)),
+            _ => WaitsFor::Mutex(workload.mutexes[queue as usize].name.clone()),
         }
     }
 }

@@ -5,11 +5,11 @@ mod common;
 use common::{MS, US, config, fifo, kernel, on, try_go};
 use proptest::prelude::*;
 use slicewise_machine::{
-    Barrier, Costs, Device, Dist, GroupSpec, MachineConfig, Mode, Op, Preemption, Queue, TimerMode,
-    TimerSpec, Workload,
+    Barrier, Costs, Device, Dist, GroupSpec, MachineConfig, Mode, MutexSpec, Op, Preemption, Queue,
+    TimerMode, TimerSpec, Workload,
 };
-use slicewise_sched::Shares;
 use slicewise_sched::bandwidth::Limit;
+use slicewise_sched::{Attr, DlParams, Policy, Shares};
 use slicewise_trace::Event;
 
 fn dist() -> impl Strategy<Value = Dist> {
@@ -51,7 +51,13 @@ fn op() -> impl Strategy<Value = Vec<Op>> {
         1 => two.clone().prop_map(|device| vec![Op::Synchronize(device)]),
         1 => two.prop_map(|cpu| vec![Op::SetAffinity(on(cpu))]),
         1 => (1..90_i64).prop_map(|priority| vec![Op::SetAttr(fifo(priority))]),
-        1 => Just(vec![Op::SetAttr(slicewise_sched::Attr::default())]),
+        1 => (1..40_u64, 1..40_u64, any::<bool>()).prop_map(|(runtime, more, reclaim)| {
+            let params = DlParams { reclaim, overrun_signal: reclaim,
+                ..DlParams::implicit(runtime * 100 * US, (runtime + more) * 100 * US) };
+            let policy = Policy::Deadline(params);
+            vec![Op::SetAttr(Attr { policy, reset_on_fork: true, ..Attr::default() })]
+        }),
+        1 => Just(vec![Op::SetAttr(Attr::default())]),
     ]
 }
 
@@ -80,7 +86,8 @@ fn workload() -> impl Strategy<Value = Workload> {
             task.template = true;
         }
         let names = || vec!["a".to_owned(), "b".to_owned()];
-        workload.mutexes = names();
+        workload.mutexes =
+            names().into_iter().map(|name| MutexSpec { inherits: name == "b", name }).collect();
         workload.conditions = names();
         workload.timers =
             names().into_iter().map(|name| TimerSpec { shared: name == "a", name }).collect();
@@ -135,12 +142,22 @@ fn machine() -> impl Strategy<Value = MachineConfig> {
     ]);
     let costs = prop_oneof![Just((0, 0, 0)), (0..20 * US, 0..20 * US, 0..20 * US)];
     (kernels, models, costs, 2..4_u32, any::<u64>()).prop_map(
-        |(name, preemption, (context_switch_ns, wakeup_ns, tick_ns), cpus, seed)| MachineConfig {
-            preemption,
-            costs: Costs { context_switch_ns, wakeup_ns, tick_ns, ..Costs::NONE },
-            seed,
-            tick_skew_ns: 123_456,
-            ..kernel(config(cpus, 60 * MS), name)
+        |(name, preemption, (context_switch_ns, wakeup_ns, tick_ns), cpus, seed)| {
+            let mut config = MachineConfig {
+                preemption,
+                costs: Costs { context_switch_ns, wakeup_ns, tick_ns, ..Costs::NONE },
+                seed,
+                tick_skew_ns: 123_456,
+                ..kernel(config(cpus, 60 * MS), name)
+            };
+            // Short periods, so that throttling and the fair server are seen; mostly without
+            // admission, which would end many runs.
+            config.profile.rt.period_us = 5_000;
+            config.profile.rt.runtime_us = (seed % 4 == 0).then_some(4_000);
+            if let Some(server) = &mut config.profile.rt.fair_server {
+                (server.runtime_ns, server.period_ns) = (MS, 10 * MS);
+            }
+            config
         },
     )
 }

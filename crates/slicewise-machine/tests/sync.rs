@@ -3,12 +3,21 @@
 mod common;
 
 use common::{MS, S, US, config, fifo, forever, go, on, repeat, run, sleep, try_go};
-use slicewise_machine::{Barrier, End, Mode, Op, RunError, WaitsFor, Workload};
+use slicewise_machine::{Barrier, End, Mode, MutexSpec, Op, RunError, WaitsFor, Workload};
+use slicewise_sched::{Attr, DlParams, Policy};
 use slicewise_trace::Left;
 
 fn with_mutexes(programs: Vec<Vec<Op>>, names: &[&str]) -> Workload {
     let mut workload = common::workload(programs);
-    workload.mutexes = names.iter().map(|name| (*name).to_owned()).collect();
+    let mutex = |name: &&str| MutexSpec { name: (*name).to_owned(), inherits: false };
+    workload.mutexes = names.iter().map(mutex).collect();
+    workload
+}
+
+/// The same, with mutexes that lend priorities.
+fn inheriting(programs: Vec<Vec<Op>>, names: &[&str]) -> Workload {
+    let mut workload = with_mutexes(programs, names);
+    workload.mutexes.iter_mut().for_each(|mutex| mutex.inherits = true);
     workload
 }
 
@@ -261,4 +270,76 @@ fn kernel_mode_shows_only_in_preemption() {
         task.affinity = on(0);
     }
     assert_eq!(go(&config(1, S), &tasks).0.end_ns, 6 * MS);
+}
+
+/// A fair owner, a FIFO 20 hog that comes in between, and a FIFO 50 waiter, as on Mars.
+fn inversion(inherits: bool) -> Vec<(u64, u32)> {
+    let owner = vec![Op::Lock(0), run(15 * MS), Op::Unlock(0), run(MS)];
+    let middle = vec![sleep(5 * MS), run(40 * MS)];
+    let waiter = vec![sleep(8 * MS), Op::Lock(0), run(3 * MS), Op::Unlock(0)];
+    let mut tasks = match inherits {
+        true => inheriting(vec![owner, middle, waiter], &["m"]),
+        false => with_mutexes(vec![owner, middle, waiter], &["m"]),
+    };
+    tasks.tasks[1].attr = fifo(20);
+    tasks.tasks[2].attr = fifo(50);
+    let (_, got) = go(&config(1, S), &tasks);
+    got.exits()
+}
+
+#[test]
+fn a_mutex_that_inherits_lets_its_owner_run_before_those_in_between() {
+    // The owner has run 5 ms when the middle one comes and 8 - 5 = 3 of the middle's when it is lent
+    // priority 50: 10 ms more until it unlocks.
+    assert_eq!(inversion(true), [(21 * MS, 2), (58 * MS, 1), (59 * MS, 0)]);
+    assert_eq!(inversion(false), [(45 * MS, 1), (58 * MS, 2), (59 * MS, 0)]);
+}
+
+#[test]
+fn waiters_get_an_inheriting_mutex_by_priority_not_by_arrival() {
+    let waiter = |at: u64| vec![sleep(at), Op::Lock(0), run(MS), Op::Unlock(0)];
+    let owner = vec![Op::Lock(0), run(10 * MS), Op::Unlock(0)];
+    let mut tasks = inheriting(vec![owner, waiter(MS), waiter(2 * MS), waiter(3 * MS)], &["m"]);
+    tasks.tasks[2].attr = fifo(10);
+    tasks.tasks[3].attr = fifo(10);
+    let (_, got) = go(&config(1, S), &tasks);
+    assert_eq!(got.exits(), [(11 * MS, 2), (12 * MS, 3), (12 * MS, 0), (13 * MS, 1)]);
+}
+
+#[test]
+fn a_lent_priority_goes_along_a_chain_of_owners() {
+    // Task 0 holds m; task 1 holds n and waits for m; task 2, FIFO 50, waits for n. The hog has 30.
+    let first = vec![Op::Lock(0), run(10 * MS), Op::Unlock(0), run(MS)];
+    let second = vec![sleep(MS), Op::Lock(1), Op::Lock(0), run(MS), Op::Unlock(0), Op::Unlock(1)];
+    let third = vec![sleep(2 * MS), Op::Lock(1), run(MS), Op::Unlock(1)];
+    let hog = vec![sleep(3 * MS), run(20 * MS)];
+    let mut tasks = inheriting(vec![first, second, third, hog], &["m", "n"]);
+    tasks.tasks[1].attr = fifo(5);
+    tasks.tasks[2].attr = fifo(50);
+    tasks.tasks[3].attr = fifo(30);
+    let (_, got) = go(&config(1, S), &tasks);
+    assert_eq!(got.exits(), [(12 * MS, 2), (32 * MS, 3), (32 * MS, 1), (33 * MS, 0)]);
+}
+
+#[test]
+fn a_deadline_waiter_lends_its_deadline() {
+    let owner = vec![Op::Lock(0), run(12 * MS), Op::Unlock(0), run(MS)];
+    let waiter = vec![sleep(2 * MS), Op::Lock(0), run(MS), Op::Unlock(0)];
+    let hog = vec![sleep(3 * MS), run(30 * MS)];
+    let mut tasks = inheriting(vec![owner, waiter, hog], &["m"]);
+    let params = DlParams::implicit(3 * MS, 20 * MS);
+    tasks.tasks[1].attr = Attr { policy: Policy::Deadline(params), ..Attr::default() };
+    tasks.tasks[2].attr = fifo(99);
+    let (_, got) = go(&config(1, S), &tasks);
+    assert_eq!(got.exits(), [(13 * MS, 1), (43 * MS, 2), (44 * MS, 0)]);
+}
+
+#[test]
+fn an_owner_that_ends_with_an_inheriting_mutex_leaves_its_waiter_stuck_not_the_machine() {
+    let owner = vec![Op::Lock(0), run(5 * MS)];
+    let waiter = vec![sleep(MS), Op::Lock(0), run(MS)];
+    let mut tasks = inheriting(vec![owner, waiter], &["m"]);
+    tasks.tasks[1].attr = fifo(50);
+    let error = try_go(&config(1, S), &tasks).0.unwrap_err();
+    assert!(matches!(error, RunError::Stuck { tasks: 1, .. }), "{error}");
 }

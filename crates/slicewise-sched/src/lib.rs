@@ -29,8 +29,9 @@ pub use feature::{Feature, Features};
 pub use host::{Error, GroupTimer, Input, Output, Rule, Spawn, Switch, Timer, Wake};
 pub use id::{CpuId, GroupId, TaskId};
 pub use profile::{
-    CfsRules, EevdfRules, FairRules, FairServerRules, GroupQueueing, GroupWeight, Inflation,
-    LagLimit, Profile, Protection, Reweight, RtRules, Throttling, WakeupRule, YieldRule, ZeroPoint,
+    CfsRules, EevdfRules, FairRules, FairServerRules, GroupQueueing, GroupWeight, GrubRule,
+    Inflation, LagLimit, Profile, Protection, Reweight, RtRules, Throttling, WakeupRule, YieldRule,
+    ZeroPoint,
 };
 pub use scheduler::{ConfigError, SchedConfig, Scheduler};
 pub use view::{Candidate, DeadlineView, Decision, FairView, QueueView};

@@ -43,8 +43,21 @@ pub struct RtRules {
     pub rr_timeslice_ms: u32,
     /// What fair tasks have for sure (6.12 and later).
     pub fair_server: Option<FairServerRules>,
+    /// What a reclaiming deadline task is charged.
+    pub grub: GrubRule,
     /// The running task is charged before the next is picked (up to 6.11), not after.
     pub charged_before_pick: bool,
+}
+
+/// What a deadline task with `SCHED_FLAG_RECLAIM` is charged for running (classes.md C.6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GrubRule {
+    /// The whole CPU less what is inactive or free, or the own bandwidth as a share of what may be
+    /// reserved if that is more (seen on 6.1).
+    OfCpu,
+    /// As much less of what may be reserved, or the own bandwidth, both as a share of what may be
+    /// reserved (6.12 and later).
+    OfLimit,
 }
 
 /// The fair server of each CPU (classes.md C.10).
@@ -57,6 +70,8 @@ pub struct FairServerRules {
     /// An idle CPU's server charges the time at once and goes off when its timer finds the CPU still
     /// idle (7.x); otherwise it is charged when fair work comes back.
     pub waits_idle: bool,
+    /// Its bandwidth is taken twice from what reclaiming finds free (seen on 6.12.117).
+    pub counted_twice: bool,
 }
 
 /// Which algorithm the fair class runs.
@@ -250,6 +265,7 @@ const RT_THROTTLED: RtRules = RtRules {
     throttling: true,
     rr_timeslice_ms: 100,
     fair_server: None,
+    grub: GrubRule::OfCpu,
     charged_before_pick: true,
 };
 
@@ -260,9 +276,21 @@ const RT_SERVED: RtRules = RtRules {
         runtime_ns: 50_000_000,
         period_ns: 1_000_000_000,
         waits_idle: false,
+        counted_twice: false,
     }),
+    grub: GrubRule::OfLimit,
     charged_before_pick: false,
     ..RT_THROTTLED
+};
+
+const RT_SERVED_6_12: RtRules = RtRules {
+    fair_server: Some(FairServerRules {
+        runtime_ns: 50_000_000,
+        period_ns: 1_000_000_000,
+        waits_idle: false,
+        counted_twice: true,
+    }),
+    ..RT_SERVED
 };
 
 /// From 7.2, where nothing is kept from real-time tasks but for the fair server.
@@ -272,6 +300,7 @@ const RT_SERVED_7_2: RtRules = RtRules {
         runtime_ns: 50_000_000,
         period_ns: 1_000_000_000,
         waits_idle: true,
+        counted_twice: false,
     }),
     ..RT_SERVED
 };
@@ -294,7 +323,7 @@ const V6_1: Profile = Profile {
             Feature::ALT_PERIOD,
             Feature::BASE_SLICE,
         ],
-        &[Feature::NEXT_BUDDY, Feature::CFS_SLICE_EXPIRY],
+        &[Feature::NEXT_BUDDY, Feature::HRTICK_DL, Feature::CFS_SLICE_EXPIRY],
     ),
     lazy_preemption: false,
     group_load_rate_limited: false,
@@ -368,7 +397,7 @@ const V6_6: Profile = Profile {
             Feature::RUN_TO_PARITY,
             Feature::WAKEUP_PREEMPTION,
         ],
-        &[Feature::NEXT_BUDDY, Feature::HRTICK],
+        &[Feature::NEXT_BUDDY, Feature::HRTICK, Feature::HRTICK_DL],
     ),
     lazy_preemption: false,
     group_load_rate_limited: false,
@@ -391,7 +420,8 @@ const MODERN_ON: [Feature; 9] = [
     Feature::WAKEUP_PREEMPTION,
 ];
 
-const MODERN: Features = Features::new(&MODERN_ON, &[Feature::NEXT_BUDDY, Feature::HRTICK]);
+const MODERN: Features =
+    Features::new(&MODERN_ON, &[Feature::NEXT_BUDDY, Feature::HRTICK, Feature::HRTICK_DL]);
 
 const V6_12: Profile = Profile {
     name: "6.12",
@@ -402,7 +432,7 @@ const V6_12: Profile = Profile {
     group_load_rate_limited: true,
     throttling: Throttling::Group,
     groups: GroupQueueing::Nested,
-    rt: RT_SERVED,
+    rt: RT_SERVED_6_12,
     experimental: false,
     random_period_phase: true,
 };
@@ -450,6 +480,7 @@ const V7_2: Profile = Profile {
             MODERN_ON[7],
             MODERN_ON[8],
             Feature::HRTICK,
+            Feature::HRTICK_DL,
         ],
         &[Feature::NEXT_BUDDY],
     ),

@@ -1,11 +1,11 @@
 //! Tasks as both formats produce them, and how they become a [`Workload`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use slicewise_machine::{
-    Barrier, Device, Op, OpIndex, Origin, Program, Queue, RtTimeLimit, TaskSpec, TimerMode,
-    TimerSpec, Workload,
+    Barrier, Device, MutexSpec, Op, OpIndex, Origin, Program, Queue, RtTimeLimit, TaskSpec,
+    TimerMode, TimerSpec, Workload,
 };
 use slicewise_sched::{Attr, CpuSet};
 
@@ -64,6 +64,10 @@ impl Names {
 #[derive(Default, Debug)]
 pub(crate) struct Shared {
     pub(crate) mutexes: Names,
+    /// Of those, the ones that lend priorities.
+    pub(crate) inheriting: BTreeSet<u32>,
+    /// All mutexes do.
+    pub(crate) all_inherit: bool,
     pub(crate) conditions: Names,
     pub(crate) barriers: Names,
     /// Parties by barrier, where the file says so, and where it does.
@@ -265,7 +269,13 @@ pub(crate) fn build(
     }
     let barriers = barriers(drafts, &shared, sink);
     let mut workload = Workload {
-        mutexes: shared.mutexes.list,
+        mutexes: (0..)
+            .zip(shared.mutexes.list)
+            .map(|(index, name)| MutexSpec {
+                name,
+                inherits: shared.all_inherit || shared.inheriting.contains(&index),
+            })
+            .collect(),
         conditions: shared.conditions.list,
         timers: shared
             .timers

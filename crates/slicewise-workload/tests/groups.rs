@@ -305,7 +305,7 @@ fn one_rt_app_file_per_group_is_one_scenario() {
     assert_eq!(numbers, [0, 1, 2, 3]);
     assert_eq!(loaded.settings.duration_ns, Some(5_000_000_000), "the longest");
     // Mutexes of the same name are two: the files are two processes.
-    assert_eq!(workload.mutexes.iter().filter(|name| *name == "m").count(), 2);
+    assert_eq!(workload.mutexes.iter().filter(|mutex| mutex.name == "m").count(), 2);
     let ops =
         |task: usize| format!("{:?}", workload.programs[workload.tasks[task].program as usize]);
     assert!(ops(1).contains("Lock(0)") && ops(1).contains("Resume(3)"), "{}", ops(1));

@@ -61,6 +61,10 @@ fn deadline(name: &str, wcet: u32, deadline: u32, period: u32) -> String {
     )
 }
 
+fn observed(report: &Value, at: usize) -> Option<u64> {
+    report["tasks"][at]["observed_ns"].as_u64()
+}
+
 #[test]
 fn case_87_the_json_contract_on_a_set_that_misses() {
     let table = fifo("a", 12, 50, 1) + &fifo("b", 10, 40, 2) + &fifo("c", 10, 30, 3);
@@ -125,7 +129,6 @@ fn a_simulated_run_comes_to_the_bound_and_never_exceeds_it() {
     let (report, status) = report("t.toml", &table, &["--simulate"]);
     assert_eq!(status, Some(0));
     // Every job runs 1 ns less, and there are 7, 2 and 1 of them until the answer.
-    let observed = |report: &Value, at: usize| report["tasks"][at]["observed_ns"].as_u64();
     let bounds = [58_000_000, 9_000_000, 4_000_000];
     for (at, jobs) in [7, 2, 1].into_iter().enumerate() {
         assert_eq!(report["tasks"][at]["response_bound_ns"], bounds[at]);
@@ -136,8 +139,31 @@ fn a_simulated_run_comes_to_the_bound_and_never_exceeds_it() {
     let (report, _) = self::report("t.toml", &tie, &["--simulate"]);
     assert_eq!(report["tasks"][0]["response_bound_ns"], 20_000_000);
     assert_eq!(observed(&report, 0), Some(20_000_000 - 5));
-    let table = deadline("a", 9, 10, 1000);
-    refuses("t.toml", &table, &["--simulate"], &["SCHED_DEADLINE is not simulated yet"]);
+}
+
+#[test]
+fn deadline_tasks_come_to_their_bounds_under_edf() {
+    // Case 88: rate-monotonic priorities miss, EDF does not.
+    let set = deadline("a", 1, 4, 4) + &deadline("b", 2, 6, 6) + &deadline("c", 3, 8, 8);
+    for kernel in ["6.1", "7.2"] {
+        let (report, status) = report("t.toml", &set, &["--simulate", "--kernel", kernel]);
+        assert_eq!(status, Some(0), "{report}");
+        for at in 0..3 {
+            let (task, observed) = (&report["tasks"][at], observed(&report, at).unwrap());
+            assert!(observed <= task["response_bound_ns"].as_u64().unwrap(), "{task}");
+            assert!(observed <= task["deadline_ns"].as_u64().unwrap(), "{task}");
+        }
+    }
+    // Case 89: two tasks that the kernel admits, with a density above 1, and in time all the same.
+    let set = deadline("long", 50, 50, 100) + &deadline("short", 10, 100, 100);
+    let (report, status) = self::report("t.toml", &set, &["--simulate"]);
+    assert_eq!(status, Some(0), "{report}");
+    let jobs = [50_000_000 - 1, 60_000_000 - 2];
+    assert_eq!([0, 1].map(|at| observed(&report, at).unwrap()), jobs);
+    // What no kernel takes is analysed, but not run.
+    let slow = deadline("slow", 9, 5000, 5000);
+    let (report, _) = self::report("t.toml", &slow, &["--simulate"]);
+    assert!(report["remarks"].to_string().contains("Not simulated"), "{report}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{DlParams, Fault, to_ratio};
-use crate::profile::RtRules;
+use crate::profile::{GrubRule, RtRules};
 
 const SCHED_CAPACITY: u64 = 1024;
 
@@ -66,6 +66,7 @@ pub struct RootDomain {
     max: u64,
     /// The inverse of `max`, in 2^-8.
     ratio: u64,
+    grub: GrubRule,
 }
 
 impl RootDomain {
@@ -80,10 +81,22 @@ impl RootDomain {
             None => (None, 256),
         };
         let max = cap.unwrap_or(1 << super::BW_SHIFT);
-        let mut domain = Self { cap, cpus: cpus.max(1), total: 0, extra: max as i64, max, ratio };
+        let mut domain = Self {
+            cap,
+            cpus: cpus.max(1),
+            total: 0,
+            extra: max as i64,
+            max,
+            ratio,
+            grub: rules.grub,
+        };
         if let Some(server) = rules.fair_server {
             for _ in 0..cpus {
-                domain.add(to_ratio(server.period_ns, server.runtime_ns));
+                let bandwidth = to_ratio(server.period_ns, server.runtime_ns);
+                domain.add(bandwidth);
+                if server.counted_twice {
+                    domain.extra -= (bandwidth / u64::from(cpus)) as i64;
+                }
             }
         }
         domain
@@ -140,13 +153,12 @@ impl RootDomain {
     pub(crate) fn reclaimed(&self, delta_ns: u64, bandwidth: u64, this: u64, running: u64) -> u64 {
         let inactive = this.saturating_sub(running) as i64;
         let spoken_for = inactive.saturating_add(self.extra);
-        let most = (self.max as i64).saturating_sub(bandwidth as i64);
-        let utilisation = if spoken_for > most {
-            bandwidth
-        } else {
-            (self.max as i64).saturating_sub(spoken_for).max(0) as u64
+        let left_of = |whole: i64| whole.saturating_sub(spoken_for).max(0) as u64;
+        let of_limit = |share: u64| (u128::from(share) * u128::from(self.ratio)) >> 8;
+        let scaled = match self.grub {
+            GrubRule::OfCpu => of_limit(bandwidth).max(left_of(1 << super::BW_SHIFT).into()),
+            GrubRule::OfLimit => of_limit(bandwidth.max(left_of(self.max as i64))),
         };
-        let scaled = (u128::from(utilisation) * u128::from(self.ratio)) >> 8;
         ((u128::from(delta_ns) * scaled) >> super::BW_SHIFT).min(u128::from(u64::MAX)) as u64
     }
 }
@@ -211,7 +223,7 @@ mod tests {
         alone.replace(0, half);
         assert_eq!(alone.reclaimed(10 * MS, half, half, half), 5_253_906);
 
-        let mut server = domain("6.12", 1);
+        let mut server = domain("6.18", 1);
         server.replace(0, half);
         assert_eq!(server.reclaimed(10 * MS, half, half + 52_428, half), 5_253_906);
         assert_eq!(server.reclaimed(10 * MS, half, half + 52_428, half + 52_428), 5_779_285);
@@ -222,5 +234,19 @@ mod tests {
         two.replace(0, tenth);
         assert_eq!(two.reclaimed(10 * MS, tenth, half + tenth, half + tenth), 6_304_674);
         assert_eq!(two.reclaimed(10 * MS, tenth, half + tenth, tenth), 1_050_767);
+    }
+
+    #[test]
+    fn reclaiming_on_booted_kernels() {
+        // 100 ms in 400 ms, alone on a CPU: how long it ran in a period, ms.
+        for (kernel, ran_ms) in [("6.1", 333.3), ("6.12", 271.9), ("6.18", 317.2), ("7.2", 333.3)] {
+            let mut domain = domain(kernel, 1);
+            let quarter = DlParams::implicit(100 * MS, 400 * MS).bandwidth();
+            domain.replace(0, quarter);
+            let server = Profile::named(kernel).unwrap().rt.fair_server.map_or(0, |_| 52_428);
+            let charged = domain.reclaimed(1_000 * MS, quarter, quarter + server, quarter + server);
+            let runs_ms = 100.0 * 1e9 / charged as f64;
+            assert!((runs_ms - ran_ms).abs() < 0.1, "{kernel}: {runs_ms}");
+        }
     }
 }

@@ -436,7 +436,7 @@ impl Scheduler {
     #[inline(always)]
     fn put_in_class(&mut self, now_ns: u64, cpu: u32, slot: u32) {
         match self.tasks.slots[slot as usize].class {
-            Class::Fair => self.fair_put(now_ns, cpu),
+            Class::Fair => self.fair_put(now_ns, cpu, slot),
             Class::Deadline | Class::Rt if !self.profile.rt.charged_before_pick => {
                 self.charge_current(now_ns, cpu);
             }

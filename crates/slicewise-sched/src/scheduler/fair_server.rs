@@ -117,14 +117,14 @@ impl Scheduler {
         self.queue_server(now_ns, cpu, number);
     }
 
-    /// A fair task is taken off. A moment always passes between the end of the server's budget and
+    /// A fair task that wants to run on is taken off. A moment always passes between the end of the server's budget and
     /// this, and in it the task has run without the server's help: so it waits again. (Seen as bursts
     /// 950 ms after the end of the last, not a second after its beginning.)
     #[inline(always)]
-    pub(super) fn fair_put(&mut self, now_ns: u64, cpu: u32) {
+    pub(super) fn fair_put(&mut self, now_ns: u64, cpu: u32, slot: u32) {
         self.tell_server(now_ns, cpu);
         let rq = &self.cpus[cpu as usize];
-        if rq.server_active {
+        if rq.server_active && self.entities[slot as usize].on_rq {
             let number = rq.server;
             let entity = &self.deadlines.entities[number as usize];
             if entity.throttled && !entity.server.armed && entity.runtime <= 0 {

@@ -1,6 +1,7 @@
 //! The scheduler as a host sees it: classes, real-time lists, counters, and invariants that hold
 //! whatever happens.
 
+mod deadline;
 mod groups;
 
 use std::collections::{BTreeMap, BTreeSet};

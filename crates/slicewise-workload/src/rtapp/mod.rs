@@ -252,11 +252,7 @@ impl<'t> Reader<'_, 't> {
                     }
                 }
                 "pi_enabled" => {
-                    if self.boolean(property) {
-                        let message = "`pi_enabled`: priority inheritance is not simulated";
-                        let help = "a lock's owner keeps its own priority";
-                        self.sink.warn(self.span(property), message, help);
-                    }
+                    self.shared.all_inherit = self.boolean(property);
                 }
                 "cumulative_slack" => self.settings.cumulative_slack = self.boolean(property),
                 "logdir" => self.settings.log_dir = self.string(property).map(str::to_owned),

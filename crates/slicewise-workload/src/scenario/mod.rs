@@ -24,8 +24,10 @@ pub(crate) use machine::check_feature;
 pub use schema::schema_json;
 pub(crate) use task::{PolicyWord, parse_policy};
 
-const SCENARIO_KEYS: &[&str] =
-    &["title", "question", "machine", "group", "session", "task", "device", "queue", "barrier"];
+const SCENARIO_KEYS: &[&str] = &[
+    "title", "question", "machine", "group", "session", "task", "device", "queue", "barrier",
+    "mutex",
+];
 /// How many requests may wait where nobody says: enough for every queue that is ever served again,
 /// and a bound on memory for those that are not.
 const QUEUE_DEPTH_DEFAULT: u32 = 1_000_000;
@@ -37,6 +39,7 @@ const DEVICE_KEYS: &[&str] = &["name", "depth"];
 const QUEUE_KEYS: &[&str] =
     &["name", "interarrival", "rate", "service", "requests", "depth", "start"];
 const BARRIER_KEYS: &[&str] = &["name", "parties"];
+const MUTEX_KEYS: &[&str] = &["name", "priority_inheritance"];
 
 /// What the tables of a scenario need to know of each other.
 struct Reader<'s, 'r> {
@@ -98,6 +101,9 @@ impl Reader<'_, '_> {
         }
         for entry in self.list(&fields, "barrier") {
             self.barrier(entry);
+        }
+        for entry in self.list(&fields, "mutex") {
+            self.mutex(entry);
         }
         let included = self.cgroups(&fields);
         self.sessions(&fields);
@@ -180,6 +186,19 @@ impl Reader<'_, '_> {
         let name = self.own_name(&fields, "a device", known)?.to_owned();
         let depth = depth.map_or(u32::MAX, |(depth, _)| depth as u32);
         self.shared.devices.push(Device { name, depth });
+        Some(())
+    }
+
+    fn mutex<'t>(&mut self, entry: &'t Value<'t>) -> Option<()> {
+        let fields = Fields::of(self.sink, entry, "a mutex", MUTEX_KEYS)?;
+        let name = fields.get("name").and_then(|name| name.get_ref().as_str()).unwrap_or_default();
+        let known = self.shared.mutexes.find(name).is_some();
+        let inherits = fields.boolean(self.sink, "priority_inheritance");
+        let name = self.own_name(&fields, "a mutex", known)?;
+        let index = self.shared.mutexes.intern(name);
+        if inherits == Some(true) {
+            self.shared.inheriting.insert(index);
+        }
         Some(())
     }
 

@@ -103,6 +103,8 @@ struct Scenario {
     queue: Option<Vec<Queue>>,
     /// Barriers whose parties are not simply all tasks that meet there.
     barrier: Option<Vec<Barrier>>,
+    /// Mutexes that are more than a name.
+    mutex: Option<Vec<Mutex>>,
 }
 
 /// What the machine is like.
@@ -595,6 +597,17 @@ struct Queue {
     depth: Option<u32>,
     /// When arrivals begin.
     start: Option<Duration>,
+}
+
+/// A mutex. Those that only have a name need not be listed.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Mutex {
+    /// Its name.
+    name: String,
+    /// Its owner runs with the priority of the most important task that waits for it, and they get
+    /// it by priority (PTHREAD_PRIO_INHERIT).
+    priority_inheritance: Option<bool>,
 }
 
 /// Where tasks meet.
