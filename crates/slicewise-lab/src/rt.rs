@@ -10,6 +10,7 @@ mod runs;
 mod simulate;
 pub(crate) mod truth;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -130,7 +131,8 @@ pub(crate) fn select(directory: &Path, named: &[String]) -> Result<Vec<RtCase>> 
     paths.iter().map(|path| RtCase::load(path)).collect()
 }
 
-/// Runs cases on kernels, or takes what is in the cache, and hands over what the kernel did.
+/// Runs cases on kernels, or takes what is in the cache, and hands over what the kernel did. Cases that
+/// change nothing of the kernel's settings share a boot.
 pub(crate) fn on_kernels(
     cache: &Cache,
     cases: &[RtCase],
@@ -139,18 +141,46 @@ pub(crate) fn on_kernels(
     mut work: impl FnMut(&RtCase, RtCell) -> Result<()>,
 ) -> Result<()> {
     for series in kernels {
-        for case in cases.iter().filter(|case| case.applies_to(series)) {
-            let results = cache.results(&format!("rt-{}", case.name), series);
-            if !(reuse && results.join("package.txt").is_file()) {
-                let kernel = apt::fetch(cache, series)?;
-                let round_s = u64::from(QUIET_MS + case.duration_ms) / 1_000 + 2;
-                let seconds = u64::from(case.rounds) * round_s + 5;
-                let file = (format!("cases/{}.toml", case.name), case.scenario.clone());
-                let script = guest::script(case);
-                qemu::run_script(&kernel, &[file], &script, case.cpus, seconds, &results)?;
+        let results = |case: &RtCase| cache.results(&format!("rt-{}", case.name), series);
+        let cases: Vec<&RtCase> = cases.iter().filter(|case| case.applies_to(series)).collect();
+        let mut boots: BTreeMap<(u32, &[String]), Vec<&RtCase>> = BTreeMap::new();
+        for case in &cases {
+            if !(reuse && results(case).join("package.txt").is_file()) {
+                boots.entry((case.cpus, &case.before)).or_default().push(case);
             }
-            work(case, truth::read(case, series, &results)?)?;
         }
+        for ((cpus, before), together) in boots {
+            let kernel = apt::fetch(cache, series)?;
+            let round_s = |case: &&RtCase| u64::from(QUIET_MS + case.duration_ms) / 1_000 + 3;
+            let rounds = together.iter().map(|case| u64::from(case.rounds) * round_s(case));
+            let seconds = rounds.sum::<u64>() + 5;
+            let file = |case: &&RtCase| {
+                (format!("cases/{}.toml", case.name), case.scenario.clone())
+            };
+            let files: Vec<(String, String)> = together.iter().map(file).collect();
+            let script = guest::script(&together, before);
+            let all = cache.results("rt-boot", series);
+            qemu::run_script(&kernel, &files, &script, cpus, seconds, &all)?;
+            for case in together {
+                take(&all, &case.name, &results(case))?;
+            }
+        }
+        for case in cases {
+            work(case, truth::read(case, series, &results(case))?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves what came back of one case to its own place.
+fn take(all: &Path, case: &str, own: &Path) -> Result<()> {
+    let failed = |error: &std::io::Error| Failure::file("move", own, error);
+    if own.exists() {
+        fs::remove_dir_all(own).map_err(|error| failed(&error))?;
+    }
+    fs::rename(all.join(case), own).map_err(|error| failed(&error))?;
+    for file in ["stdout.txt", "package.txt"] {
+        fs::copy(all.join(file), own.join(file)).map_err(|error| failed(&error))?;
     }
     Ok(())
 }

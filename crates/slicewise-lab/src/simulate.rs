@@ -266,7 +266,7 @@ impl EarlyStarts {
     const APART_NS: u64 = 100_000;
 
     /// When a task starts, and when it begins.
-    fn take(&mut self) -> (u64, u64) {
+    pub(crate) fn take(&mut self) -> (u64, u64) {
         let start_ns = self.next_ns;
         self.next_ns += Self::APART_NS;
         (start_ns, start_ns + self.latency_ns)

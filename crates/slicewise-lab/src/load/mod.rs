@@ -25,7 +25,8 @@ use slicewise_machine::{Dist, Op, TaskSpec, Workload};
 use crate::failure::{Failure, Result};
 
 /// How long after the calibration the load begins: every thread is there and sleeps by then.
-const LEAD: Duration = Duration::from_millis(100);
+/// No round number: a deadline thread's first period is over by then, and not at just that moment.
+const LEAD: Duration = Duration::from_millis(137);
 /// `comm` has 15 bytes; threads are found by it.
 const STACK_BYTES: usize = 64 * 1024;
 

@@ -27,14 +27,23 @@ struct Thread<'a> {
 pub(super) fn run(shared: &Arc<Shared>, task: usize) {
     let spec = &shared.workload.tasks[task];
     pin(&spec.affinity);
-    set(spec.attr);
-    if !spec.template {
-        spin::sleep_until(shared.begin + Duration::from_nanos(spec.start_ns));
+    // Nothing is called for what threads have anyway: a call makes the scheduler take a thread off its
+    // queue and put it back.
+    if spec.attr != Attr::default() {
+        set(spec.attr);
     }
+    // Periods count from when the thread is to begin, however long it then waits for a CPU.
+    let began = if spec.template {
+        Instant::now()
+    } else {
+        let then = shared.begin + Duration::from_nanos(spec.start_ns);
+        spin::sleep_until(then);
+        then
+    };
     let mut thread = Thread {
         shared,
         task,
-        began: Instant::now(),
+        began,
         timers: vec![None; shared.workload.timers.len()],
         guards: shared.workload.mutexes.iter().map(|_| None).collect(),
         loops: Vec::new(),
@@ -182,12 +191,8 @@ pub(super) fn set_highest() {
     }
 }
 
-/// Attributes of this thread. Nothing is called for those that threads have anyway: a call makes
-/// the scheduler take a thread off its queue and put it back.
+/// Attributes of this thread.
 fn set(attr: Attr) {
-    if attr == Attr::default() {
-        return;
-    }
     let policy = match attr.policy {
         Policy::Normal => 0,
         Policy::Fifo(_) => 1,

@@ -17,9 +17,9 @@ const EVENTS: [&str; 4] = [
     "timer/hrtimer_expire_entry",
 ];
 
-/// What the guest does. The load ends the recording itself: where real-time threads keep everybody
-/// else waiting, a shell would come too late.
-pub(super) fn script(case: &RtCase) -> String {
+/// What the guest does: all cases of a boot, one after the other. The load ends the recording itself:
+/// where real-time threads keep everybody else waiting, a shell would come too late.
+pub(super) fn script(cases: &[&RtCase], before: &[String]) -> String {
     let mut script = HEAD.to_owned();
     script.push_str("echo > $T/set_event\n");
     for event in EVENTS {
@@ -27,24 +27,26 @@ pub(super) fn script(case: &RtCase) -> String {
     }
     script.push_str("sleep 2\n{ about\n");
     let _ = writeln!(script, "export TURNS=$({LOAD_PROGRAM} calibrate)\necho turns_per_ms $TURNS");
-    for line in &case.before {
+    for line in before {
         let _ = writeln!(script, "{line} || echo 'refused: {line}'");
     }
-    for round in 0..case.rounds {
-        let quiet_s = (f64::from(QUIET_MS) + f64::from(round) * SHIFT_MS) / 1_000.0;
-        let _ = write!(
-            script,
-            "mkdir /out/{round}; cd /out/{round}\n\
-             echo 0 > $T/tracing_on; echo > $T/trace; echo 1 > $T/tracing_on\n\
-             sleep {quiet_s:.4}\n\
-             {LOAD_PROGRAM} load /cases/{}.toml --milliseconds {} --turns $TURNS \
-             --stop-trace $T/tracing_on > load.txt 2>&1\n\
-             cat $T/trace > trace.txt\n\
-             cat $T/per_cpu/cpu*/stats > trace-stats.txt\n",
-            case.name, case.duration_ms
-        );
+    for case in cases {
+        for round in 0..case.rounds {
+            let quiet_s = (f64::from(QUIET_MS) + f64::from(round) * SHIFT_MS) / 1_000.0;
+            let name = &case.name;
+            let _ = write!(
+                script,
+                "mkdir -p /out/{name}/{round}; cd /out/{name}/{round}\n\
+                 echo 0 > $T/tracing_on; echo > $T/trace; echo 1 > $T/tracing_on\n\
+                 sleep {quiet_s:.4}\n\
+                 {LOAD_PROGRAM} load /cases/{name}.toml --milliseconds {} --turns $TURNS \
+                 --stop-trace $T/tracing_on > load.txt 2>&1\n\
+                 cat $T/trace > trace.txt\n",
+                case.duration_ms
+            );
+        }
     }
     let _ = writeln!(script, "}} > /tmp/stdout.txt 2>&1");
-    let _ = writeln!(script, "mv /tmp/stdout.txt /out/0/\nsend rt-{}", case.name);
+    let _ = writeln!(script, "mv /tmp/stdout.txt /out/\nsend rt");
     script
 }

@@ -34,19 +34,19 @@ fn run_round(
     let conditions = &round.conditions;
     take_calls(&mut loaded, guest.system_call_ns);
     let latency_ns = guest.costs.interrupts.wakeup_ns + guest.costs.context_switch_ns;
-    take_starts(&mut loaded, round, latency_ns);
+    let mut early = EarlyStarts { next_ns: 0, latency_ns };
+    take_starts(&mut loaded, round, &mut early);
     let mut features = profile.features;
     for word in &loaded.settings.features {
         features.set(word)?;
     }
     let names: Vec<String> = loaded.workload.tasks.iter().map(|task| task.name.clone()).collect();
-    let mut early = EarlyStarts { next_ns: 0, latency_ns };
     for background in &conditions.background {
         add_background(&mut loaded.workload, background, &guest.costs, &mut early);
     }
     let preemption = if profile.lazy_preemption { Preemption::Lazy } else { Preemption::Voluntary };
     let config = MachineConfig {
-        profile: *profile,
+        profile: Profile { rt: loaded.settings.rt.over(profile.rt), ..*profile },
         features,
         base_slice_ns: loaded.settings.base_slice_ns,
         cpus: case.cpus,
@@ -68,17 +68,18 @@ fn run_round(
     Ok(machine.into_sink().runs.finish())
 }
 
-/// Threads are made when they were on the kernel, and sleep until they are woken as they were there.
-/// In between they are what they will be: the period of real-time throttling begins with the first
-/// real-time thread, and the fair server with the first fair one.
-fn take_starts(loaded: &mut Loaded, round: &Round, latency_ns: u64) {
+/// Threads start early, on an idle machine, and sleep until they are woken as they were on the kernel.
+/// The making of the threads, which starts the fair server and the period of real-time throttling, is
+/// in the background: the load's first thread makes the others, and the one that ends it is of FIFO.
+fn take_starts(loaded: &mut Loaded, round: &Round, early: &mut EarlyStarts) {
     let workload = &mut loaded.workload;
     for index in 0..workload.tasks.len() {
         let name = workload.tasks[index].name.clone();
         let threads = &round.conditions.threads;
         let Some(thread) = threads.iter().find(|thread| thread.group == name) else { continue };
         let Some(woken_ns) = thread.woken_ns else { continue };
-        workload.tasks[index].start_ns = thread.start_ns.saturating_sub(latency_ns);
+        let (start_ns, began_ns) = early.take();
+        workload.tasks[index].start_ns = start_ns;
         // The periods of its own timer count from when it is woken.
         let program = workload.tasks[index].program as usize;
         let own = workload.programs[program].ops.iter().find_map(|op| match op {
@@ -89,7 +90,7 @@ fn take_starts(loaded: &mut Loaded, round: &Round, latency_ns: u64) {
             workload.timers.push(TimerSpec { name: format!("start of {name}"), shared: false });
             (workload.timers.len() as u32 - 1, TimerMode::Absolute)
         });
-        let period_ns = woken_ns.saturating_sub(thread.start_ns);
+        let period_ns = woken_ns.saturating_sub(began_ns);
         prepend(workload, index as u32, Op::Timer { timer, period_ns, mode });
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn read(case: &RtCase, series: &str, results: &Path) -> Result<RtCell
         let path = results.join(name);
         fs::read_to_string(&path).map_err(|error| Failure::file("read", &path, &error))
     };
-    if let Some(line) = text("0/stdout.txt")?.lines().find(|line| line.starts_with("refused: ")) {
+    if let Some(line) = text("stdout.txt")?.lines().find(|line| line.starts_with("refused: ")) {
         return Err(broken(format!("the guest {line}")));
     }
     let names = case.threads().map_err(broken)?;
