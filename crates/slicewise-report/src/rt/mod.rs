@@ -5,8 +5,8 @@ mod timeline;
 
 use serde::Serialize;
 use slicewise_rtcheck::{
-    Analysis, Assignment, CoreVerdict, Demand, KernelVerdict, Policy, Task, TaskSet, Timeline,
-    chrt_line, systemd_lines,
+    Analysis, Assignment, CoreVerdict, Demand, KernelVerdict, Task, TaskSet, Timeline, chrt_line,
+    systemd_lines,
 };
 
 pub use text::render_rt;
