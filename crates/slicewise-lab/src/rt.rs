@@ -154,9 +154,8 @@ pub(crate) fn on_kernels(
             let round_s = |case: &&RtCase| u64::from(QUIET_MS + case.duration_ms) / 1_000 + 3;
             let rounds = together.iter().map(|case| u64::from(case.rounds) * round_s(case));
             let seconds = rounds.sum::<u64>() + 5;
-            let file = |case: &&RtCase| {
-                (format!("cases/{}.toml", case.name), case.scenario.clone())
-            };
+            let file =
+                |case: &&RtCase| (format!("cases/{}.toml", case.name), case.scenario.clone());
             let files: Vec<(String, String)> = together.iter().map(file).collect();
             let script = guest::script(&together, before);
             let all = cache.results("rt-boot", series);

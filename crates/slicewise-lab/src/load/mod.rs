@@ -20,7 +20,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use slicewise_machine::{Dist, Op, TaskSpec, Workload};
+use slicewise_lab_sys::PiMutex;
+use slicewise_machine::{Dist, MutexSpec, Op, TaskSpec, Workload};
 
 use crate::failure::{Failure, Result};
 
@@ -38,6 +39,25 @@ struct Gate {
     moved: Condvar,
 }
 
+/// A mutex of the load: guards are kept over steps, so that they live as long as the process.
+#[derive(Clone, Copy, Debug)]
+enum Lock {
+    Plain(&'static Mutex<()>),
+    /// Its owner inherits the priority of who waits.
+    Inheriting(&'static PiMutex),
+}
+
+impl Lock {
+    fn of(spec: &MutexSpec) -> Result<Self> {
+        if !spec.inherits {
+            return Ok(Self::Plain(Box::leak(Box::new(Mutex::new(())))));
+        }
+        let mutex = PiMutex::leaked();
+        let mutex = mutex.map_err(|error| Failure::new(format!("cannot make a mutex: {error}")))?;
+        Ok(Self::Inheriting(mutex))
+    }
+}
+
 /// What the threads share.
 #[derive(Debug)]
 struct Shared {
@@ -45,7 +65,7 @@ struct Shared {
     /// Turns of the loop that take 1 ms.
     turns_per_ms: u64,
     begin: Instant,
-    mutexes: Vec<&'static Mutex<()>>,
+    mutexes: Vec<Lock>,
     conditions: Vec<Condvar>,
     barriers: Vec<Gate>,
     /// By task.
@@ -73,8 +93,7 @@ pub(crate) fn run(
     let shared = Arc::new(Shared {
         turns_per_ms,
         begin: Instant::now() + LEAD,
-        // Guards are kept over steps: the mutexes live as long as the process.
-        mutexes: workload.mutexes.iter().map(|_| &*Box::leak(Box::new(Mutex::new(())))).collect(),
+        mutexes: workload.mutexes.iter().map(Lock::of).collect::<Result<_>>()?,
         conditions: workload.conditions.iter().map(|_| Condvar::new()).collect(),
         barriers: workload.barriers.iter().map(|_| Gate::default()).collect(),
         suspended: workload.tasks.iter().map(|_| Gate::default()).collect(),
@@ -139,6 +158,9 @@ fn refuse(workload: &Workload) -> Result<()> {
             }
             Op::Receive(_) | Op::Serve | Op::Reply => return cannot("request queues"),
             Op::Submit { .. } | Op::Synchronize(_) => return cannot("devices"),
+            Op::Wait { mutex, .. } if workload.mutexes[*mutex as usize].inherits => {
+                return cannot("conditions with mutexes that inherit");
+            }
             _ => {}
         }
     }

@@ -1,6 +1,7 @@
 //! One thread: its attributes, then its program step by step.
 
 use std::io::Write as _;
+use std::num::NonZeroU64;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use slicewise_lab_sys::{Deadline, ThreadAttr};
 use slicewise_machine::{Dist, Op, TimerMode};
 use slicewise_sched::{Attr, CpuId, CpuSet, Policy};
 
-use super::{Gate, Shared, spin};
+use super::{Gate, Lock, Shared, spin};
 
 /// Where a thread is in its program.
 struct Thread<'a> {
@@ -27,6 +28,10 @@ struct Thread<'a> {
 pub(super) fn run(shared: &Arc<Shared>, task: usize) {
     let spec = &shared.workload.tasks[task];
     pin(&spec.affinity);
+    // Sleeps of fair threads may end 50 us late otherwise, which nothing here is about.
+    if let Err(error) = rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN)) {
+        complain(&format!("prctl: {error}"));
+    }
     // Nothing is called for what threads have anyway: a call makes the scheduler take a thread off its
     // queue and put it back.
     if spec.attr != Attr::default() {
@@ -75,11 +80,17 @@ impl Thread<'_> {
             },
             Op::Sleep { duration } => spin::sleep(Duration::from_nanos(nanoseconds(duration))),
             Op::Timer { timer, period_ns, mode } => self.timer(*timer, *period_ns, *mode),
-            Op::Lock(mutex) => {
-                let guard = shared.mutexes[*mutex as usize].lock();
-                self.guards[*mutex as usize] = Some(guard.unwrap_or_else(PoisonError::into_inner));
-            }
-            Op::Unlock(mutex) => self.guards[*mutex as usize] = None,
+            Op::Lock(mutex) => match shared.mutexes[*mutex as usize] {
+                Lock::Plain(plain) => {
+                    let guard = plain.lock().unwrap_or_else(PoisonError::into_inner);
+                    self.guards[*mutex as usize] = Some(guard);
+                }
+                Lock::Inheriting(inheriting) => done("lock", inheriting.lock()),
+            },
+            Op::Unlock(mutex) => match shared.mutexes[*mutex as usize] {
+                Lock::Plain(_) => self.guards[*mutex as usize] = None,
+                Lock::Inheriting(inheriting) => done("unlock", inheriting.unlock()),
+            },
             Op::Wait { condition, mutex } => {
                 let guard = self.guards[*mutex as usize].take()?;
                 let guard = shared.conditions[*condition as usize].wait(guard);
@@ -235,6 +246,12 @@ fn pin(cpus: &CpuSet) {
     }
     if let Err(error) = rustix::thread::sched_setaffinity(None, &real) {
         complain(&format!("sched_setaffinity: {error}"));
+    }
+}
+
+fn done(what: &str, result: std::io::Result<()>) {
+    if let Err(error) = result {
+        complain(&format!("{what}: {error}"));
     }
 }
 

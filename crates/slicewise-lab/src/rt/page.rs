@@ -194,7 +194,7 @@ impl Compared {
             for (thread, name) in names.iter().enumerate() {
                 for (side, runs) in [("kernel", &kernel.runs[thread]), ("ours", &ours[thread])] {
                     let _ = write!(text, "{name:<10} {side:<6}");
-                    for run in runs.iter().take(40) {
+                    for run in runs.iter().take(400) {
                         let ms = |ns: u64| ns as f64 / 1e6;
                         let _ = write!(text, " {:.3}-{:.3}", ms(run.begin_ns), ms(run.end_ns));
                         if self.case.cpus > 1 {
