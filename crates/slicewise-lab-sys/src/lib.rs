@@ -1,6 +1,8 @@
-//! What the load program needs of the system and no safe crate offers: `sched_setattr` for the calling
-//! thread (fair tasks with a slice, deadline tasks), mutexes with priority inheritance.
+//! What the lab needs of the system and no safe crate offers: `sched_setattr` for the calling thread
+//! (fair tasks with a slice, deadline tasks), mutexes with priority inheritance, and [`calls`] for
+//! recording what kernels refuse.
 
+pub mod calls;
 mod mutex;
 
 use std::io;

@@ -89,7 +89,7 @@ fn override_settings(args: &RtCheckArgs, loaded: &mut LoadedRt) -> Result<Kernel
     // Point releases are names of their version here as elsewhere.
     let profile = Profile::named(kernel).map_or(kernel, |profile| profile.name);
     let rules = KernelRules::named(profile).ok_or_else(|| {
-        let known = KernelRules::ALL.map(|rules| rules.name);
+        let known = KernelRules::NAMES;
         Failure::with_help(
             format!("there is no profile for kernel `{kernel}`"),
             format!("the kernels are {}", known.join(", ")),
