@@ -37,6 +37,14 @@ pub(crate) struct Compared {
     ours: Vec<Vec<Vec<Run>>>,
 }
 
+/// Runs shorter than this are left out on both sides, and what is around them is one gap: of two timers
+/// some microseconds apart, the first may wake a thread that the second takes the CPU from.
+const RESOLUTION_NS: u64 = 100_000;
+
+fn long_enough(runs: &[Run]) -> Vec<Run> {
+    runs.iter().copied().filter(|run| run.length_ns() >= RESOLUTION_NS).collect()
+}
+
 /// What is compared of a thread.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Figure {
@@ -132,10 +140,11 @@ impl Compared {
         let names = self.case.threads().unwrap_or_default();
         let mut rows = Vec::new();
         for (thread, name) in names.iter().enumerate() {
-            let kernel: Vec<&[Run]> =
-                self.cell.rounds.iter().map(|round| round.runs[thread].as_slice()).collect();
-            let ours: Vec<&[Run]> =
-                self.ours.iter().map(|round| round[thread].as_slice()).collect();
+            let rounds = self.cell.rounds.iter();
+            let kernel: Vec<Vec<Run>> =
+                rounds.map(|round| long_enough(&round.runs[thread])).collect();
+            let ours: Vec<Vec<Run>> =
+                self.ours.iter().map(|round| long_enough(&round[thread])).collect();
             for figure in Figure::ALL {
                 rows.push(self.row(name, figure, &kernel, &ours));
             }
@@ -143,7 +152,7 @@ impl Compared {
         rows
     }
 
-    fn row(&self, name: &str, figure: Figure, kernel: &[&[Run]], ours: &[&[Run]]) -> Row {
+    fn row(&self, name: &str, figure: Figure, kernel: &[Vec<Run>], ours: &[Vec<Run>]) -> Row {
         let row = |kernel: f64, ours: f64, off: f64, limit: f64| Row {
             thread: name.to_owned(),
             figure,
@@ -156,8 +165,8 @@ impl Compared {
         let window_ns: u64 = windows.map(|window| window.end_ns - window.begin_ns).sum();
         let of = match figure {
             Figure::Share => {
-                let percent = |rounds: &[&[Run]]| {
-                    let runs = rounds.iter().copied().flatten();
+                let percent = |rounds: &[Vec<Run>]| {
+                    let runs = rounds.iter().flatten();
                     let ran_ns: u64 = runs.map(|run| run.length_ns()).sum();
                     100.0 * ran_ns as f64 / window_ns.max(1) as f64
                 };
@@ -165,7 +174,7 @@ impl Compared {
                 return row(kernel, ours, (kernel - ours).abs(), SHARE_POINTS);
             }
             Figure::Runs => {
-                let count = |rounds: &[&[Run]]| rounds.iter().map(|runs| runs.len()).sum::<usize>();
+                let count = |rounds: &[Vec<Run>]| rounds.iter().map(Vec::len).sum::<usize>();
                 let (count, ours) = (count(kernel) as f64, count(ours) as f64);
                 let limit = (RUNS_PART * count).max(kernel.len() as f64);
                 return row(count, ours, (count - ours).abs(), limit);
@@ -178,7 +187,7 @@ impl Compared {
             kernel.into_iter().zip(ours).collect::<Vec<_>>()
         });
         let off = pairs.map(|(kernel, ours)| kernel.abs_diff(ours)).max().unwrap_or(0);
-        let all = |rounds: &[&[Run]]| mean(rounds.iter().flat_map(|runs| of(runs)));
+        let all = |rounds: &[Vec<Run>]| mean(rounds.iter().flat_map(|runs| of(runs)));
         row(all(kernel), all(ours), off as f64, TICK_NS as f64)
     }
 
@@ -275,7 +284,7 @@ FIFO and RR, SCHED_DEADLINE, real-time throttling (6.1) and the fair server (6.1
 on booted Debian kernels and in Slicewise. A *run* is how long a thread has a CPU without a sleep, an idle
 CPU or another thread of the case in between. Its length is called *budget* here, what is between two runs,
 or before the first, *gap*. The first run of the kernel is compared with the first of the simulation, the
-second with the second, and so on.
+second with the second, and so on; runs shorter than 0.1 ms are left out on both sides.
 
 The simulation begins 3 s before the load. It is given the kernel's profile, 250 ticks a second and where
 they are, the costs that were measured in the guest, when the threads of the case are made and first
