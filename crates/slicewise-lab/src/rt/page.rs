@@ -37,12 +37,37 @@ pub(crate) struct Compared {
     ours: Vec<Vec<Vec<Run>>>,
 }
 
-/// Runs shorter than this are left out on both sides, and what is around them is one gap: of two timers
-/// some microseconds apart, the first may wake a thread that the second takes the CPU from.
+/// A run shorter than this is left out where the other side has none at that time: of two timers some
+/// microseconds apart, the first may wake a thread that the second takes the CPU from.
 const RESOLUTION_NS: u64 = 100_000;
 
-fn long_enough(runs: &[Run]) -> Vec<Run> {
-    runs.iter().copied().filter(|run| run.length_ns() >= RESOLUTION_NS).collect()
+/// Leaves out the short runs of either side that have no counterpart: the next run of the same side
+/// begins closer to the one they would be compared with.
+fn aligned(kernel: &[Run], ours: &[Run]) -> (Vec<Run>, Vec<Run>) {
+    let alone = |side: &[Run], other: Run| match side {
+        [one, next, ..] if one.length_ns() < RESOLUTION_NS => {
+            let apart_ns = |run: &Run| run.begin_ns.abs_diff(other.begin_ns);
+            apart_ns(next) < apart_ns(one)
+        }
+        _ => false,
+    };
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    let (mut kernel, mut ours) = (kernel, ours);
+    while let ([one, kernel_rest @ ..], [other, ours_rest @ ..]) = (kernel, ours) {
+        if alone(kernel, *other) {
+            kernel = kernel_rest;
+        } else if alone(ours, *one) {
+            ours = ours_rest;
+        } else {
+            left.push(*one);
+            right.push(*other);
+            (kernel, ours) = (kernel_rest, ours_rest);
+        }
+    }
+    let long = |run: &&Run| run.length_ns() >= RESOLUTION_NS;
+    left.extend(kernel.iter().filter(long));
+    right.extend(ours.iter().filter(long));
+    (left, right)
 }
 
 /// What is compared of a thread.
@@ -140,11 +165,9 @@ impl Compared {
         let names = self.case.threads().unwrap_or_default();
         let mut rows = Vec::new();
         for (thread, name) in names.iter().enumerate() {
-            let rounds = self.cell.rounds.iter();
-            let kernel: Vec<Vec<Run>> =
-                rounds.map(|round| long_enough(&round.runs[thread])).collect();
-            let ours: Vec<Vec<Run>> =
-                self.ours.iter().map(|round| long_enough(&round[thread])).collect();
+            let rounds = self.cell.rounds.iter().zip(&self.ours);
+            let (kernel, ours): (Vec<Vec<Run>>, Vec<Vec<Run>>) =
+                rounds.map(|(kernel, ours)| aligned(&kernel.runs[thread], &ours[thread])).unzip();
             for figure in Figure::ALL {
                 rows.push(self.row(name, figure, &kernel, &ours));
             }
@@ -284,7 +307,8 @@ FIFO and RR, SCHED_DEADLINE, real-time throttling (6.1) and the fair server (6.1
 on booted Debian kernels and in Slicewise. A *run* is how long a thread has a CPU without a sleep, an idle
 CPU or another thread of the case in between. Its length is called *budget* here, what is between two runs,
 or before the first, *gap*. The first run of the kernel is compared with the first of the simulation, the
-second with the second, and so on; runs shorter than 0.1 ms are left out on both sides.
+second with the second, and so on. A run shorter than 0.1 ms that only one
+side has is left out.
 
 The simulation begins 3 s before the load. It is given the kernel's profile, 250 ticks a second and where
 they are, the costs that were measured in the guest, when the threads of the case are made and first
@@ -377,6 +401,22 @@ mod tests {
             }
             assert!(cause.kernels.iter().all(|series| SERIES.contains(&series.as_str())));
         }
+    }
+
+    #[test]
+    fn a_run_of_microseconds_that_one_side_has_alone_is_left_out() {
+        let run = |begin_ms: u64, length_us: u64| {
+            let begin_ns = begin_ms * 1_000_000;
+            Run { begin_ns, end_ns: begin_ns + length_us * 1_000, cpu: 0 }
+        };
+        let kernel = [run(0, 90), run(10, 8), run(20, 3_000), run(40, 9)];
+        let ours = [run(0, 110), run(20, 4_000)];
+        let (left, right) = aligned(&kernel, &ours);
+        assert_eq!(left, [kernel[0], kernel[2]]);
+        assert_eq!(right, ours);
+        // What is long stays, wherever it is.
+        let (left, _) = aligned(&[run(10, 2_000)], &ours);
+        assert_eq!(left.len(), 1);
     }
 
     #[test]
