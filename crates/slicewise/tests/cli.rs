@@ -372,6 +372,9 @@ fn bad_command_lines_are_refused_with_what_is_allowed() {
     refuses(&["run", example, "--kernel", "5.4"], &["5.4", "6.12"]);
     refuses(&["run", example, "--duration", "10"], &["unit"]);
     refuses(&["run", example, "--set", "task/nobody.nice=5"], &["nobody"]);
+    refuses(&["run", example, "--set", "fair_server_runtime=2s"], &["EINVAL", "0 to 1s"]);
+    refuses(&["run", example, "--set", "fair_server_period=5s"], &["EINVAL", "4194.304ms"]);
+    refuses(&["run", example, "--set", "sched_rt_period_us=1000"], &["EINVAL", "-1 to 1000"]);
     refuses(&["run", example, "--set", "features=NO_SUCH"], &["NO_SUCH", "PLACE_LAG"]);
     refuses(&["run", example, "--seed", "x"], &["x"]);
     refuses(&["walk"], &["walk"]);
