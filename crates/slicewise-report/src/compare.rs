@@ -246,8 +246,14 @@ fn warnings(labels: &[String], reports: &[RunReport]) -> Vec<String> {
             warnings.push(format!("the runs differ in their {name}"));
         }
     }
+    // What is to be known of all runs is said once.
+    let of_all = |warning: &&String| reports.iter().all(|report| report.warnings.contains(warning));
+    let common: Vec<&String> =
+        reports.first().into_iter().flat_map(|report| &report.warnings).filter(of_all).collect();
+    warnings.extend(common.iter().copied().cloned());
     for (label, report) in labels.iter().zip(reports) {
-        warnings.extend(report.warnings.iter().map(|warning| format!("{label}: {warning}")));
+        let own = report.warnings.iter().filter(|warning| !common.contains(warning));
+        warnings.extend(own.map(|warning| format!("{label}: {warning}")));
     }
     warnings
 }
