@@ -1,4 +1,7 @@
-//! `sched_setattr` for the calling thread: no safe crate offers it for fair tasks with a slice.
+//! System calls without a safe wrapper: `sched_setattr` for the calling thread (no crate offers it for
+//! fair tasks with a slice), and [`calls`] for recording what kernels refuse.
+
+pub mod calls;
 
 use std::io;
 

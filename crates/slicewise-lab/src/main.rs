@@ -13,6 +13,7 @@
 
 mod apt;
 mod cache;
+mod calls;
 mod case;
 mod failure;
 mod fidelity;
@@ -104,6 +105,33 @@ enum Command {
         #[arg(long)]
         turns: Option<u64>,
     },
+    /// Do scripts of scheduling system calls on the kernels, and keep what they said as the truth of
+    /// slicewise-syscalls.
+    Calls {
+        /// A script of one's own: prints what came of it.
+        file: Option<PathBuf>,
+        /// CPUs of the machine [default: 1, 2 and 4 one after the other].
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=8))]
+        cpus: Option<u32>,
+        /// Seeds the random calls.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Do the steps of a script, here and now: what the guest does.
+    #[command(hide = true)]
+    CallsDirect {
+        /// The script.
+        file: PathBuf,
+    },
+    /// A task of a script.
+    #[command(hide = true)]
+    CallWorker {
+        /// User, effective user, limits of priority and nice value, whether to keep capabilities.
+        words: Vec<String>,
+    },
+    /// A child of a task of a script.
+    #[command(hide = true)]
+    CallReport,
     /// Measure how many turns of the load's loop take a ms.
     #[command(hide = true)]
     Calibrate,
@@ -220,6 +248,18 @@ fn run(arguments: &Arguments) -> Result<usize> {
             load::snapshot(out, groups)?;
             return Ok(0);
         }
+        Command::CallsDirect { file } => {
+            calls::guest::direct(file)?;
+            return Ok(0);
+        }
+        Command::CallWorker { words } => {
+            calls::guest::worker(words)?;
+            return Ok(0);
+        }
+        Command::CallReport => {
+            calls::guest::report()?;
+            return Ok(0);
+        }
         _ => {}
     }
     let cache = Cache::open(arguments.cache.as_deref())?;
@@ -227,7 +267,16 @@ fn run(arguments: &Arguments) -> Result<usize> {
     let cases = |names: &[String]| case::select(&arguments.cases, names);
     let mut short = 0;
     match &arguments.command {
-        Command::Load { .. } | Command::Calibrate | Command::Snapshot { .. } => Ok(()),
+        Command::Load { .. }
+        | Command::Calibrate
+        | Command::Snapshot { .. }
+        | Command::CallsDirect { .. }
+        | Command::CallWorker { .. }
+        | Command::CallReport => Ok(()),
+        Command::Calls { file: Some(file), cpus, .. } => {
+            calls::try_out(&cache, &kernels, *cpus, file)
+        }
+        Command::Calls { file: None, cpus, seed } => calls::record(&cache, &kernels, *cpus, *seed),
         Command::Fetch => {
             for series in kernels {
                 let kernel = apt::fetch(&cache, series)?;

@@ -57,6 +57,20 @@ pub(crate) fn run_script(
     seconds: u64,
     out: &Path,
 ) -> Result<()> {
+    let clock = Clock::usual(kernel, cpus);
+    run_script_by(kernel, files, script, cpus, seconds, clock, out)
+}
+
+/// The same, by a clock of one's own choice.
+pub(crate) fn run_script_by(
+    kernel: &Kernel,
+    files: &[(String, String)],
+    script: &str,
+    cpus: u32,
+    seconds: u64,
+    clock: Clock,
+    out: &Path,
+) -> Result<()> {
     fresh(out)?;
     let mut archive = initramfs::base()?;
     for (path, text) in files {
@@ -64,21 +78,46 @@ pub(crate) fn run_script(
     }
     let limit_s = BOOT_S + WALL_PER_GUEST_S * seconds;
     let work = out.join("boot");
-    let parcel = boot(kernel, archive, script, cpus, limit_s, &work)?;
+    let parcel = boot_by(kernel, archive, script, cpus, limit_s, clock, &work)?;
     unpack(&parcel, out)?;
     write_text(&out.join("package.txt"), &kernel.package)
 }
 
+/// What the guest's time is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Clock {
+    /// A count of instructions: runs repeat, however busy the host is.
+    Instructions,
+    /// The host's.
+    Host,
+}
+
+impl Clock {
+    /// 6.1 with more than one CPU does not get through by instructions.
+    fn usual(kernel: &Kernel, cpus: u32) -> Self {
+        if cpus > 1 && kernel.series == "6.1" { Self::Host } else { Self::Instructions }
+    }
+}
+
 /// Boots with a script and takes what comes over the serial port.
-///
-/// The guest's time is a count of instructions: with one CPU, runs repeat and do not depend on how
-/// busy the host is. 6.1 with more CPUs does not get through that way.
 fn boot(
+    kernel: &Kernel,
+    archive: Archive,
+    script: &str,
+    cpus: u32,
+    limit_s: u64,
+    work: &Path,
+) -> Result<Parcel> {
+    boot_by(kernel, archive, script, cpus, limit_s, Clock::usual(kernel, cpus), work)
+}
+
+fn boot_by(
     kernel: &Kernel,
     mut archive: Archive,
     script: &str,
     cpus: u32,
     limit_s: u64,
+    clock: Clock,
     work: &Path,
 ) -> Result<Parcel> {
     archive.file("init", guest::INIT.as_bytes().to_vec());
@@ -90,11 +129,10 @@ fn boot(
         .map_err(|error| Failure::file("write", &initramfs, &error))?;
 
     let mut qemu = tools::command("qemu-system-x86_64")?;
-    if cpus > 1 && kernel.series == "6.1" {
-        qemu.args(["-accel", "tcg,thread=single"]);
-    } else {
-        qemu.args(["-accel", "tcg", "-icount", "shift=1,sleep=off"]);
-    }
+    match clock {
+        Clock::Host => qemu.args(["-accel", "tcg,thread=single"]),
+        Clock::Instructions => qemu.args(["-accel", "tcg", "-icount", "shift=1,sleep=off"]),
+    };
     qemu.args(["-cpu", "max", "-m", "1024", "-display", "none", "-monitor", "none"])
         .args(["-no-reboot", "-nic", "none", "-smp", &cpus.to_string()])
         .args(["-append", &guest::command_line()])

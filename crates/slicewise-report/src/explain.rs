@@ -55,6 +55,12 @@ pub struct ExplainedCandidate {
     /// Its priority, real-time policies only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<u8>,
+    /// Deadline tasks: absolute deadline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dl_deadline_ns: Option<u64>,
+    /// Deadline tasks: budget left when it was last charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dl_runtime_left_ns: Option<i64>,
     /// What the fair class knows of it.
     #[serde(flatten)]
     pub fair: Option<ExplainedFair>,
@@ -102,6 +108,11 @@ impl ExplainReport {
             .and_then(|picked| queue.candidates.iter().find(|other| other.task == picked));
         let reference = queue.average_vruntime_ns.or(queue.min_vruntime_ns).unwrap_or(0);
         let name = decision.picked.map(names);
+        let throttled = |candidate: &Candidate| {
+            queue.rt_throttled
+                && candidate.class == Class::Rt
+                && decision.picked != Some(candidate.task)
+        };
         let explained = |candidate: &Candidate| ExplainedCandidate {
             name: names(candidate.task),
             picked: decision.picked == Some(candidate.task),
@@ -110,13 +121,17 @@ impl ExplainReport {
             policy: candidate.attr.policy.name(),
             nice: candidate.attr.nice.get(),
             priority: priority(candidate.attr.policy),
+            dl_deadline_ns: candidate.deadline.map(|view| view.deadline_ns),
+            dl_runtime_left_ns: candidate.deadline.map(|view| view.runtime_left_ns),
             fair: candidate.fair.as_ref().map(|fair| ExplainedFair::new(fair, reference)),
             why: match winner {
                 Some(winner) if winner.task == candidate.task => decision.rule.explain().to_owned(),
+                Some(_) if throttled(candidate) => rt_throttled(),
                 Some(winner) => {
                     why_not(candidate, winner, decision.rule, name.as_deref().unwrap_or_default())
                 }
                 None if is_delayed(candidate) => asleep(),
+                None if throttled(candidate) => rt_throttled(),
                 None => "was left in the queue".to_owned(),
             },
         };
@@ -197,6 +212,9 @@ fn why_not(candidate: &Candidate, winner: &Candidate, rule: Rule, winner_name: &
     if rule == Rule::Host {
         return "the host chose otherwise".to_owned();
     }
+    if rule == Rule::FairServer && candidate.class < Class::Fair {
+        return "it is the turn of the fair server, for tasks that were starving".to_owned();
+    }
     if candidate.class != winner.class {
         let (class, winning) = (candidate.class.name(), winner.class.name());
         return if candidate.class > winner.class {
@@ -207,6 +225,7 @@ fn why_not(candidate: &Candidate, winner: &Candidate, rule: Rule, winner_name: &
     }
     match (candidate.class, candidate.fair, winner.fair) {
         (Class::Rt, ..) => rt_why_not(candidate, winner),
+        (Class::Deadline, ..) => dl_why_not(candidate, winner, winner_name),
         (Class::Fair, Some(fair), Some(winning)) => {
             if fair.delayed {
                 asleep()
@@ -227,6 +246,20 @@ fn rt_why_not(candidate: &Candidate, winner: &Candidate) -> String {
         format!("priority {own} is lower than {winning}")
     } else {
         format!("same priority {own}, but further back in its list")
+    }
+}
+
+fn rt_throttled() -> String {
+    "real-time tasks have used up what they may of this period (RT throttling)".to_owned()
+}
+
+fn dl_why_not(candidate: &Candidate, winner: &Candidate, winner_name: &str) -> String {
+    let (Some(own), Some(winning)) = (candidate.deadline, winner.deadline) else {
+        return format!("behind {winner_name} in the queue");
+    };
+    match own.deadline_ns.saturating_sub(winning.deadline_ns) {
+        0 => format!("same deadline, but {winner_name} was queued first"),
+        apart_ns => format!("its deadline is {} later", duration_inline(apart_ns)),
     }
 }
 
@@ -332,9 +365,14 @@ fn table(report: &ExplainReport) -> Table {
         .candidates
         .iter()
         .any(|candidate| candidate.fair.is_some_and(|fair| fair.eligible.is_some()));
+    let deadline = report.candidates.iter().any(|candidate| candidate.dl_deadline_ns.is_some());
     let relative = if eevdf { "relative to V" } else { "relative to minimum" };
     let mut columns =
         vec![Column::left("").paint(Paint::Good), Column::left("TASK"), Column::left("POLICY")];
+    if deadline {
+        columns.push(Column::right("DL DEADLINE"));
+        columns.push(Column::right("BUDGET LEFT"));
+    }
     if fair {
         columns.push(Column::right("WEIGHT").expendable(2));
         columns.push(Column::right("SLICE"));
@@ -353,12 +391,12 @@ fn table(report: &ExplainReport) -> Table {
     columns.push(Column::left(""));
     let mut table = Table::new(columns);
     for candidate in &report.candidates {
-        table.row(row(candidate, fair, eevdf));
+        table.row(row(candidate, deadline, fair, eevdf));
     }
     table
 }
 
-fn row(candidate: &ExplainedCandidate, fair: bool, eevdf: bool) -> Vec<Cell> {
+fn row(candidate: &ExplainedCandidate, deadline: bool, fair: bool, eevdf: bool) -> Vec<Cell> {
     let name = shown_name(&candidate.name);
     let name = match candidate.picked {
         true => Cell::painted(name, Paint::Good),
@@ -372,6 +410,11 @@ fn row(candidate: &ExplainedCandidate, fair: bool, eevdf: bool) -> Vec<Cell> {
     let view = candidate.fair;
     let dash = || Cell::painted("-", Paint::Faint);
     let cell = |text: Option<String>| text.map_or_else(dash, Cell::from);
+    if deadline {
+        let at = candidate.dl_deadline_ns.and_then(|ns| i64::try_from(ns).ok());
+        cells.push(cell(at.map(exact_ms)));
+        cells.push(cell(candidate.dl_runtime_left_ns.map(|ns| signed_duration(ns.into()))));
+    }
     if fair {
         cells.push(cell(view.map(|view| view.weight.to_string())));
         let star = |custom: bool| if custom { "*" } else { "" };

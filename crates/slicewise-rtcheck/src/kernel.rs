@@ -2,15 +2,10 @@
 //! arithmetic, per kernel version (classes.md A.9, B.4, C.1, C.2). `SCHED_FIFO` and `SCHED_RR` are
 //! never refused for lack of time.
 
-/// Fraction bits of a bandwidth.
-const BW_SHIFT: u32 = 20;
-const SCHED_CAPACITY: u64 = 1024;
-/// Runtimes are counted in units of about a microsecond: less than one is refused.
-pub const RUNTIME_MIN_NS: u64 = 1024;
-/// `sched_deadline_period_min_us`.
-pub const PERIOD_MIN_NS: u64 = 100_000;
-/// `sched_deadline_period_max_us`.
-pub const PERIOD_MAX_NS: u64 = 4_194_304_000;
+use slicewise_sched::deadline::{self, DlParams, PeriodLimits};
+use slicewise_sched::{Profile, RtRules};
+
+pub use slicewise_sched::deadline::{PERIOD_MAX_NS, PERIOD_MIN_NS, RUNTIME_MIN_NS, to_ratio};
 
 /// The rules of one kernel version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,33 +20,27 @@ pub struct KernelRules {
     pub fair_server_ns: Option<(u64, u64)>,
     /// FIFO and RR tasks are stopped when they have used their runtime (without group scheduling).
     pub rt_throttling: bool,
+    /// The same as the core has it.
+    pub rt: RtRules,
 }
 
-const FAIR_SERVER: Option<(u64, u64)> = Some((50_000_000, 1_000_000_000));
-
-const V6_1: KernelRules = KernelRules {
-    name: "6.1",
-    rt_runtime_us: 950_000,
-    rt_period_us: 1_000_000,
-    fair_server_ns: None,
-    rt_throttling: true,
-};
-const V6_12: KernelRules =
-    KernelRules { name: "6.12", fair_server_ns: FAIR_SERVER, rt_throttling: false, ..V6_1 };
-
 impl KernelRules {
-    /// The versions known, oldest first.
-    pub const ALL: [KernelRules; 5] = [
-        V6_1,
-        KernelRules { name: "6.6", ..V6_1 },
-        V6_12,
-        KernelRules { name: "6.18", ..V6_12 },
-        KernelRules { name: "7.2", rt_runtime_us: 1_000_000, ..V6_12 },
-    ];
+    /// The names of the versions known, oldest first.
+    pub const NAMES: [&str; 5] = ["6.1", "6.6", "6.12", "6.18", "7.2"];
 
     /// The version of this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|rules| rules.name == name)
+        let name = Self::NAMES.into_iter().find(|known| *known == name)?;
+        let rt = Profile::named(name)?.rt;
+        let server = rt.fair_server;
+        Some(Self {
+            name,
+            rt_runtime_us: rt.runtime_us.unwrap_or(rt.period_us),
+            rt_period_us: rt.period_us,
+            fair_server_ns: server.map(|server| (server.runtime_ns, server.period_ns)),
+            rt_throttling: rt.throttling,
+            rt,
+        })
     }
 
     /// The share of a CPU that may be reserved, in 2⁻²⁰.
@@ -63,14 +52,6 @@ impl KernelRules {
     pub fn fair_server(&self) -> u64 {
         self.fair_server_ns.map_or(0, |(runtime, period)| to_ratio(period, runtime))
     }
-}
-
-/// The kernel's bandwidth: runtime/period in 2⁻²⁰, rounded down.
-pub fn to_ratio(period: u64, runtime: u64) -> u64 {
-    if period == 0 {
-        return 0;
-    }
-    ((u128::from(runtime) << BW_SHIFT) / u128::from(period)).min(u128::from(u64::MAX)) as u64
 }
 
 /// Why a system call fails.
@@ -109,36 +90,18 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// The period in force.
-    pub fn period(&self) -> u64 {
-        if self.period_ns == 0 { self.deadline_ns } else { self.period_ns }
+    fn params(&self) -> DlParams {
+        DlParams {
+            runtime_ns: self.runtime_ns,
+            deadline_ns: self.deadline_ns,
+            period_ns: self.period_ns,
+            ..DlParams::default()
+        }
     }
 
     /// Its bandwidth in 2⁻²⁰.
     pub fn bandwidth(&self) -> u64 {
-        to_ratio(self.period(), self.runtime_ns)
-    }
-
-    /// The first check of its parameters that fails.
-    pub fn fault(&self) -> Option<&'static str> {
-        let (period, top) = (self.period(), 1_u64 << 63);
-        if self.deadline_ns == 0 {
-            Some("the deadline is 0")
-        } else if self.runtime_ns < RUNTIME_MIN_NS {
-            Some("the runtime is below 1024 ns")
-        } else if self.deadline_ns & top != 0 || period & top != 0 {
-            Some("the deadline or the period has its highest bit set")
-        } else if period < self.deadline_ns {
-            Some("the deadline is longer than the period")
-        } else if self.deadline_ns < self.runtime_ns {
-            Some("the runtime is longer than the deadline")
-        } else if period < PERIOD_MIN_NS {
-            Some("the period is below 100 us (sched_deadline_period_min_us)")
-        } else if period > PERIOD_MAX_NS {
-            Some("the period is above 4.194304 s (sched_deadline_period_max_us)")
-        } else {
-            None
-        }
+        self.params().bandwidth()
     }
 }
 
@@ -153,29 +116,22 @@ pub struct Refusal {
 
 /// Deadline bandwidth of one root domain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RootDomain {
-    limit: u64,
-    total: u64,
-}
+pub struct RootDomain(deadline::RootDomain);
 
 impl RootDomain {
     /// One with this many CPUs of full capacity and no deadline task yet.
     pub fn new(rules: &KernelRules, cpus: u32) -> Self {
-        let capacity = SCHED_CAPACITY * u64::from(cpus);
-        Self {
-            limit: rules.cap() * capacity / SCHED_CAPACITY,
-            total: rules.fair_server() * u64::from(cpus),
-        }
+        Self(deadline::RootDomain::new(&rules.rt, cpus))
     }
 
     /// What may be reserved in all, in 2⁻²⁰ of a CPU.
     pub fn limit(&self) -> u64 {
-        self.limit
+        self.0.limit().unwrap_or(u64::MAX)
     }
 
     /// What is reserved, fair servers included, in 2⁻²⁰ of a CPU.
     pub fn total(&self) -> u64 {
-        self.total
+        self.0.total()
     }
 
     /// A task asks to become a deadline task.
@@ -191,23 +147,16 @@ impl RootDomain {
     /// # Errors
     /// If the kernel would refuse; nothing changes then.
     pub fn replace(&mut self, old: u64, reservation: &Reservation) -> Result<(), Refusal> {
-        if let Some(rule) = reservation.fault() {
-            return Err(Refusal { errno: Errno::Einval, rule });
-        }
+        let params = reservation.params();
+        let refused = |errno, refusal: deadline::Refusal| Refusal { errno, rule: refusal.rule() };
+        let invalid = |fault| refused(Errno::Einval, deadline::Refusal::Invalid(fault));
+        params.check(PeriodLimits::default()).map_err(invalid)?;
         if !reservation.everywhere {
-            let rule = "its CPUs are not all CPUs of the root domain";
-            return Err(Refusal { errno: Errno::Eperm, rule });
+            return Err(refused(Errno::Eperm, deadline::Refusal::Affinity));
         }
-        let new = reservation.bandwidth();
-        if new == old {
-            return Ok(());
-        }
-        let total = self.total.saturating_sub(old).saturating_add(new);
-        if total > self.limit {
-            let rule = "the bandwidths of all deadline tasks would exceed what may be reserved";
-            return Err(Refusal { errno: Errno::Ebusy, rule });
-        }
-        self.total = total;
+        let checked = self.0.check(old, &params);
+        checked.map_err(|refusal| refused(Errno::Ebusy, refusal))?;
+        self.0.replace(old, params.bandwidth());
         Ok(())
     }
 }
@@ -230,46 +179,6 @@ mod tests {
     fn admitted(kernel: &str, cpus: u32, each: Reservation) -> usize {
         let mut domain = RootDomain::new(&rules(kernel), cpus);
         (0..10_000).take_while(|_| domain.admit(&each).is_ok()).count()
-    }
-
-    #[test]
-    fn w4_ratios_are_rounded_down() {
-        let cases = [
-            (1_000_000_000, 950_000_000, 996_147),
-            (1_000_000_000, 50_000_000, 52_428),
-            (10 * MS, MS, 104_857),
-            (30 * MS, 10 * MS, 349_525),
-            (10 * MS, 9_500_000, 996_147),
-            (50 * MS, 10 * MS, 209_715),
-        ];
-        for (period, runtime, ratio) in cases {
-            assert_eq!(to_ratio(period, runtime), ratio);
-        }
-        assert_eq!(to_ratio(0, 5), 0);
-    }
-
-    #[test]
-    fn w5_and_case_92_parameter_checks() {
-        let cases = [
-            (1023, MS, MS, false),
-            (1024, MS, MS, true),
-            (MS, 0, 10 * MS, false),
-            (2 * MS, MS, 10 * MS, false),
-            (MS, 10 * MS, 5 * MS, false),
-            (MS, 10 * MS, 0, true),
-            (2000, 99_999, 99_999, false),
-            (2000, 100_000, 100_000, true),
-            (MS, 10 * MS, 4_194_304_000, true),
-            (MS, 10 * MS, 4_194_304_001, false),
-            (MS, 10 * MS, 4_200_000_000, false),
-            (MS, 1 << 63, 1 << 63, false),
-            (10 * MS, 30 * MS, 30 * MS, true),
-        ];
-        for (runtime, deadline, period, valid) in cases {
-            let fault = ask(runtime, deadline, period).fault();
-            assert_eq!(fault.is_none(), valid, "{runtime} {deadline} {period}: {fault:?}");
-        }
-        assert_eq!(ask(MS, 10 * MS, 0).period(), 10 * MS);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!
 //! All decisions are made in integers: nanoseconds, 128 bits in between, big integers where a sum
 //! of fractions touches its limit. Work is bounded: hostile numbers lead to "not decided", never to
-//! a hang. No I/O, clock, threads or globals, and no dependencies.
+//! a hang. No I/O, clock, threads or globals; the kernel's own arithmetic is `slicewise-sched`'s.
 //!
 //! ```
 //! use slicewise_rtcheck::{KernelRules, Task, TaskSet, check};

@@ -191,7 +191,7 @@ proptest! {
             ..Task::new(format!("t{at}"), load.wcet_ns, load.period_ns)
         };
         let set = TaskSet::new(tasks.iter().enumerate().map(fifo).collect());
-        let analysis = check(&set, &KernelRules::ALL[0]).unwrap();
+        let analysis = check(&set, &KernelRules::named("6.1").unwrap()).unwrap();
         let mut longest = vec![0; tasks.len()];
         for offsets in all_offsets(&tasks) {
             for own in 0..tasks.len() {
@@ -274,7 +274,7 @@ proptest! {
         };
         let mut set = TaskSet::new(loads.iter().enumerate().map(fifo).collect());
         set.cpus = cpus as u32;
-        let analysis = check(&set, &KernelRules::ALL[0]).unwrap();
+        let analysis = check(&set, &KernelRules::named("6.1").unwrap()).unwrap();
         let longest = simulate(&loads, &offsets, cpus, 200, |release, task| (task as u64, release));
         for (at, verdict) in analysis.tasks.iter().enumerate() {
             // Tasks below one that is late may be late for that reason.
@@ -410,7 +410,7 @@ proptest! {
         context_switch_ns in hostile_ns(),
     ) {
         let set = TaskSet { cpus, context_switch_ns, ..TaskSet::new(tasks) };
-        let analysis = check(&set, &KernelRules::ALL[2]).unwrap();
+        let analysis = check(&set, &KernelRules::named("6.12").unwrap()).unwrap();
         for (task, verdict) in set.tasks.iter().zip(&analysis.tasks) {
             if let (Some(bound), Some(true)) = (verdict.response_bound_ns, verdict.meets) {
                 prop_assert!(bound <= task.deadline_ns);
@@ -432,7 +432,7 @@ fn a_thousand_tasks_are_decided_within_the_work_allowed() {
         task
     };
     let set = TaskSet::new((0..1000).map(task).collect());
-    let analysis = check(&set, &KernelRules::ALL[2]).unwrap();
+    let analysis = check(&set, &KernelRules::named("6.12").unwrap()).unwrap();
     assert!(analysis.tasks.iter().all(|task| task.response_bound_ns.is_some()));
     assert!(analysis.schedulable.is_some());
 }

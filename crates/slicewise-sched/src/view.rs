@@ -63,6 +63,8 @@ pub struct QueueView {
     pub average_vruntime_ns: Option<i64>,
     /// CFS and 6.6: the monotonic minimum of virtual runtimes, ns.
     pub min_vruntime_ns: Option<i64>,
+    /// The CPU's real-time tasks have used up what they may of this period.
+    pub rt_throttled: bool,
     /// Everyone queued, the running task included, in the order the classes would look at them.
     pub candidates: Vec<Candidate>,
 }

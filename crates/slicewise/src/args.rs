@@ -9,8 +9,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 #[command(
     version,
     about,
-    after_help = "Exit status: 0 if all went well, 1 if `rt check` proves no guarantee or `k8s` \
-                  has findings, 2 if the input or the command line is bad."
+    after_help = "Exit status: 0 if all went well, 1 if `rt check` proves no guarantee, `rt \
+                  explain` finds no cause or `k8s` has findings, 2 if the input or the command line is bad."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -233,6 +233,143 @@ pub(crate) enum RtCommand {
     #[command(after_help = "Exit status: 0 if every deadline is proven to be met, 1 if not, 2 if \
                             the input or the command line is bad.")]
     Check(RtCheckArgs),
+    /// Which rule a scheduling system call broke: EBUSY, EPERM, EINVAL and others
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(Box<RtExplainArgs>),
+}
+
+/// What follows the help of `slicewise rt explain`.
+const EXPLAIN_HELP: &str = "\
+Examples:
+  slicewise rt explain EBUSY --policy deadline --runtime 10ms --period 30ms --others 5ms/10ms --cpus 1
+  slicewise rt explain EPERM --policy deadline --runtime 10ms --period 30ms --cpus '0-1 of 4'
+  slicewise rt explain EPERM --policy fifo --priority 50 --uid 1000 --rlimit-rtprio 20
+  slicewise rt explain EAGAIN --policy deadline --runtime 10ms --period 30ms
+
+Exit status: 0 if the parameters lead to the error, 1 if not, 2 if the command line is bad.";
+
+/// `slicewise rt explain`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct RtExplainArgs {
+    /// The error, by name or number
+    pub(crate) errno: String,
+
+    /// The system call [default: sched_setattr; fork for EAGAIN, setpriority for EACCES]
+    #[arg(long, value_enum, value_name = "CALL")]
+    pub(crate) call: Option<CallArg>,
+
+    /// What is asked for: other, fifo, rr, batch, idle, deadline, ext, or a number
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) policy: Option<String>,
+
+    /// Runtime (or a slice), with a unit, or in ns
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) runtime: Option<String>,
+
+    /// Relative deadline, with a unit, or in ns [default: the period]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) deadline: Option<String>,
+
+    /// Period, with a unit, or in ns [default: the deadline]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) period: Option<String>,
+
+    /// Real-time priority
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) priority: Option<i32>,
+
+    /// Nice value
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) nice: Option<i32>,
+
+    /// sched_flags: reset-on-fork,reclaim,dl-overrun,keep-policy,keep-params,util-clamp-min,util-clamp-max
+    /// or a number
+    #[arg(long, value_name = "FLAGS")]
+    pub(crate) flags: Option<String>,
+
+    /// Lower clamp of utilisation, 0 to 1024
+    #[arg(long, value_name = "N")]
+    pub(crate) util_min: Option<u32>,
+
+    /// Upper clamp of utilisation, 0 to 1024
+    #[arg(long, value_name = "N")]
+    pub(crate) util_max: Option<u32>,
+
+    /// Size of the structure
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) size: Option<u32>,
+
+    /// How many CPUs there are, or which of them the task may use: `4`, `0-1 of 4` [default: 1]
+    #[arg(long, value_name = "CPUS")]
+    pub(crate) cpus: Option<String>,
+
+    /// Whose rules: one of `slicewise kernels`, as Debian builds it [default: 6.12]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) kernel: Option<String>,
+
+    /// User of the caller [default: 0]
+    #[arg(long, value_name = "UID")]
+    pub(crate) uid: Option<u32>,
+
+    /// User of the target [default: the caller's]
+    #[arg(long, value_name = "UID")]
+    pub(crate) target_uid: Option<u32>,
+
+    /// Whether the caller has CAP_SYS_NICE [default: only user 0]
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) cap_sys_nice: Option<bool>,
+
+    /// RLIMIT_RTPRIO of the target [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) rlimit_rtprio: Option<u64>,
+
+    /// RLIMIT_NICE of the target, 20 minus the nice value allowed [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) rlimit_nice: Option<u64>,
+
+    /// The target's policy before the call [default: other]
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) from: Option<String>,
+
+    /// The target's priority before the call [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) from_priority: Option<u32>,
+
+    /// The target's nice value before the call [default: 0]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
+    pub(crate) from_nice: Option<i32>,
+
+    /// The target does not exist
+    #[arg(long)]
+    pub(crate) no_such_task: bool,
+
+    /// Reservations that are there already: a file with deadline tasks, or a list such as
+    /// 10ms/100ms,5ms/20ms/50msx3
+    #[arg(long, value_name = "FILE|LIST")]
+    pub(crate) others: Option<String>,
+
+    /// sched_rt_runtime_us, -1 for no limit [default: the kernel's]
+    #[arg(long, value_name = "US", allow_hyphen_values = true)]
+    pub(crate) rt_runtime_us: Option<i64>,
+
+    /// cpu.rt_runtime_us of the target's cgroup, on a kernel with RT_GROUP_SCHED
+    #[arg(long, value_name = "US", allow_hyphen_values = true)]
+    pub(crate) group_rt_runtime_us: Option<i64>,
+
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: OutputFormat,
+}
+
+/// A system call.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CallArg {
+    Setattr,
+    Setscheduler,
+    Setparam,
+    Setaffinity,
+    Setpriority,
+    Fork,
 }
 
 /// `slicewise rt check`.

@@ -254,6 +254,17 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
 
 /// `slicewise kernels`.
 pub(crate) fn kernels(args: &KernelsArgs) -> Result<(), Failure> {
+    let left_for_fair = |profile: &Profile| match (profile.rt.fair_server, profile.rt.runtime_us) {
+        (Some(server), _) => {
+            let (runtime, period) = (server.runtime_ns / 1_000_000, server.period_ns / 1_000_000);
+            format!("{runtime} of {period} ms (server)")
+        }
+        (None, Some(runtime_us)) if profile.rt.throttling => {
+            let period_us = profile.rt.period_us;
+            format!("{} of {} ms (throttling)", (period_us - runtime_us) / 1000, period_us / 1000)
+        }
+        _ => "nothing".to_owned(),
+    };
     let algorithm = |profile: &Profile| if profile.is_eevdf() { "EEVDF" } else { "CFS" };
     match args.format {
         OutputFormat::Json => {
@@ -265,6 +276,11 @@ pub(crate) fn kernels(args: &KernelsArgs) -> Result<(), Failure> {
                         "release": profile.release,
                         "fair_class": algorithm(profile),
                         "features": profile.features.to_string(),
+                        "sched_rt_runtime_us": profile.rt.runtime_us,
+                        "sched_rt_period_us": profile.rt.period_us,
+                        "rt_throttling": profile.rt.throttling,
+                        "fair_server_runtime_ns": profile.rt.fair_server.map(|it| it.runtime_ns),
+                        "fair_server_period_ns": profile.rt.fair_server.map(|it| it.period_ns),
                         "experimental": profile.experimental,
                     })
                 })
@@ -272,14 +288,17 @@ pub(crate) fn kernels(args: &KernelsArgs) -> Result<(), Failure> {
             print_json(&kernels)
         }
         OutputFormat::Table => {
-            let mut text =
-                format!("{:<8} {:<10} {:<6} {}\n", "kernel", "modelled", "fair", "features");
+            let mut text = format!(
+                "{:<8} {:<10} {:<6} {:<28} {}\n",
+                "kernel", "modelled", "fair", "beside FIFO, fair tasks get", "features"
+            );
             for profile in Profile::ALL {
                 text.push_str(&format!(
-                    "{:<8} {:<10} {:<6} {}\n",
+                    "{:<8} {:<10} {:<6} {:<28} {}\n",
                     profile.name,
                     profile.release,
                     algorithm(profile),
+                    left_for_fair(profile),
                     profile.features
                 ));
             }

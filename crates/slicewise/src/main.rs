@@ -12,6 +12,7 @@ mod k8s;
 mod output;
 mod prepare;
 mod rt;
+mod rt_explain;
 mod shadow;
 mod simulate;
 mod trace_file;
@@ -63,6 +64,7 @@ fn run(command: &args::Command) -> Result<bool, failure::Failure> {
             trace_file::convert(&convert.input, &convert.output).map(|()| true)
         }
         args::Command::Rt(args::RtCommand::Check(check)) => rt::check(check),
+        args::Command::Rt(args::RtCommand::Explain(asked)) => rt_explain::explain(asked),
         args::Command::K8s(args) => k8s::k8s(args),
         args::Command::Shadow(shadow) => shadow::shadow(shadow).map(|()| true),
         args::Command::Kernels(kernels) => commands::kernels(kernels).map(|()| true),

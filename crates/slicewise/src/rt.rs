@@ -8,9 +8,10 @@ use slicewise_machine::{
     TimerMode, TimerSpec, Workload,
 };
 use slicewise_report::{Metrics, RtReport, RunInfo, render_rt};
-use slicewise_rtcheck::{Analysis, KernelRules, Policy, TaskSet, check as analyse, show_ns};
+use slicewise_rtcheck::{Analysis, KernelRules, Policy, Task, TaskSet, check as analyse, show_ns};
 use slicewise_rtcheck::{most_critical, worst_case};
-use slicewise_sched::{Attr, CpuId, CpuSet, Policy as Scheduled, Profile, RtPriority};
+use slicewise_sched::deadline::PeriodLimits;
+use slicewise_sched::{Attr, CpuId, CpuSet, DlParams, Policy as Scheduled, Profile, RtPriority};
 use slicewise_workload::{
     Format, LoadFileError, LoadedRt, Rejected, load_rt_file, load_rt_in, parse_duration_ns,
     parse_priorities, read_text,
@@ -34,7 +35,7 @@ pub(crate) fn check(args: &RtCheckArgs) -> Result<bool, Failure> {
     };
     let timeline = drawn.and_then(|at| worst_case(set, &analysis, at));
     let run = match args.simulate {
-        true => Some(simulate(set, &analysis, &rules)?),
+        true => Some(simulate_if_valid(set, &analysis, &rules)?),
         false => None,
     };
     let observed = run.as_ref().map(|run| run.observed_ns.as_slice());
@@ -88,7 +89,7 @@ fn override_settings(args: &RtCheckArgs, loaded: &mut LoadedRt) -> Result<Kernel
     // Point releases are names of their version here as elsewhere.
     let profile = Profile::named(kernel).map_or(kernel, |profile| profile.name);
     let rules = KernelRules::named(profile).ok_or_else(|| {
-        let known = KernelRules::ALL.map(|rules| rules.name);
+        let known = KernelRules::NAMES;
         Failure::with_help(
             format!("there is no profile for kernel `{kernel}`"),
             format!("the kernels are {}", known.join(", ")),
@@ -145,31 +146,46 @@ fn left_out(loaded: &LoadedRt) -> Option<String> {
 
 /// What a run has shown.
 struct Run {
-    /// The longest response of each task, ns; 0 for deadline tasks.
+    /// The longest response of each task, ns.
     observed_ns: Vec<u64>,
     remarks: Vec<String>,
 }
 
-/// When all tasks are released for the first time: by then each has begun its program.
-const FIRST_RELEASE_NS: u64 = 1_000_000;
-/// No run is longer, …
+/// All tasks are released for the first time when each has begun its program, …
+const BEGIN_NS: u64 = 1_000_000;
+/// … no run is longer, …
 const DURATION_MAX_NS: u64 = 60_000_000_000;
 /// … or has more jobs.
 const JOBS_MAX: u64 = 2_000_000;
 
-/// Runs the FIFO and RR tasks on the simulated machine, all released together.
-fn simulate(set: &TaskSet, analysis: &Analysis, rules: &KernelRules) -> Result<Run, Failure> {
-    let members: Vec<usize> =
-        (0..set.tasks.len()).filter(|at| set.tasks[*at].policy != Policy::Deadline).collect();
-    if members.is_empty() {
-        return Err(Failure::with_help(
-            "--simulate: SCHED_DEADLINE is not simulated yet, and there are no other tasks",
-            "leave --simulate out: the analysis needs no run",
-        ));
+fn simulate_if_valid(
+    set: &TaskSet,
+    analysis: &Analysis,
+    rules: &KernelRules,
+) -> Result<Run, Failure> {
+    let reserved = set.tasks.iter().filter(|task| task.policy == Policy::Deadline);
+    let faults = reserved.filter_map(|task| {
+        let fault = reservation(task).check(PeriodLimits::default()).err()?;
+        Some((&task.name, fault))
+    });
+    match faults.take(1).next() {
+        None => simulate(set, analysis, rules),
+        Some((name, fault)) => {
+            let name = printable(name);
+            let remark = format!("Not simulated: the kernel does not take {name}, {fault}.");
+            Ok(Run { observed_ns: Vec::new(), remarks: vec![remark] })
+        }
     }
-    let (duration_ns, whole) = run_length(set, &members);
-    let workload = workload(set, analysis, &members);
-    let profile = Profile::named(rules.name).ok_or_else(|| Failure::plain("unknown kernel"))?;
+}
+
+/// Runs the tasks on the simulated machine, all released together. Nothing is refused there: what the
+/// kernel would admit is said apart.
+fn simulate(set: &TaskSet, analysis: &Analysis, rules: &KernelRules) -> Result<Run, Failure> {
+    let release_ns = first_release_ns(set);
+    let (duration_ns, whole) = run_length(set, release_ns);
+    let workload = workload(set, analysis, release_ns);
+    let mut profile = Profile::named(rules.name).ok_or_else(|| Failure::plain("unknown kernel"))?;
+    profile.rt.runtime_us = None;
     let config = MachineConfig {
         profile,
         features: profile.features,
@@ -199,20 +215,36 @@ fn simulate(set: &TaskSet, analysis: &Analysis, rules: &KernelRules) -> Result<R
         warnings: Vec::new(),
     };
     let report = machine.into_sink().report(info);
-    let mut observed_ns = vec![0; set.tasks.len()];
-    for (at, task) in members.iter().zip(&report.tasks) {
-        observed_ns[*at] = task.response_ns.max;
-    }
+    let observed_ns: Vec<u64> = report.tasks.iter().map(|task| task.response_ns.max).collect();
     let remarks = run_remarks(set, analysis, &observed_ns, duration_ns, whole);
     Ok(Run { observed_ns, remarks })
 }
 
+/// … and no deadline task has a deadline left from its beginning: the next wakeup starts afresh.
+fn first_release_ns(set: &TaskSet) -> u64 {
+    let reserved = set.tasks.iter().filter(|task| task.policy == Policy::Deadline);
+    let longest_ns = reserved.map(|task| task.period_ns.max(task.deadline_ns)).max();
+    BEGIN_NS.saturating_add(longest_ns.unwrap_or(0))
+}
+
+/// What a deadline task reserves. Its period ends a nanosecond early: a real job is never released at
+/// the very moment at which the deadline of the last one comes, with a nanosecond of its budget left.
+fn reservation(task: &Task) -> DlParams {
+    let period_ns = task.period_ns.saturating_sub(1);
+    DlParams {
+        runtime_ns: task.runtime_ns.unwrap_or(task.wcet_ns).min(period_ns),
+        deadline_ns: task.deadline_ns.min(period_ns),
+        period_ns,
+        ..DlParams::default()
+    }
+}
+
 /// A hyperperiod if that is not too long, and whether it is.
-fn run_length(set: &TaskSet, members: &[usize]) -> (u64, bool) {
+fn run_length(set: &TaskSet, release_ns: u64) -> (u64, bool) {
     let mut hyperperiod_ns = 1_u64;
     let mut jobs_in_second = 0.0_f64;
-    for at in members {
-        let period_ns = set.tasks[*at].period_ns;
+    for task in &set.tasks {
+        let period_ns = task.period_ns;
         jobs_in_second += 1e9 / period_ns as f64;
         let (mut a, mut b) = (hyperperiod_ns, period_ns);
         while b != 0 {
@@ -222,36 +254,37 @@ fn run_length(set: &TaskSet, members: &[usize]) -> (u64, bool) {
     }
     let room_ns = (JOBS_MAX as f64 / jobs_in_second * 1e9).min(DURATION_MAX_NS as f64) as u64;
     // The last job of the hyperperiod has to end as well.
-    let longest_ns = members.iter().map(|at| set.tasks[*at].period_ns).max().unwrap_or(0);
-    let whole_ns = hyperperiod_ns.saturating_add(longest_ns).saturating_add(FIRST_RELEASE_NS);
+    let longest_ns = set.tasks.iter().map(|task| task.period_ns).max().unwrap_or(0);
+    let whole_ns = hyperperiod_ns.saturating_add(longest_ns).saturating_add(release_ns);
     match whole_ns <= room_ns {
         true => (whole_ns, true),
-        false => (room_ns.saturating_add(FIRST_RELEASE_NS), false),
+        false => (room_ns.saturating_add(release_ns), false),
     }
 }
 
-fn workload(set: &TaskSet, analysis: &Analysis, members: &[usize]) -> Workload {
+fn workload(set: &TaskSet, analysis: &Analysis, release_ns: u64) -> Workload {
     let mut workload = Workload::default();
-    for (index, at) in members.iter().enumerate() {
-        let task = &set.tasks[*at];
+    for (index, task) in set.tasks.iter().enumerate() {
         let timer = index as u32;
         // A nanosecond less than it could take: who is done at the very moment at which somebody
         // more important is released has met that moment, on paper; a machine would preempt it.
         let work_ns = task.wcet_ns.saturating_sub(1).max(1);
         let wait = |period_ns| Op::Timer { timer, period_ns, mode: TimerMode::Absolute };
         let ops = vec![
-            wait(FIRST_RELEASE_NS),
+            wait(release_ns),
             Op::LoopBegin { count: None, end: 4 },
             Op::Run { work: Dist::Constant(work_ns), mode: Mode::User },
             wait(task.period_ns),
             Op::LoopEnd { begin: 1 },
         ];
-        let priority = analysis.tasks[*at].priority.unwrap_or(1);
+        let priority = analysis.tasks[index].priority.unwrap_or(1);
         let priority = RtPriority::new(i64::from(priority));
-        let policy = priority.map(|priority| match task.policy {
-            Policy::Rr => Scheduled::Rr(priority),
-            _ => Scheduled::Fifo(priority),
-        });
+        let policy = match (task.policy, priority) {
+            (Policy::Deadline, _) => Some(Scheduled::Deadline(reservation(task))),
+            (Policy::Rr, Some(priority)) => Some(Scheduled::Rr(priority)),
+            (Policy::Fifo, Some(priority)) => Some(Scheduled::Fifo(priority)),
+            (_, None) => None,
+        };
         workload.timers.push(TimerSpec { name: task.name.clone(), shared: false });
         workload.programs.push(Program { ops });
         workload.tasks.push(TaskSpec {
@@ -283,9 +316,6 @@ fn run_remarks(
         format!("the first {}", show_ns(duration_ns / 1_000_000 * 1_000_000))
     };
     let mut left_out = Vec::new();
-    if set.tasks.iter().any(|task| task.policy == Policy::Deadline) {
-        left_out.push("deadline tasks");
-    }
     if set.tasks.iter().any(|task| task.blocking_ns > 0) {
         left_out.push("blocking");
     }

@@ -32,7 +32,7 @@ fn output_of(line: &str) -> String {
         .output()
         .expect("the command starts");
     // A check may well find something.
-    let finds = line.starts_with("slicewise rt check") || line.starts_with("slicewise k8s");
+    let finds = line.starts_with("slicewise rt ") || line.starts_with("slicewise k8s");
     let fine = output.status.success() || finds && output.status.code() == Some(1);
     assert!(fine, "{line}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("output is text")
@@ -68,6 +68,11 @@ fn the_readme_shows_what_the_commands_print() {
 #[test]
 fn the_real_time_page_shows_what_the_commands_print() {
     shows_what_is_printed("docs/realtime.md");
+}
+
+#[test]
+fn the_page_on_system_calls_shows_what_the_commands_print() {
+    shows_what_is_printed("docs/syscalls.md");
 }
 
 #[test]

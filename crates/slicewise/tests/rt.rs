@@ -61,6 +61,10 @@ fn deadline(name: &str, wcet: u32, deadline: u32, period: u32) -> String {
     )
 }
 
+fn observed(report: &Value, at: usize) -> Option<u64> {
+    report["tasks"][at]["observed_ns"].as_u64()
+}
+
 #[test]
 fn case_87_the_json_contract_on_a_set_that_misses() {
     let table = fifo("a", 12, 50, 1) + &fifo("b", 10, 40, 2) + &fifo("c", 10, 30, 3);
@@ -125,7 +129,6 @@ fn a_simulated_run_comes_to_the_bound_and_never_exceeds_it() {
     let (report, status) = report("t.toml", &table, &["--simulate"]);
     assert_eq!(status, Some(0));
     // Every job runs 1 ns less, and there are 7, 2 and 1 of them until the answer.
-    let observed = |report: &Value, at: usize| report["tasks"][at]["observed_ns"].as_u64();
     let bounds = [58_000_000, 9_000_000, 4_000_000];
     for (at, jobs) in [7, 2, 1].into_iter().enumerate() {
         assert_eq!(report["tasks"][at]["response_bound_ns"], bounds[at]);
@@ -136,8 +139,31 @@ fn a_simulated_run_comes_to_the_bound_and_never_exceeds_it() {
     let (report, _) = self::report("t.toml", &tie, &["--simulate"]);
     assert_eq!(report["tasks"][0]["response_bound_ns"], 20_000_000);
     assert_eq!(observed(&report, 0), Some(20_000_000 - 5));
-    let table = deadline("a", 9, 10, 1000);
-    refuses("t.toml", &table, &["--simulate"], &["SCHED_DEADLINE is not simulated yet"]);
+}
+
+#[test]
+fn deadline_tasks_come_to_their_bounds_under_edf() {
+    // Case 88: rate-monotonic priorities miss, EDF does not.
+    let set = deadline("a", 1, 4, 4) + &deadline("b", 2, 6, 6) + &deadline("c", 3, 8, 8);
+    for kernel in ["6.1", "7.2"] {
+        let (report, status) = report("t.toml", &set, &["--simulate", "--kernel", kernel]);
+        assert_eq!(status, Some(0), "{report}");
+        for at in 0..3 {
+            let (task, observed) = (&report["tasks"][at], observed(&report, at).unwrap());
+            assert!(observed <= task["response_bound_ns"].as_u64().unwrap(), "{task}");
+            assert!(observed <= task["deadline_ns"].as_u64().unwrap(), "{task}");
+        }
+    }
+    // Case 89: two tasks that the kernel admits, with a density above 1, and in time all the same.
+    let set = deadline("long", 50, 50, 100) + &deadline("short", 10, 100, 100);
+    let (report, status) = self::report("t.toml", &set, &["--simulate"]);
+    assert_eq!(status, Some(0), "{report}");
+    let jobs = [50_000_000 - 1, 60_000_000 - 2];
+    assert_eq!([0, 1].map(|at| observed(&report, at).unwrap()), jobs);
+    // What no kernel takes is analysed, but not run.
+    let slow = deadline("slow", 9, 5000, 5000);
+    let (report, _) = self::report("t.toml", &slow, &["--simulate"]);
+    assert!(report["remarks"].to_string().contains("Not simulated"), "{report}");
 }
 
 #[test]
@@ -240,4 +266,142 @@ fn hostile_numbers_get_an_answer() {
     let over = task("a", 9, 10) + &task("b", 31_535_999_999_999_999, 31_536_000_000_000_000);
     let (_dir, path) = file("t.toml", &over);
     assert_eq!(check(&[&path, "--simulate"]).status.code(), Some(1));
+}
+
+fn explain(args: &[&str]) -> (String, Option<i32>) {
+    let output = Command::new(env!("CARGO_BIN_EXE_slicewise"))
+        .args(["rt", "explain"])
+        .args(args)
+        .current_dir(root())
+        .env_remove("COLUMNS")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the command starts");
+    let text = if output.status.code() == Some(2) { output.stderr } else { output.stdout };
+    (String::from_utf8(text).expect("output is text"), output.status.code())
+}
+
+/// The error and the rule in the JSON, and the exit status.
+fn rule(args: &[&str]) -> (String, String, Option<i32>) {
+    let (text, status) = explain(&[args, &["--format", "json"]].concat());
+    let report: Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let of = |field: &str| report["verdict"][field].as_str().unwrap_or("").to_owned();
+    (of("errno"), of("rule"), status)
+}
+
+const DEADLINE: [&str; 6] = ["--policy", "deadline", "--runtime", "10ms", "--period", "30ms"];
+
+#[test]
+fn an_error_is_explained_by_the_rule_the_parameters_break() {
+    let cases: &[(&[&str], &str, &str)] = &[
+        (&["EBUSY", "--others", "6ms/10ms"], "EBUSY", "bandwidth-exceeded"),
+        (&["16", "--others", "6ms/10ms"], "EBUSY", "bandwidth-exceeded"),
+        (&["EPERM", "--cpus", "0-1 of 4"], "EPERM", "affinity-not-whole"),
+        (&["eperm", "--uid", "1000", "--rlimit-rtprio", "99"], "EPERM", "deadline-not-allowed"),
+        (&["EPERM", "--cap-sys-nice", "false"], "EPERM", "deadline-not-allowed"),
+        (&["EPERM", "--kernel", "6.1", "--rt-runtime-us", "0"], "EPERM", "no-deadline-bandwidth"),
+        (&["EINVAL", "--deadline", "5ms"], "EINVAL", "runtime-after-deadline"),
+        (&["EINVAL", "--deadline", "40ms"], "EINVAL", "deadline-after-period"),
+        (&["EINVAL", "--priority", "10"], "EINVAL", "priority-not-taken"),
+        (&["EINVAL", "--flags", "0x80"], "EINVAL", "unknown-flags"),
+        (&["EINVAL", "--call", "setscheduler"], "EINVAL", "deadline-zero"),
+        (&["E2BIG", "--size", "40"], "E2BIG", "attr-size"),
+        (&["ESRCH", "--no-such-task"], "ESRCH", "no-such-task"),
+        (&["EAGAIN"], "EAGAIN", "deadline-fork"),
+        (&["EOPNOTSUPP", "--flags", "util-clamp-min"], "EOPNOTSUPP", "clamp-not-built"),
+        (&["EBUSY", "--call", "setaffinity", "--cpus", "0 of 2"], "EBUSY", "deadline-affinity"),
+    ];
+    for (args, errno, id) in cases {
+        let args = [*args, DEADLINE.as_slice()].concat();
+        assert_eq!(rule(&args), ((*errno).to_owned(), (*id).to_owned(), Some(0)), "{args:?}");
+    }
+    let cases: &[(&[&str], &str)] = &[
+        (&["EPERM", "--policy", "fifo", "--priority", "5", "--uid", "9"], "rt-policy-not-allowed"),
+        (
+            &["EPERM", "--policy", "fifo", "--priority", "5", "--group-rt-runtime-us", "0"],
+            "group-without-runtime",
+        ),
+        (&["EPERM", "--nice", "-1", "--uid", "9"], "nice-not-allowed"),
+        (&["EPERM", "--policy", "other", "--from", "idle", "--uid", "9"], "idle-stays"),
+        (&["EPERM", "--uid", "9", "--target-uid", "8"], "not-owner"),
+        (&["EACCES", "--nice", "-1", "--uid", "9"], "nice-lowered"),
+        (&["EINVAL", "--policy", "ext"], "policy-not-built"),
+        (&["EINVAL", "--call", "setaffinity", "--cpus", "8 of 4"], "no-usable-cpu"),
+    ];
+    for (args, id) in cases {
+        let (_, got, status) = rule(args);
+        assert_eq!((got.as_str(), status), (*id, Some(0)), "{args:?}");
+    }
+}
+
+#[test]
+fn parameters_that_do_not_lead_to_the_error_get_the_rules_that_do() {
+    let (text, status) = explain(&[["EPERM"].as_slice(), &DEADLINE].concat());
+    assert_eq!(status, Some(1));
+    for word in [
+        "succeeds",
+        "deadline-not-allowed",
+        "affinity-not-whole",
+        "group-without-runtime",
+        "CapEff",
+    ] {
+        assert!(text.contains(word), "{word}:\n{text}");
+    }
+    let (errno, rule, status) = rule(&["EBUSY", "--policy", "fifo"]);
+    assert_eq!((errno.as_str(), rule.as_str(), status), ("EINVAL", "priority-needed", Some(1)));
+}
+
+#[test]
+fn what_would_fit_is_exact_to_the_nanosecond() {
+    let others = ["--policy", "deadline", "--period", "100ms", "--others", "40ms/100ms"];
+    let most = |kernel: &str| {
+        let args = [&others[..], &["--kernel", kernel, "--format", "json", "--runtime", "99ms"]];
+        let (text, _) = explain(&[&["EBUSY"], args.concat().as_slice()].concat());
+        let report: Value = serde_json::from_str(&text).expect("JSON");
+        let words = report["verdict"]["instead"].as_str().expect("a runtime").to_owned();
+        let number: u64 = words.split(' ').find_map(|word| word.parse().ok()).expect("a number");
+        number
+    };
+    for kernel in ["6.1", "6.12", "7.2"] {
+        let most = most(kernel);
+        let status = |ns: u64| {
+            let runtime = ns.to_string();
+            rule(&[&["EBUSY", "--kernel", kernel, "--runtime", &runtime], &others[..]].concat()).2
+        };
+        assert_eq!((status(most), status(most + 1)), (Some(1), Some(0)), "{kernel}: {most}");
+    }
+}
+
+#[test]
+fn reservations_of_others_come_from_files_too() {
+    let table = deadline("a", 46, 100, 100) + &fifo("b", 1, 50, 1);
+    let (_dir, path) = file("t.toml", &table);
+    let args =
+        ["EBUSY", "--policy", "deadline", "--runtime", "45ms", "--period", "100ms", "--others"];
+    assert_eq!(rule(&[&args[..], &[&path]].concat()).2, Some(0));
+    assert_eq!(rule(&[&args[..], &[&path, "--cpus", "2"]].concat()).2, Some(1));
+}
+
+#[test]
+fn bad_questions_are_refused_with_a_hint() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["EFOO"], "the errors are EPERM"),
+        (&["EPERM", "--policy", "fast"], "the policies are"),
+        (&["EPERM", "--kernel", "2.4"], "the kernels are"),
+        (&["EPERM", "--runtime", "5 parsecs"], "--runtime"),
+        (&["EPERM", "--cpus", "all"], "`0-1 of 4`"),
+        (&["EPERM", "--cpus", "0 of 0"], "1 to 8192"),
+        (&["EPERM", "--flags", "fast"], "the flags are"),
+        (&["EBUSY", "--others", "5ms"], "RUNTIME/PERIOD"),
+        (&["EBUSY", "--others", "5ms/10msx99999999"], "more than 10000"),
+        (&["EBUSY", "--others", "5ms/10ms,6ms/10ms"], "number 2 is refused itself"),
+        (&["EBUSY", "--rt-runtime-us", "-5"], "the kernel refuses it"),
+        (&["EPERM", "--call", "fork", "--policy", "deadline"], "before the call"),
+    ];
+    for (args, word) in cases {
+        let (text, status) = explain(args);
+        assert_eq!(status, Some(2), "{args:?}: {text}");
+        assert!(text.contains(word), "{args:?}: {text}");
+    }
 }

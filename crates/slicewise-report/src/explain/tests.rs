@@ -59,6 +59,7 @@ fn decision(candidates: Vec<Candidate>, picked: Option<TaskId>, rule: Rule) -> D
         at_ns: 12_345_678,
         average_vruntime_ns: is_eevdf.then_some(50_000_000),
         min_vruntime_ns: (!is_eevdf).then_some(40_000_000),
+        rt_throttled: false,
         candidates,
     };
     Decision { queue, paid: Vec::new(), picked, rule }

@@ -5,8 +5,8 @@ mod timeline;
 
 use serde::Serialize;
 use slicewise_rtcheck::{
-    Analysis, Assignment, CoreVerdict, Demand, KernelVerdict, Policy, Task, TaskSet, Timeline,
-    chrt_line, systemd_lines,
+    Analysis, Assignment, CoreVerdict, Demand, KernelVerdict, Task, TaskSet, Timeline, chrt_line,
+    systemd_lines,
 };
 
 pub use text::render_rt;
@@ -271,9 +271,7 @@ fn task(set: &TaskSet, analysis: &Analysis, at: usize, observed_ns: Option<&[u64
         exact: verdict.exact,
         meets: verdict.meets,
         slack_ns: verdict.slack_ns,
-        observed_ns: observed_ns
-            .filter(|_| task.policy != Policy::Deadline)
-            .and_then(|observed| observed.get(at).copied()),
+        observed_ns: observed_ns.and_then(|observed| observed.get(at).copied()),
         note: verdict.note.clone(),
         chrt: chrt_line(task, priority),
         systemd: systemd_lines(task, priority),

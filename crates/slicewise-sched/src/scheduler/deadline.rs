@@ -182,10 +182,9 @@ impl Scheduler {
                     self.start_timer(number, Due::Replenish, at_ns);
                 }
                 let entity = &mut self.deadlines.entities[number as usize];
-                if entity.throttled {
-                    return;
+                if !entity.throttled {
+                    entity.wake(now_ns, boosted, false);
                 }
-                entity.wake(now_ns, boosted, false);
             }
             Enqueue::Migrated => self.attach_dl(number, cpu),
             Enqueue::Initial | Enqueue::Restore => {
@@ -199,7 +198,11 @@ impl Scheduler {
                 }
             }
         }
-        if !self.deadlines.entities[number as usize].throttled {
+        if self.deadlines.entities[number as usize].throttled {
+            // Nothing to run yet.
+            let rq = &self.cpus[cpu as usize];
+            self.idle.set(cpu, rq.current.is_none() && rq.nr_running() == 0);
+        } else {
             self.insert_dl(cpu, number);
         }
     }

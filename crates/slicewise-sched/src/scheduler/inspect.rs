@@ -114,6 +114,7 @@ impl Scheduler {
             at_ns: self.now_ns,
             average_vruntime_ns: average,
             min_vruntime_ns: minimum,
+            rt_throttled: rq.rt_throttled,
             candidates,
         }
     }

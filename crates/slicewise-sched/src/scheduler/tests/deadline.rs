@@ -563,3 +563,49 @@ fn hrtick_dl_is_a_switch_of_every_kernel() {
         assert!(profile.features.knows(Feature::HRTICK_DL), "{}", profile.name);
     }
 }
+
+#[test]
+fn who_blocks_with_no_budget_left_waits_for_the_next_period_even_if_it_wakes_before() {
+    let mut host = Host::new("6.12", 1, 250);
+    play(&mut host, MS);
+    let task = host.spawn(dl(10, 100, 100), 0);
+    host.spawn(Policy::Normal, 0);
+    // 9.5 ms up to 10.5 ms, then 1 ms more without a tick in between: the block finds the overrun.
+    for (run_us, sleep_us) in [(9_500, 1_500), (1_400, 20_000)] {
+        let until_ns = host.now_ns + run_us * 1_000;
+        play(&mut host, until_ns);
+        host.block(0);
+        let until_ns = host.now_ns + sleep_us * 1_000;
+        play(&mut host, until_ns);
+        host.wake(task);
+    }
+    assert!(!host.runs(task));
+    play(&mut host, 110 * MS);
+    assert_eq!(stretches(&host, task).last().unwrap().0, 101.0);
+}
+
+#[test]
+fn a_cpu_whose_only_task_waits_for_its_next_period_is_idle() {
+    let mut host = Host::with(exact("7.2"), 2, 250);
+    let task = host.spawn(dl(10, 50, 100), 0);
+    let cpu = host.sched.cpu_of(task).unwrap();
+    play(&mut host, 2 * MS);
+    host.block(cpu.0);
+    play(&mut host, 60 * MS);
+    host.wake(task);
+    assert!(host.sched.is_idle(cpu) && !host.runs(task));
+    // A fair task goes there as to any idle CPU.
+    let fair = [(); 2].map(|()| host.spawn(Policy::Normal, 0));
+    assert!(fair.iter().all(|task| host.runs(*task)));
+}
+
+#[test]
+fn on_7_2_the_budget_ends_to_the_ns_beside_fair_tasks_too() {
+    let mut host = Host::new("7.2", 1, 250);
+    let task = host.spawn(dl(3, 20, 20), 0);
+    host.spawn(Policy::Normal, 0);
+    host.spawn(Policy::Normal, 0);
+    play(&mut host, 79 * MS);
+    let expected = [(0.0, 3.0), (20.0, 23.0), (40.0, 43.0), (60.0, 63.0)];
+    assert_eq!(stretches(&host, task), expected);
+}
