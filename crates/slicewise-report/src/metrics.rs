@@ -245,7 +245,7 @@ impl Metrics {
         self.tasks.get_mut(slot.index()).filter(|task| task.state != State::Free)
     }
 
-    #[inline]
+    #[inline(always)]
     fn switch(&mut self, now: u64, cpu: CpuId, prev: Option<Slot>, left: Left, next: Option<Slot>) {
         if prev == next {
             return;
