@@ -330,12 +330,15 @@ struct Whole {
     deadline: u64,
 }
 
+/// Sets that use about as much as there is, however many tasks they have.
 fn whole_set(most: usize, longest: u64) -> impl Strategy<Value = Vec<Whole>> {
-    let one = (1_u64..=6, 2..=longest, 0_u64..=100).prop_map(|(work, period, part)| {
-        let work = work.min(period);
-        Whole { work, period, deadline: work + (period - work) * part / 100 }
-    });
-    prop::collection::vec(one, 1..=most)
+    (1..=most).prop_flat_map(move |count| {
+        let one = (3..=longest, 0_u64..=100, 0_u64..=100).prop_map(move |(period, share, part)| {
+            let work = (period * share / (60 * count as u64)).clamp(1, period);
+            Whole { work, period, deadline: work + (period - work) * part / 100 }
+        });
+        prop::collection::vec(one, count)
+    })
 }
 
 impl Whole {
@@ -453,7 +456,7 @@ proptest! {
     /// the next job, and is never exceeded.
     #[test]
     fn fifo_equals_take_what_the_analysis_says(
-        set in whole_set(3, 6).prop_filter("more than the CPU", |set| fits(set)),
+        set in whole_set(3, 7).prop_filter("more than the CPU", |set| fits(set)),
         priorities in prop::collection::vec(prop_oneof![Just(10_u8), Just(20)], 3),
     ) {
         let analysis = analysed(&set, &priorities[..set.len()]);
