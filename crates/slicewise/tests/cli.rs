@@ -399,3 +399,20 @@ fn an_endless_line_is_refused_without_being_read() {
     file.set_len(1 << 30).expect("a sparse gigabyte");
     refuses(&["run", &path.display().to_string()], &["larger than"]);
 }
+
+#[test]
+fn a_comparison_can_be_of_some_tasks() {
+    let compare = |task: &str| {
+        let set = "task/vision.reclaim=true";
+        let example = "examples/rt-overrun.toml";
+        let args = ["compare", example, "--duration", "300ms", "--task", task, "--set", set];
+        String::from_utf8(slicewise(&args).stdout).expect("text")
+    };
+    let all = compare("vision,control");
+    assert!(all.contains("vision-1 (DEADLINE)") && all.contains("control (DEADLINE)"), "{all}");
+    assert!(!all.contains("odometry"), "{all}");
+    let one = compare("vision-1");
+    assert!(one.contains("vision-1") && !one.contains("vision-0"), "{one}");
+    let args = ["compare", "examples/rt-overrun.toml", "--seed", "1,2", "--task", "visoin"];
+    refuses(&args, &["there is no such task", "vision"]);
+}
