@@ -1,6 +1,7 @@
 //! The groups of a machine: files that look at each other.
 
 use slicewise_sched::bandwidth::LimitError;
+use slicewise_sched::rt_group::{self, RtLimit, RtLimitError};
 
 use crate::{Clamp, File, Refused, Rules, Settings, Version, Why};
 
@@ -29,7 +30,8 @@ impl Tree {
 
     /// The root alone.
     pub fn new(version: Version, rules: Rules) -> Self {
-        let root = Group { parent: 0, settings: Settings::default() };
+        let settings = rules.rt_group_sched.map_or_else(Settings::default, Settings::with_rt_limit);
+        let root = Group { parent: 0, settings };
         Self { version, rules, groups: vec![root] }
     }
 
@@ -61,7 +63,8 @@ impl Tree {
     /// A write(2) of this text to a group's file. Nothing changes if it is refused.
     ///
     /// v1 refuses a quota, period or burst with which a group would have more CPU than the nearest
-    /// limited group above it, in either direction; v2 enforces each level and lets them be.
+    /// limited group above it, in either direction; v2 enforces each level and lets them be. Real-time
+    /// limits are checked as [`rt_group::check`] says; there are no tasks here.
     ///
     /// # Errors
     /// What the kernel refuses; `ENOENT` for a group or file that does not exist.
@@ -69,7 +72,8 @@ impl Tree {
         if !self.exists(group, file) {
             return Err(Refused::NO_FILE);
         }
-        if group == Self::ROOT {
+        let rt = matches!(file, File::RtPeriodUs | File::RtRuntimeUs);
+        if group == Self::ROOT && !rt {
             if text.is_empty() {
                 return Ok(());
             }
@@ -81,6 +85,10 @@ impl Tree {
         let limits = matches!(file, File::CfsQuotaUs | File::CfsPeriodUs | File::CfsBurstUs);
         if limits && after != before && !self.may_have(group, &after) {
             return Err(Refused::invalid(Why::Limit(LimitError::Hierarchy)));
+        }
+        if rt && !text.is_empty() {
+            self.check_rt(group, after.rt_limit())
+                .map_err(|error| Refused::invalid(Why::RtLimit(error)))?;
         }
         if let Some(group) = self.groups.get_mut(group.0) {
             group.settings = after;
@@ -97,6 +105,15 @@ impl Tree {
             Some(settings) if self.exists(group, file) => Ok(settings.read(file, &self.rules)),
             _ => Err(Refused::NO_FILE),
         }
+    }
+
+    fn check_rt(&self, changed: GroupId, limit: RtLimit) -> Result<(), RtLimitError> {
+        let number = |group: usize| (group as u32).checked_sub(1);
+        let limits =
+            self.groups.iter().map(|group| (number(group.parent), group.settings.rt_limit()));
+        let root = self.groups.first().map_or(limit, |root| root.settings.rt_limit());
+        let changed = (number(changed.0), limit);
+        rt_group::check(limits.skip(1), root, self.rules.rt_group_sched, changed, false)
     }
 
     /// Whether with these settings of one group no group has more CPU than those above it.
