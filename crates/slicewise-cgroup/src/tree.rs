@@ -146,3 +146,95 @@ impl Tree {
         Some(path.iter().rev().filter_map(request).fold(system, |parent, own| own.in_group(parent)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Errno;
+
+    /// Writes to the groups `r`, `r/a` and `r/b` of a host with 6.18.44, RT_GROUP_SCHED and cgroup v1,
+    /// 21 November 2026, in this order: what they returned and what the file read then.
+    const HOST: &str = "\
+        a rt_runtime_us 10000 EINVAL 0
+        r rt_runtime_us 950001 EINVAL 0
+        r rt_runtime_us 950000 ok 950000
+        r rt_runtime_us -1 EINVAL 950000
+        r rt_runtime_us -5 EINVAL 950000
+        r rt_runtime_us 1000001 EINVAL 950000
+        r rt_runtime_us 5x EINVAL 950000
+        r rt_runtime_us 0x10 ok 16
+        r rt_runtime_us 500000 ok 500000
+        a rt_runtime_us 300000 ok 300000
+        b rt_runtime_us 200001 ok 200001
+        b rt_runtime_us 200000 ok 200000
+        r rt_runtime_us 499999 EINVAL 500000
+        r rt_runtime_us 0 EINVAL 500000
+        r rt_period_us 2000000 EINVAL 1000000
+        b rt_period_us 0 EINVAL 1000000
+        b rt_period_us 100000 EINVAL 1000000
+        b rt_period_us 200000 EINVAL 1000000
+        b rt_period_us -1 EINVAL 1000000
+        b rt_period_us 2000000 ok 2000000
+        b rt_runtime_us 1 ok 1
+        b rt_period_us 18446744073709552 EINVAL 2000000
+        b rt_period_us 18446744073709551 ok 18446744073709551
+        b rt_runtime_us 17592186044 ok 17592186044
+        b rt_runtime_us 17592186045 EINVAL 17592186044
+        b rt_runtime_us 9223372036854775807 EINVAL 17592186044
+        b rt_runtime_us 18446744073709552 EINVAL 17592186044
+        b rt_period_us 1000000 EINVAL 18446744073709551
+        b rt_runtime_us 0 ok 0
+        b rt_runtime_us 5000 ok 5000
+        b rt_period_us 5000 EINVAL 18446744073709551
+        b rt_period_us 1 EINVAL 18446744073709551
+        / rt_runtime_us 0 EINVAL 950000
+        / rt_runtime_us 400000 EINVAL 950000
+        / rt_runtime_us 950001 EINVAL 950000
+        / rt_runtime_us 950000 ok 950000";
+
+    fn with_rt_groups() -> Rules {
+        let system = RtLimit { runtime_ns: Some(950_000_000), period_ns: 1_000_000_000 };
+        Rules { rt_group_sched: Some(system), ..Rules::named("6.18").unwrap() }
+    }
+
+    #[test]
+    fn real_time_files_do_what_they_did_on_a_kernel_with_them() {
+        let mut tree = Tree::new(Version::V1, with_rt_groups());
+        let r = tree.add(Tree::ROOT).unwrap();
+        let [a, b] = [(); 2].map(|()| tree.add(r).unwrap());
+        for line in HOST.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [group, file, text, result, reads] = words[..] else { panic!("{line}") };
+            let group = match group {
+                "r" => r,
+                "a" => a,
+                "b" => b,
+                _ => Tree::ROOT,
+            };
+            let file = File::named(&format!("cpu.{file}")).unwrap();
+            let done = tree.write(group, file, text.as_bytes());
+            let errno = done.map_or_else(|refused| refused.errno.name(), |()| "ok");
+            assert_eq!(
+                (errno, tree.read(group, file).unwrap().trim_end()),
+                (result, reads),
+                "{line}"
+            );
+        }
+        assert_eq!(tree.write(r, File::RtRuntimeUs, b""), Ok(()));
+    }
+
+    #[test]
+    fn real_time_files_are_v1s_and_only_where_they_are_built_in() {
+        let plain = Rules::named("6.18").unwrap();
+        for (version, rules, there) in [
+            (Version::V1, with_rt_groups(), true),
+            (Version::V2, with_rt_groups(), false),
+            (Version::V1, plain, false),
+        ] {
+            let tree = Tree::new(version, rules);
+            let read = tree.read(Tree::ROOT, File::RtPeriodUs);
+            assert_eq!(read.is_ok(), there);
+            assert!(there || read.is_err_and(|refused| refused.errno == Errno::ENOENT));
+        }
+    }
+}

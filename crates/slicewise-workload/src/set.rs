@@ -13,7 +13,7 @@ use crate::scenario::{PolicyWord, check_feature, parse_cpu_list, parse_policy};
 use crate::settings::{HZ_MAX, PREEMPTIONS, kernel_names, parse_preemption};
 use crate::units::parse_duration;
 
-const MACHINE_KEYS: [&str; 19] = [
+const MACHINE_KEYS: [&str; 20] = [
     "cpus",
     "hz",
     "kernel",
