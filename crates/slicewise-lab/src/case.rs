@@ -225,24 +225,26 @@ pub(crate) fn rtapp_text(text: &str, duration_s: u32) -> std::result::Result<Str
 }
 
 /// All case files of a directory, or the named ones: a path, or a name in the directory.
-pub(crate) fn select(directory: &Path, named: &[String]) -> Result<Vec<Case>> {
-    let mut paths: Vec<PathBuf> = Vec::new();
+pub(crate) fn files(directory: &Path, named: &[String]) -> Result<Vec<PathBuf>> {
     if named.is_empty() {
         let listing =
             fs::read_dir(directory).map_err(|error| Failure::file("list", directory, &error))?;
-        paths.extend(
-            listing
-                .flatten()
-                .map(|entry| entry.path())
-                .filter(|path| path.extension().is_some_and(|extension| extension == "toml")),
-        );
+        let toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
+        let mut paths: Vec<PathBuf> =
+            listing.flatten().map(|entry| entry.path()).filter(toml).collect();
         paths.sort();
+        return Ok(paths);
     }
-    for name in named {
+    let path = |name: &String| {
         let in_directory = directory.join(format!("{name}.toml"));
-        paths.push(if in_directory.is_file() { in_directory } else { PathBuf::from(name) });
-    }
-    paths.iter().map(|path| Case::load(path)).collect()
+        if in_directory.is_file() { in_directory } else { PathBuf::from(name) }
+    };
+    Ok(named.iter().map(path).collect())
+}
+
+/// Those cases.
+pub(crate) fn select(directory: &Path, named: &[String]) -> Result<Vec<Case>> {
+    files(directory, named)?.iter().map(|path| Case::load(path)).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod simulate;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use slicewise_workload::{Format, Loaded, load_with};
@@ -18,7 +18,7 @@ use slicewise_workload::{Format, Loaded, load_with};
 use crate::cache::Cache;
 use crate::case::rtapp_text;
 use crate::failure::{Failure, Result};
-use crate::{apt, qemu};
+use crate::{apt, case, qemu};
 
 pub(crate) use figures::{Cell, Figures};
 pub(crate) use simulate::run as simulate;
@@ -155,18 +155,9 @@ impl GroupCase {
     }
 }
 
-/// All case files of a directory, or the named ones.
+/// All cases of a directory, or the named ones.
 pub(crate) fn select(directory: &Path, named: &[String]) -> Result<Vec<GroupCase>> {
-    let mut paths: Vec<PathBuf> = Vec::new();
-    if named.is_empty() {
-        let listing =
-            fs::read_dir(directory).map_err(|error| Failure::file("list", directory, &error))?;
-        let toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
-        paths.extend(listing.flatten().map(|entry| entry.path()).filter(toml));
-        paths.sort();
-    }
-    paths.extend(named.iter().map(|name| directory.join(format!("{name}.toml"))));
-    paths.iter().map(|path| GroupCase::load(path)).collect()
+    case::files(directory, named)?.iter().map(|path| GroupCase::load(path)).collect()
 }
 
 /// Runs cases on kernels, or takes what is in the cache, and hands over what the kernel counted.

@@ -12,14 +12,14 @@ pub(crate) mod truth;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use slicewise_workload::{Format, Loaded, apply_set, load};
 
 use crate::cache::Cache;
 use crate::failure::{Failure, Result};
-use crate::{apt, qemu};
+use crate::{apt, case, qemu};
 
 pub(crate) use truth::RtCell;
 
@@ -117,18 +117,9 @@ impl RtCase {
     }
 }
 
-/// All case files of a directory, or the named ones.
+/// All cases of a directory, or the named ones.
 pub(crate) fn select(directory: &Path, named: &[String]) -> Result<Vec<RtCase>> {
-    let mut paths: Vec<PathBuf> = Vec::new();
-    if named.is_empty() {
-        let listing =
-            fs::read_dir(directory).map_err(|error| Failure::file("list", directory, &error))?;
-        let toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
-        paths.extend(listing.flatten().map(|entry| entry.path()).filter(toml));
-        paths.sort();
-    }
-    paths.extend(named.iter().map(|name| directory.join(format!("{name}.toml"))));
-    paths.iter().map(|path| RtCase::load(path)).collect()
+    case::files(directory, named)?.iter().map(|path| RtCase::load(path)).collect()
 }
 
 /// Runs cases on kernels, or takes what is in the cache, and hands over what the kernel did. Cases that

@@ -2,17 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 use rayon::prelude::*;
 
 use super::figures::{Figure, GroupFigures, kept};
 use super::{Cell, Figures, GroupCase, select, simulate};
-use crate::failure::{Failure, Result};
-use crate::fidelity::{Cause, Causes};
+use crate::failure::Result;
+use crate::fidelity::{Cause, Causes, write_page};
 use crate::kernels::SERIES;
-use crate::truth::DIRECTORY;
 
 /// Why cells stay short.
 const CAUSES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/causes-groups.toml");
@@ -130,10 +128,7 @@ fn met(compared: &[Compared]) -> BTreeSet<String> {
 /// Writes the page and the list of what is kept; how many limits are not.
 pub(crate) fn write(compared: &[Compared], page: &Path) -> Result<usize> {
     let (text, short) = render(compared, &Causes::read(Path::new(CAUSES))?);
-    fs::write(page, text).map_err(|error| Failure::file("write", page, &error))?;
-    let list: String = met(compared).into_iter().map(|line| line + "\n").collect();
-    let path = Path::new(DIRECTORY).join(MET);
-    fs::write(&path, list).map_err(|error| Failure::file("write", &path, &error))?;
+    write_page(page, &text, MET, met(compared))?;
     Ok(short)
 }
 
@@ -259,7 +254,7 @@ mod tests {
     fn no_limit_that_was_kept_is_lost() {
         let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases-groups");
         let now = met(&compare(&cases).unwrap());
-        let before = fs::read_to_string(Path::new(DIRECTORY).join(MET)).unwrap();
+        let before = std::fs::read_to_string(Path::new(crate::truth::DIRECTORY).join(MET)).unwrap();
         let lost: Vec<&str> = before.lines().filter(|line| !now.contains(*line)).collect();
         assert!(before.lines().count() > 100, "the list of what is kept is nearly empty");
         assert!(lost.is_empty(), "kept before, not now:\n{}", lost.join("\n"));
