@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use slicewise_sched::RtLimitError;
 use slicewise_sched::bandwidth::LimitError;
 
 /// The error of a write(2) or open(2), by its name in errno(3).
@@ -63,6 +64,8 @@ pub enum Why {
     TooManyMicroseconds(u64),
     /// The quota, period or burst.
     Limit(LimitError),
+    /// The real-time runtime or period.
+    RtLimit(RtLimitError),
     /// Neither a number with decimals nor `max`.
     NotAPercentage,
     /// A percentage that is not 0 to 100.
@@ -94,6 +97,7 @@ impl fmt::Display for Why {
             }
             Self::TooManyMicroseconds(us) => write!(f, "{us} us are too much"),
             Self::Limit(error) => error.fmt(f),
+            Self::RtLimit(error) => error.fmt(f),
             Self::NotAPercentage => f.write_str("not a percentage: must be `max` or as in 12.34"),
             Self::Percentage => f.write_str("a percentage that is not 0 to 100"),
             Self::NotATrigger => f.write_str(

@@ -1,5 +1,7 @@
 //! Kernel versions as data: what changed between them.
 
+use slicewise_sched::RtLimit;
+
 /// In what the numbers of `cpu.max` are compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MaxUnits {
@@ -38,6 +40,10 @@ pub struct Rules {
     pub window_us_min: u32,
     /// Built with CONFIG_UCLAMP_TASK, as Debian does it: there are `cpu.uclamp.min` and `.max`.
     pub uclamp: bool,
+    /// Built with CONFIG_RT_GROUP_SCHED, as Debian does not: there are v1's `cpu.rt_runtime_us` and
+    /// `cpu.rt_period_us`. What the sysctls `sched_rt_runtime_us` and `sched_rt_period_us` say, which
+    /// the root group begins with and no group may exceed.
+    pub rt_group_sched: Option<RtLimit>,
 }
 
 const V6_1: Rules = Rules {
@@ -49,6 +55,7 @@ const V6_1: Rules = Rules {
     stat_local: false,
     window_us_min: 500_000,
     uclamp: false,
+    rt_group_sched: None,
 };
 
 const V6_6: Rules = Rules { name: "6.6", stat_local: true, window_us_min: 1, ..V6_1 };

@@ -1,7 +1,7 @@
 //! One group's settings, and what its files do to them.
 
 use slicewise_sched::bandwidth::Limit;
-use slicewise_sched::{Nice, Shares};
+use slicewise_sched::{Nice, RtLimit, Shares};
 
 use crate::number::{self, Scanner};
 use crate::{Clamp, MaxUnits, Percent, Refused, Rules, Why};
@@ -34,6 +34,10 @@ pub enum File {
     CfsPeriodUs,
     /// v1 `cpu.cfs_burst_us`.
     CfsBurstUs,
+    /// v1 `cpu.rt_period_us`, of kernels with RT_GROUP_SCHED.
+    RtPeriodUs,
+    /// v1 `cpu.rt_runtime_us`, likewise.
+    RtRuntimeUs,
     /// `cpu.idle`, both.
     Idle,
     /// `cpu.uclamp.min`, both.
@@ -44,7 +48,7 @@ pub enum File {
 
 impl File {
     /// All of them.
-    pub const ALL: [File; 11] = [
+    pub const ALL: [File; 13] = [
         Self::Weight,
         Self::WeightNice,
         Self::Max,
@@ -53,6 +57,8 @@ impl File {
         Self::CfsQuotaUs,
         Self::CfsPeriodUs,
         Self::CfsBurstUs,
+        Self::RtPeriodUs,
+        Self::RtRuntimeUs,
         Self::Idle,
         Self::UclampMin,
         Self::UclampMax,
@@ -69,6 +75,8 @@ impl File {
             Self::CfsQuotaUs => "cpu.cfs_quota_us",
             Self::CfsPeriodUs => "cpu.cfs_period_us",
             Self::CfsBurstUs => "cpu.cfs_burst_us",
+            Self::RtPeriodUs => "cpu.rt_period_us",
+            Self::RtRuntimeUs => "cpu.rt_runtime_us",
             Self::Idle => "cpu.idle",
             Self::UclampMin => "cpu.uclamp.min",
             Self::UclampMax => "cpu.uclamp.max",
@@ -87,12 +95,16 @@ impl File {
             Self::Shares | Self::CfsQuotaUs | Self::CfsPeriodUs | Self::CfsBurstUs => {
                 version == Version::V1
             }
+            Self::RtPeriodUs | Self::RtRuntimeUs => {
+                version == Version::V1 && rules.rt_group_sched.is_some()
+            }
             Self::Idle => true,
             Self::UclampMin | Self::UclampMax => rules.uclamp,
         }
     }
 
-    /// Whether the root group has it: some of v1, where they read as the defaults.
+    /// Whether the root group has it: some of v1, where they read as the defaults, but for the
+    /// real-time ones, which can be written.
     pub fn exists_in_root(self, version: Version, rules: &Rules) -> bool {
         let clamps = matches!(self, Self::UclampMin | Self::UclampMax);
         version == Version::V1 && !clamps && self.exists(version, rules)
@@ -105,6 +117,7 @@ enum Change {
     Shares(Shares),
     Idle(bool),
     Limit(Limit),
+    Rt(RtLimit),
     UclampMin(Percent),
     UclampMax(Percent),
 }
@@ -115,6 +128,7 @@ pub struct Settings {
     shares: Shares,
     idle: bool,
     limit: Limit,
+    rt: RtLimit,
     uclamp_min: Percent,
     uclamp_max: Percent,
 }
@@ -125,6 +139,7 @@ impl Default for Settings {
             shares: Shares::default(),
             idle: false,
             limit: Limit::default(),
+            rt: RtLimit::default(),
             uclamp_min: Percent::default(),
             uclamp_max: Percent::MAX,
         }
@@ -150,6 +165,15 @@ impl Settings {
         self.limit
     }
 
+    /// `cpu.rt_runtime_us` and `cpu.rt_period_us`.
+    pub fn rt_limit(&self) -> RtLimit {
+        self.rt
+    }
+
+    pub(crate) fn with_rt_limit(rt: RtLimit) -> Self {
+        Self { rt, ..Self::default() }
+    }
+
     /// `cpu.uclamp.min` and `.max`, as they were written.
     pub fn uclamp(&self) -> (Percent, Percent) {
         (self.uclamp_min, self.uclamp_max)
@@ -160,8 +184,8 @@ impl Settings {
         Clamp { min: self.uclamp_min.value(), max: self.uclamp_max.value() }
     }
 
-    /// These settings after a write, in a group that is not the root. v1's check of quotas against
-    /// each other is not done here but in [`Tree`](crate::Tree).
+    /// These settings after a write, in a group that is not the root. v1's checks of quotas, and of real-time
+    /// limits, against each other are not done here but in [`Tree`](crate::Tree).
     ///
     /// A write of nothing does nothing. More than 4096 bytes are `E2BIG`; what follows a NUL is not
     /// looked at.
@@ -186,6 +210,10 @@ impl Settings {
             Change::Limit(limit) => {
                 limit.check().map_err(|error| Refused::invalid(Why::Limit(error)))?;
                 after.limit = limit;
+            }
+            Change::Rt(limit) => {
+                limit.check().map_err(|error| Refused::invalid(Why::RtLimit(error)))?;
+                after.rt = limit;
             }
             Change::UclampMin(percent) => after.uclamp_min = percent,
             Change::UclampMax(percent) => after.uclamp_max = percent,
@@ -233,6 +261,15 @@ impl Settings {
             File::MaxBurst | File::CfsBurstUs => {
                 Change::Limit(Limit { burst_ns: from_us(number::unsigned(text)?)?, ..limit })
             }
+            File::RtPeriodUs => {
+                let period_ns = from_us(number::unsigned(text)?)?;
+                Change::Rt(RtLimit { period_ns, ..self.rt })
+            }
+            File::RtRuntimeUs => {
+                let runtime_us = number::signed(text)?;
+                let runtime_ns = u64::try_from(runtime_us).ok().map(from_us).transpose()?;
+                Change::Rt(RtLimit { runtime_ns, ..self.rt })
+            }
             File::UclampMin => Change::UclampMin(Percent::parse(text, rules.overflow)?),
             File::UclampMax => Change::UclampMax(Percent::parse(text, rules.overflow)?),
         })
@@ -273,6 +310,10 @@ impl Settings {
             File::Shares => format!("{}\n", self.shares.shares()),
             File::CfsQuotaUs => format!("{}\n", quota("-1")),
             File::CfsPeriodUs => format!("{}\n", us(self.limit.period_ns)),
+            File::RtPeriodUs => format!("{}\n", us(self.rt.period_ns)),
+            File::RtRuntimeUs => {
+                format!("{}\n", self.rt.runtime_ns.map_or("-1".to_owned(), |ns| us(ns).to_string()))
+            }
             File::Idle => format!("{}\n", u8::from(self.idle)),
             File::UclampMin => format!("{}\n", self.uclamp_min),
             File::UclampMax => format!("{}\n", self.uclamp_max),

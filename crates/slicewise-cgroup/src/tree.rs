@@ -1,6 +1,7 @@
 //! The groups of a machine: files that look at each other.
 
 use slicewise_sched::bandwidth::LimitError;
+use slicewise_sched::rt_group::{self, RtLimit, RtLimitError};
 
 use crate::{Clamp, File, Refused, Rules, Settings, Version, Why};
 
@@ -29,7 +30,8 @@ impl Tree {
 
     /// The root alone.
     pub fn new(version: Version, rules: Rules) -> Self {
-        let root = Group { parent: 0, settings: Settings::default() };
+        let settings = rules.rt_group_sched.map_or_else(Settings::default, Settings::with_rt_limit);
+        let root = Group { parent: 0, settings };
         Self { version, rules, groups: vec![root] }
     }
 
@@ -61,7 +63,8 @@ impl Tree {
     /// A write(2) of this text to a group's file. Nothing changes if it is refused.
     ///
     /// v1 refuses a quota, period or burst with which a group would have more CPU than the nearest
-    /// limited group above it, in either direction; v2 enforces each level and lets them be.
+    /// limited group above it, in either direction; v2 enforces each level and lets them be. Real-time
+    /// limits are checked as [`rt_group::check`] says; there are no tasks here.
     ///
     /// # Errors
     /// What the kernel refuses; `ENOENT` for a group or file that does not exist.
@@ -69,7 +72,8 @@ impl Tree {
         if !self.exists(group, file) {
             return Err(Refused::NO_FILE);
         }
-        if group == Self::ROOT {
+        let rt = matches!(file, File::RtPeriodUs | File::RtRuntimeUs);
+        if group == Self::ROOT && !rt {
             if text.is_empty() {
                 return Ok(());
             }
@@ -81,6 +85,10 @@ impl Tree {
         let limits = matches!(file, File::CfsQuotaUs | File::CfsPeriodUs | File::CfsBurstUs);
         if limits && after != before && !self.may_have(group, &after) {
             return Err(Refused::invalid(Why::Limit(LimitError::Hierarchy)));
+        }
+        if rt && !text.is_empty() {
+            self.check_rt(group, after.rt_limit())
+                .map_err(|error| Refused::invalid(Why::RtLimit(error)))?;
         }
         if let Some(group) = self.groups.get_mut(group.0) {
             group.settings = after;
@@ -97,6 +105,15 @@ impl Tree {
             Some(settings) if self.exists(group, file) => Ok(settings.read(file, &self.rules)),
             _ => Err(Refused::NO_FILE),
         }
+    }
+
+    fn check_rt(&self, changed: GroupId, limit: RtLimit) -> Result<(), RtLimitError> {
+        let number = |group: usize| (group as u32).checked_sub(1);
+        let limits =
+            self.groups.iter().map(|group| (number(group.parent), group.settings.rt_limit()));
+        let root = self.groups.first().map_or(limit, |root| root.settings.rt_limit());
+        let changed = (number(changed.0), limit);
+        rt_group::check(limits.skip(1), root, self.rules.rt_group_sched, changed, false)
     }
 
     /// Whether with these settings of one group no group has more CPU than those above it.
@@ -127,5 +144,97 @@ impl Tree {
         }
         let request = |group: &GroupId| self.settings(*group).map(Settings::clamp);
         Some(path.iter().rev().filter_map(request).fold(system, |parent, own| own.in_group(parent)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Errno;
+
+    /// Writes to the groups `r`, `r/a` and `r/b` of a host with 6.18.44, RT_GROUP_SCHED and cgroup v1,
+    /// 21 November 2026, in this order: what they returned and what the file read then.
+    const HOST: &str = "\
+        a rt_runtime_us 10000 EINVAL 0
+        r rt_runtime_us 950001 EINVAL 0
+        r rt_runtime_us 950000 ok 950000
+        r rt_runtime_us -1 EINVAL 950000
+        r rt_runtime_us -5 EINVAL 950000
+        r rt_runtime_us 1000001 EINVAL 950000
+        r rt_runtime_us 5x EINVAL 950000
+        r rt_runtime_us 0x10 ok 16
+        r rt_runtime_us 500000 ok 500000
+        a rt_runtime_us 300000 ok 300000
+        b rt_runtime_us 200001 ok 200001
+        b rt_runtime_us 200000 ok 200000
+        r rt_runtime_us 499999 EINVAL 500000
+        r rt_runtime_us 0 EINVAL 500000
+        r rt_period_us 2000000 EINVAL 1000000
+        b rt_period_us 0 EINVAL 1000000
+        b rt_period_us 100000 EINVAL 1000000
+        b rt_period_us 200000 EINVAL 1000000
+        b rt_period_us -1 EINVAL 1000000
+        b rt_period_us 2000000 ok 2000000
+        b rt_runtime_us 1 ok 1
+        b rt_period_us 18446744073709552 EINVAL 2000000
+        b rt_period_us 18446744073709551 ok 18446744073709551
+        b rt_runtime_us 17592186044 ok 17592186044
+        b rt_runtime_us 17592186045 EINVAL 17592186044
+        b rt_runtime_us 9223372036854775807 EINVAL 17592186044
+        b rt_runtime_us 18446744073709552 EINVAL 17592186044
+        b rt_period_us 1000000 EINVAL 18446744073709551
+        b rt_runtime_us 0 ok 0
+        b rt_runtime_us 5000 ok 5000
+        b rt_period_us 5000 EINVAL 18446744073709551
+        b rt_period_us 1 EINVAL 18446744073709551
+        / rt_runtime_us 0 EINVAL 950000
+        / rt_runtime_us 400000 EINVAL 950000
+        / rt_runtime_us 950001 EINVAL 950000
+        / rt_runtime_us 950000 ok 950000";
+
+    fn with_rt_groups() -> Rules {
+        let system = RtLimit { runtime_ns: Some(950_000_000), period_ns: 1_000_000_000 };
+        Rules { rt_group_sched: Some(system), ..Rules::named("6.18").unwrap() }
+    }
+
+    #[test]
+    fn real_time_files_do_what_they_did_on_a_kernel_with_them() {
+        let mut tree = Tree::new(Version::V1, with_rt_groups());
+        let r = tree.add(Tree::ROOT).unwrap();
+        let [a, b] = [(); 2].map(|()| tree.add(r).unwrap());
+        for line in HOST.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [group, file, text, result, reads] = words[..] else { panic!("{line}") };
+            let group = match group {
+                "r" => r,
+                "a" => a,
+                "b" => b,
+                _ => Tree::ROOT,
+            };
+            let file = File::named(&format!("cpu.{file}")).unwrap();
+            let done = tree.write(group, file, text.as_bytes());
+            let errno = done.map_or_else(|refused| refused.errno.name(), |()| "ok");
+            assert_eq!(
+                (errno, tree.read(group, file).unwrap().trim_end()),
+                (result, reads),
+                "{line}"
+            );
+        }
+        assert_eq!(tree.write(r, File::RtRuntimeUs, b""), Ok(()));
+    }
+
+    #[test]
+    fn real_time_files_are_v1s_and_only_where_they_are_built_in() {
+        let plain = Rules::named("6.18").unwrap();
+        for (version, rules, there) in [
+            (Version::V1, with_rt_groups(), true),
+            (Version::V2, with_rt_groups(), false),
+            (Version::V1, plain, false),
+        ] {
+            let tree = Tree::new(version, rules);
+            let read = tree.read(Tree::ROOT, File::RtPeriodUs);
+            assert_eq!(read.is_ok(), there);
+            assert!(there || read.is_err_and(|refused| refused.errno == Errno::ENOENT));
+        }
     }
 }

@@ -270,7 +270,7 @@ impl Builder<'_, '_> {
                 period_ns: group.period_us * 1000,
                 burst_ns: group.burst_us * 1000,
             },
-            phase_ns: None,
+            ..GroupSpec::default()
         });
         self.mapping.tree_group.push(index);
         let number = workload.groups.len() as u32 - 1;

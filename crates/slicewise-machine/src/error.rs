@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use slicewise_sched::ConfigError;
 use slicewise_sched::deadline::Refusal;
+use slicewise_sched::{ConfigError, RtLimitError};
 
 use crate::Origin;
 
@@ -113,6 +113,18 @@ pub enum RunError {
         at_ns: u64,
         /// The error it gets, and why.
         refusal: Refusal,
+    },
+    /// The kernel refuses a real-time policy in a group without real-time runtime.
+    #[error("the kernel refuses `{task}` at {at_ns} ns: {refusal} ({})", refusal.errno())]
+    RtRefused {
+        /// Who.
+        task: String,
+        /// Where it was written.
+        origin: Origin,
+        /// When.
+        at_ns: u64,
+        /// Why.
+        refusal: RtLimitError,
     },
     /// The scheduler refused what the machine told it: a defect in one of the two.
     #[error("the scheduler refused an input at {at_ns} ns: {error}")]

@@ -76,6 +76,12 @@ pub(crate) fn create(
         if spec.idle {
             sched.set_group_idle(0, group, true).map_err(refused)?;
         }
+        if config.profile.rt.rt_group_sched {
+            sched.set_rt_limit(Some(group), spec.rt).map_err(refused)?;
+            if spec.session {
+                sched.set_rt_of_root(group).map_err(refused)?;
+            }
+        }
         if spec.limit.quota_ns.is_some() {
             let phase_ns =
                 spec.phase_ns.unwrap_or_else(|| match config.profile.random_period_phase {

@@ -433,10 +433,17 @@ impl<'w, S: Sink> Machine<'w, S> {
     /// The same, where a task may have asked for what a kernel refuses.
     #[cold]
     pub(crate) fn refused_to(&self, spec: u32, error: slicewise_sched::Error) -> Box<RunError> {
-        let slicewise_sched::Error::Deadline(refusal) = error else { return self.refused(error) };
         let spec = &self.workload.tasks[spec as usize];
-        let (task, origin) = (spec.name.clone(), spec.origin);
-        Box::new(RunError::Refused { task, origin, at_ns: self.now, refusal })
+        let (task, origin, at_ns) = (spec.name.clone(), spec.origin, self.now);
+        match error {
+            slicewise_sched::Error::Deadline(refusal) => {
+                Box::new(RunError::Refused { task, origin, at_ns, refusal })
+            }
+            slicewise_sched::Error::RtLimit(refusal) => {
+                Box::new(RunError::RtRefused { task, origin, at_ns, refusal })
+            }
+            _ => self.refused(error),
+        }
     }
 
     #[cold]
@@ -639,8 +646,9 @@ impl<'w, S: Sink> Machine<'w, S> {
                 let task = Slot(task.slot() as u32);
                 self.emit(Event::Budget { task, cpu, stops });
             }
-            Output::RtThrottled { cpu, stops } => {
-                self.emit(Event::RtThrottle { cpu, stops });
+            Output::RtThrottled { group, cpu, stops } => {
+                let group = group.map(|group| group.index() as u32);
+                self.emit(Event::RtThrottle { group, cpu, stops });
             }
             Output::Overrun { task } => self.overrun(task.slot() as u32),
             Output::Migrated { task, from, to } => {

@@ -4,7 +4,7 @@
 //! instances single tasks. Formats (scenario files, rt-app JSON) are read elsewhere and end here.
 
 use slicewise_sched::bandwidth::Limit;
-use slicewise_sched::{Attr, CpuSet, Shares};
+use slicewise_sched::{Attr, CpuSet, RtLimit, Shares};
 
 use crate::Dist;
 
@@ -75,6 +75,10 @@ pub struct GroupSpec {
     /// A point of the grid its periods are on, ns. `None` is as on the kernel: 0 up to 6.2, random
     /// from 6.3 on.
     pub phase_ns: Option<u64>,
+    /// Its real-time limit, where the kernel has them for groups (RT_GROUP_SCHED).
+    pub rt: RtLimit,
+    /// Of a session (autogroup), whose real-time tasks are the root's.
+    pub session: bool,
 }
 
 /// A sequence of operations.

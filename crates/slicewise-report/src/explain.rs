@@ -113,6 +113,9 @@ impl ExplainReport {
                 && candidate.class == Class::Rt
                 && decision.picked != Some(candidate.task)
         };
+        let group_throttled = |candidate: &Candidate| {
+            candidate.rt_group_throttled && decision.picked != Some(candidate.task)
+        };
         let explained = |candidate: &Candidate| ExplainedCandidate {
             name: names(candidate.task),
             picked: decision.picked == Some(candidate.task),
@@ -127,11 +130,13 @@ impl ExplainReport {
             why: match winner {
                 Some(winner) if winner.task == candidate.task => decision.rule.explain().to_owned(),
                 Some(_) if throttled(candidate) => rt_throttled(),
+                Some(_) if group_throttled(candidate) => rt_group_throttled(),
                 Some(winner) => {
                     why_not(candidate, winner, decision.rule, name.as_deref().unwrap_or_default())
                 }
                 None if is_delayed(candidate) => asleep(),
                 None if throttled(candidate) => rt_throttled(),
+                None if group_throttled(candidate) => rt_group_throttled(),
                 None => "was left in the queue".to_owned(),
             },
         };
@@ -251,6 +256,12 @@ fn rt_why_not(candidate: &Candidate, winner: &Candidate) -> String {
 
 fn rt_throttled() -> String {
     "real-time tasks have used up what they may of this period (RT throttling)".to_owned()
+}
+
+fn rt_group_throttled() -> String {
+    "its group, or one that is in, has used up its real-time runtime of this period \
+     (cpu.rt_runtime_us)"
+        .to_owned()
 }
 
 fn dl_why_not(candidate: &Candidate, winner: &Candidate, winner_name: &str) -> String {

@@ -502,7 +502,7 @@ impl Sink for Metrics {
                     deadline.throttled += 1;
                 }
             }
-            Event::RtThrottle { cpu, stops } => self.rt_throttle(now, cpu, stops),
+            Event::RtThrottle { group: None, cpu, stops } => self.rt_throttle(now, cpu, stops),
             Event::Signal { task, kills } => {
                 if let Some(task) = self.living(task) {
                     let signals = &mut task.figures.signals;
@@ -510,6 +510,7 @@ impl Sink for Metrics {
                 }
             }
             Event::Throttle { .. }
+            | Event::RtThrottle { .. }
             | Event::Budget { .. }
             | Event::Changed { .. }
             | Event::Loop { .. }

@@ -33,7 +33,7 @@ use core::fmt;
 
 use crate::bandwidth::LimitError;
 use crate::deadline::Refusal;
-use crate::{Attr, CpuId, CpuSet, GroupId, TaskId};
+use crate::{Attr, CpuId, CpuSet, GroupId, RtLimitError, TaskId};
 
 /// A time-stamped thing that happened, for hosts that keep or ship their inputs. Each has a method
 /// of [`Scheduler`](crate::Scheduler) of the same name.
@@ -137,9 +137,11 @@ pub enum Output {
         /// Who.
         task: TaskId,
     },
-    /// The real-time tasks of a CPU have used up what they may use of the period and stop, or go on.
-    /// Nothing has to be done.
+    /// The real-time tasks of a CPU, or of a group there, have used up what they may use of the period
+    /// and stop, or go on. Nothing has to be done.
     RtThrottled {
+        /// Whose; `None` is all of the CPU: the root group's.
+        group: Option<GroupId>,
         /// Where.
         cpu: CpuId,
         /// They stop.
@@ -168,7 +170,8 @@ pub enum Timer {
     /// The fair server has to act (classes.md C.10). Never makes anything happen where no fair task
     /// waits; may not be needed any more when it fires.
     FairServer,
-    /// A period of real-time throttling is over (classes.md B.4). One for all CPUs.
+    /// A period of real-time throttling is over (classes.md B.4). One for all CPUs; with
+    /// RT_GROUP_SCHED one for each group, the first of those that began on this CPU.
     RtPeriod,
 }
 
@@ -294,6 +297,8 @@ pub enum Error {
     Limit(LimitError),
     /// The kernel refuses to make it such a deadline task, or to move one.
     Deadline(Refusal),
+    /// The kernel refuses a real-time limit, or a task what its group's does not allow.
+    RtLimit(RtLimitError),
 }
 
 impl fmt::Display for Error {
@@ -308,6 +313,7 @@ impl fmt::Display for Error {
             Self::NoSuchGroup(group) => write!(f, "group {} does not exist", group.0),
             Self::Limit(error) => error.fmt(f),
             Self::Deadline(refusal) => refusal.fmt(f),
+            Self::RtLimit(error) => error.fmt(f),
         }
     }
 }

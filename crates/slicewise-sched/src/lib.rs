@@ -16,6 +16,7 @@ pub mod pelt;
 mod profile;
 pub mod psi;
 mod rt;
+pub mod rt_group;
 mod scheduler;
 mod task;
 mod view;
@@ -33,5 +34,6 @@ pub use profile::{
     Inflation, LagLimit, Profile, Protection, Reweight, RtRules, Throttling, WakeupRule, YieldRule,
     ZeroPoint,
 };
+pub use rt_group::{RtLimit, RtLimitError};
 pub use scheduler::{ConfigError, SchedConfig, Scheduler};
 pub use view::{Candidate, DeadlineView, Decision, FairView, QueueView};

@@ -30,7 +30,7 @@ pub struct Profile {
     pub random_period_phase: bool,
 }
 
-/// Real-time bandwidth (classes.md B.4, C.2, C.10), without RT_GROUP_SCHED.
+/// Real-time bandwidth (classes.md B.4, C.2, C.10).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RtRules {
     /// `sched_rt_runtime_us` at its default; `None` is -1: no limit.
@@ -39,6 +39,9 @@ pub struct RtRules {
     pub period_us: u64,
     /// FIFO and RR tasks of a CPU are stopped when they have used the runtime (up to 6.11).
     pub throttling: bool,
+    /// Built with RT_GROUP_SCHED, as Debian's kernels are not: every group has real-time queues and
+    /// a limit of its own, and throttling is that of groups, the root included, on all kernels.
+    pub rt_group_sched: bool,
     /// `sched_rr_timeslice_ms` at its default: the slice of RR tasks.
     pub rr_timeslice_ms: u32,
     /// What fair tasks have for sure (6.12 and later).
@@ -263,6 +266,7 @@ const RT_THROTTLED: RtRules = RtRules {
     runtime_us: Some(950_000),
     period_us: 1_000_000,
     throttling: true,
+    rt_group_sched: false,
     rr_timeslice_ms: 100,
     fair_server: None,
     grub: GrubRule::OfCpu,

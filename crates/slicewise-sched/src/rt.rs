@@ -1,6 +1,7 @@
 //! The real-time class: a list for each of the priorities 1 to 99, the head of the best list runs
 //! (classes.md B.1 to B.3).
 //!
+//! With groups (RT_GROUP_SCHED) each group has such lists as well, and an entity in its parent's.
 //! The running task stays where it is on its list. FIFO and RR tasks of one priority share a list;
 //! only RR tasks move to its tail when their slice is used up.
 

@@ -46,6 +46,9 @@ pub struct Candidate {
     pub class: Class,
     /// It had the CPU before the decision.
     pub current: bool,
+    /// Its group, or one that is in, has used up its real-time runtime on this CPU
+    /// (RT_GROUP_SCHED).
+    pub rt_group_throttled: bool,
     /// Deadline class only.
     pub deadline: Option<DeadlineView>,
     /// Fair class only.

@@ -216,8 +216,11 @@ pub enum Event {
         /// It stops.
         stops: bool,
     },
-    /// The FIFO and RR tasks of a CPU have used up what they may of a period and stop, or go on.
+    /// The FIFO and RR tasks of a CPU, or of a group there, have used up what they may of a period and
+    /// stop, or go on.
     RtThrottle {
+        /// Whose; `None` is all of the CPU.
+        group: Option<u32>,
         /// Where.
         cpu: CpuId,
         /// They stop.

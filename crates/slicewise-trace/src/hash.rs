@@ -202,8 +202,12 @@ impl Sink for TraceHash {
                 self.word(head_word(head::BUDGET, u64::from(stops), 0, cpu.0));
                 self.word(task.0.into());
             }
-            Event::RtThrottle { cpu, stops } => {
-                self.word(head_word(head::RT_THROTTLE, u64::from(stops), 0, cpu.0));
+            Event::RtThrottle { group, cpu, stops } => {
+                let flags = u64::from(stops) | u64::from(group.is_some()) << 1;
+                self.word(head_word(head::RT_THROTTLE, flags, 0, cpu.0));
+                if let Some(group) = group {
+                    self.word(group.into());
+                }
             }
             Event::Signal { task, kills } => {
                 self.word(head_word(head::SIGNAL, u64::from(kills), 0, task.0));

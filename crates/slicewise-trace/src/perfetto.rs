@@ -480,10 +480,13 @@ impl<W: Write> Sink for PerfettoWriter<W> {
             }
             Event::Device { device, busy } => self.device(device, busy),
             Event::Throttle { group, cpu, stops } => self.throttle(group, cpu, stops),
+            Event::RtThrottle { group: Some(group), cpu, stops } => {
+                self.throttle(group, cpu, stops)
+            }
             Event::Response { .. }
             | Event::Loop { .. }
             | Event::Budget { .. }
-            | Event::RtThrottle { .. }
+            | Event::RtThrottle { group: None, .. }
             | Event::Signal { .. } => return,
         }
         self.write_if_full();

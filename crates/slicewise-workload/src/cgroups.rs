@@ -6,9 +6,11 @@ use std::ops::Range;
 use slicewise_cgroup::{File, Refused, Rules, Settings, Version, Why};
 use slicewise_machine::GroupSpec;
 use slicewise_sched::bandwidth::{Limit, LimitError, check_v1_hierarchy};
+use slicewise_sched::rt_group::{self, RtLimit, RtLimitError};
 use slicewise_sched::{Nice, Profile, Shares};
 
 use crate::diagnostic::{Sink, shorten};
+use crate::settings::RtOverrides;
 
 /// The most cgroups a workload may have.
 pub const CGROUPS_MAX: usize = 100_000;
@@ -81,7 +83,7 @@ impl Write {
 
 /// Files in the order they are written, whatever the order of the text: with this one, what is a
 /// valid state in the end is one at every step.
-const ORDER: [File; 11] = [
+const ORDER: [File; 13] = [
     File::Idle,
     File::Weight,
     File::WeightNice,
@@ -91,6 +93,8 @@ const ORDER: [File; 11] = [
     File::CfsBurstUs,
     File::Max,
     File::MaxBurst,
+    File::RtPeriodUs,
+    File::RtRuntimeUs,
     File::UclampMin,
     File::UclampMax,
 ];
@@ -110,14 +114,20 @@ pub struct CgroupError {
 fn version_of(file: File) -> Option<Version> {
     match file {
         File::Weight | File::WeightNice | File::Max | File::MaxBurst => Some(Version::V2),
-        File::Shares | File::CfsQuotaUs | File::CfsPeriodUs | File::CfsBurstUs => Some(Version::V1),
+        File::Shares
+        | File::CfsQuotaUs
+        | File::CfsPeriodUs
+        | File::CfsBurstUs
+        | File::RtPeriodUs
+        | File::RtRuntimeUs => Some(Version::V1),
         File::Idle | File::UclampMin | File::UclampMax => None,
     }
 }
 
-/// The file of the other interface that says the same.
+/// The file of the other interface that says the same, if there is one.
 fn counterpart(file: File) -> &'static str {
     match file {
+        File::RtPeriodUs | File::RtRuntimeUs => "",
         File::Weight | File::WeightNice => "cpu.shares",
         File::Max => "cpu.cfs_quota_us` and `cpu.cfs_period_us",
         File::MaxBurst => "cpu.cfs_burst_us",
@@ -300,12 +310,13 @@ impl Cgroups {
             Version::V2 => (Version::V1, ["v2", "v1"]),
         };
         let [own, others] = names;
-        let (name, same) = (file.name(), counterpart(file));
-        self.uses(other).then(|| {
-            format!(
-                "`{name}` is of cgroup {own}, but other keys are of {others}; there it is `{same}`"
-            )
-        })
+        let name = file.name();
+        let same = match counterpart(file) {
+            "" => "there is no such thing there".to_owned(),
+            same => format!("there it is `{same}`"),
+        };
+        self.uses(other)
+            .then(|| format!("`{name}` is of cgroup {own}, but other keys are of {others}; {same}"))
     }
 
     /// What a kernel with these rules makes of all the writes, those to outer groups first.
@@ -358,6 +369,8 @@ impl Cgroups {
             idle: settings.is_idle(),
             limit: settings.limit(),
             phase_ns: group.period_phase_ns,
+            rt: settings.rt_limit(),
+            session: group.session.is_some(),
         });
         (specs.collect(), problems)
     }
@@ -390,13 +403,26 @@ impl Cgroups {
                 return problem(true, format!("`{name}`: {refused}"), help);
             }
         };
+        let of_rt = matches!(write.file, File::RtPeriodUs | File::RtRuntimeUs);
         if !write.file.exists(version, rules) {
             let message = format!("Linux {} as Debian builds it has no `{name}`", rules.name);
-            return problem(
-                false,
-                message,
-                "it is ignored there; 6.18 and later have it".to_owned(),
-            );
+            let help = match of_rt {
+                true => {
+                    "it is ignored there; `rt_group_sched = true` in [machine] is a kernel that has it"
+                }
+                false => "it is ignored there; 6.18 and later have it",
+            };
+            return problem(false, message, help.to_owned());
+        }
+        if of_rt {
+            return match self.check_rt(group, settled, after.rt_limit(), rules) {
+                Ok(()) => Ok(after),
+                Err((error, help)) => {
+                    let errno = slicewise_cgroup::Errno::EINVAL;
+                    let refused = Refused { errno, why: Why::RtLimit(error) };
+                    problem(true, format!("`{name}`: {refused}"), help)
+                }
+            };
         }
         if version == Version::V1
             && let Some((path, above)) = self.limited_above(group, settled)
@@ -412,6 +438,44 @@ impl Cgroups {
             return problem(true, format!("`{name}`: {refused}"), help);
         }
         Ok(after)
+    }
+
+    /// The kernel's check of a real-time limit against those of the groups above and beside it; those
+    /// below come later. What to do is said with the error.
+    fn check_rt(
+        &self,
+        group: &Cgroup,
+        settled: &[Settings],
+        limit: RtLimit,
+        rules: &Rules,
+    ) -> Result<(), (RtLimitError, String)> {
+        let Some(system) = rules.rt_group_sched else { return Ok(()) };
+        let number = settled.len() as u32;
+        let before = self.list.iter().zip(settled);
+        let limits = before.map(|(group, settings)| (group.parent, settings.rt_limit()));
+        let limits = limits.chain([(group.parent, limit)]);
+        let checked = rt_group::check(limits, system, Some(system), (Some(number), limit), false);
+        checked.map_err(|error| {
+            let above = group.parent.and_then(|parent| settled.get(parent as usize));
+            let above = above.map_or(system, Settings::rt_limit);
+            let path = group.parent.and_then(|parent| self.path(parent));
+            let share = |limit: RtLimit| {
+                let us = |ns: u64| ns / 1000;
+                format!("{} us in {} us", us(limit.runtime_ns.unwrap_or(0)), us(limit.period_ns))
+            };
+            let help = match (error, path) {
+                (RtLimitError::AboveParent, Some(path)) => format!(
+                    "`{}` has {}, for all groups in it: give it more, or these less",
+                    shorten(path),
+                    share(above)
+                ),
+                (RtLimitError::AboveParent | RtLimitError::AboveSystem, _) => {
+                    format!("allowed: a part of the CPU like {} in all", share(system))
+                }
+                _ => "write us, and a runtime that is not above the period".to_owned(),
+            };
+            (error, help)
+        })
     }
 
     /// The nearest group above that has a limit.
@@ -431,11 +495,24 @@ impl Cgroups {
 
 /// What the files of the kernel a profile is of do; the newest kernel's if it is not known.
 pub fn rules_of(profile: &Profile) -> Rules {
-    rules_named(profile.name)
+    let rt = profile.rt;
+    let system = RtLimit {
+        runtime_ns: rt.runtime_us.map(|runtime_us| runtime_us.saturating_mul(1000)),
+        period_ns: rt.period_us.saturating_mul(1000),
+    };
+    let rt_group_sched = rt.rt_group_sched.then_some(system);
+    Rules { rt_group_sched, ..series_rules(profile.name) }
 }
 
-/// The same by its name.
-pub(crate) fn rules_named(kernel: &str) -> Rules {
+/// The same by its name, with what a workload says of the kernel.
+pub(crate) fn rules_named(kernel: &str, rt: RtOverrides) -> Rules {
+    match Profile::named(kernel) {
+        Some(profile) => rules_of(&Profile { rt: rt.over(profile.rt), ..profile }),
+        None => series_rules(kernel),
+    }
+}
+
+fn series_rules(kernel: &str) -> Rules {
     let name = Profile::named(kernel).map_or(kernel, |profile| profile.name);
     // `6.18.15` is of the series `6.18`.
     let of_series = |rules: &&Rules| {
@@ -471,6 +548,11 @@ fn help(file: File, refused: &Refused, before: &Settings) -> String {
             File::CfsQuotaUs => "for no limit write -1".to_owned(),
             _ => "quota and burst together are 17592186044415 us at most".to_owned(),
         },
+        Why::RtLimit(RtLimitError::NoPeriod) => "1000000 us is the default".to_owned(),
+        Why::RtLimit(_) => {
+            let period_us = before.rt_limit().period_ns / 1000;
+            format!("allowed: 0 to the period, {period_us} us, and -1")
+        }
         _ => "write it as you would to the file: a whole number".to_owned(),
     }
 }

@@ -184,8 +184,11 @@ pub fn load_with(
 /// it refuses (errors) or does without (warnings).
 pub fn settle_cgroups(loaded: &mut Loaded, profile: &slicewise_sched::Profile) -> Vec<Diagnostic> {
     let mut sink = diagnostic::Sink::default();
-    let groups = loaded.cgroups.report(&cgroups::rules_of(profile), &mut sink);
+    let rt = loaded.settings.rt.over(profile.rt);
+    let profile = slicewise_sched::Profile { rt, ..*profile };
+    let groups = loaded.cgroups.report(&cgroups::rules_of(&profile), &mut sink);
     loaded.workload.groups = groups;
+    machine_check::check_rt_groups(loaded, &profile, &mut sink);
     if loaded.settings.autogroup == Some(false) {
         let in_session = |group: Option<u32>| group.is_some_and(|at| loaded.cgroups.is_session(at));
         for task in loaded.workload.tasks.iter_mut().filter(|task| in_session(task.group)) {

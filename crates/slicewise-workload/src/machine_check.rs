@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use slicewise_machine::Preemption;
-use slicewise_sched::{CpuSet, FairRules, Profile};
+use slicewise_sched::{Class, CpuSet, FairRules, Profile};
 
 use crate::diagnostic::{Sink, shorten};
 use crate::{Diagnostic, Loaded};
@@ -58,6 +58,31 @@ pub fn check_against_machine(loaded: &Loaded, cpus: u32, profile: &Profile) -> V
         sink.warn(0..0, message, "it behaves as `full` there");
     }
     sink.finish(&loaded.sources)
+}
+
+/// Real-time tasks in groups that can have none: their first `sched_setscheduler` would fail.
+pub(crate) fn check_rt_groups(loaded: &Loaded, profile: &Profile, sink: &mut Sink) {
+    if !profile.rt.rt_group_sched || profile.rt.runtime_us.is_none() {
+        return;
+    }
+    for tasks in &loaded.groups {
+        let tasks = &loaded.workload.tasks[tasks.first as usize..][..tasks.count as usize];
+        let refused = tasks.iter().find_map(|task| {
+            let group = loaded.workload.groups.get(task.group? as usize)?;
+            let refused =
+                task.attr.policy.class() == Class::Rt && group.rt.is_none() && !group.session;
+            refused.then_some((task, group))
+        });
+        let Some((task, group)) = refused else { continue };
+        let message = format!(
+            "task `{}` cannot be {} in `{}`: the group's real-time runtime is 0 (EPERM)",
+            shorten(&task.name),
+            task.attr.policy.name(),
+            shorten(&group.path)
+        );
+        let help = "give the group some, and those it is in: \"cpu.rt_runtime_us\" = 100000";
+        sink.error_help(task.origin.start..task.origin.end, message, help);
+    }
 }
 
 /// The lowest CPU of the set that the machine does not have.

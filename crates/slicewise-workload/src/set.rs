@@ -13,7 +13,7 @@ use crate::scenario::{PolicyWord, check_feature, parse_cpu_list, parse_policy};
 use crate::settings::{HZ_MAX, PREEMPTIONS, kernel_names, parse_preemption};
 use crate::units::parse_duration;
 
-const MACHINE_KEYS: [&str; 19] = [
+const MACHINE_KEYS: [&str; 20] = [
     "cpus",
     "hz",
     "kernel",
@@ -28,6 +28,7 @@ const MACHINE_KEYS: [&str; 19] = [
     "sched_rt_runtime_us",
     "sched_rt_period_us",
     "sched_rr_timeslice_ms",
+    "rt_group_sched",
     "fair_server_runtime",
     "fair_server_period",
     "costs.context_switch",
@@ -139,7 +140,7 @@ fn set_group(loaded: &mut Loaded, rest: &str, value: &str) -> Result<(), String>
     let mut changed = loaded.cgroups.clone();
     changed.write(group, file, value, 0..0);
     let kernel = loaded.settings.kernel.as_deref().unwrap_or(crate::scenario::KERNEL_DEFAULT);
-    let groups = changed.groups(&rules_named(kernel)).map_err(|errors| {
+    let groups = changed.groups(&rules_named(kernel, loaded.settings.rt)).map_err(|errors| {
         errors.first().map_or(String::new(), |error| format!("{}; {}", error.message, error.help))
     })?;
     loaded.cgroups = changed;
@@ -180,11 +181,8 @@ fn set_machine(loaded: &mut Loaded, key: &str, value: &str) -> Result<(), String
         }
         "base_slice" => settings.base_slice_ns = Some(positive(key, value)?),
         "tick_phase" => settings.tick_phase_ns = Some(duration(key, value)?),
-        "autogroup" => {
-            let unknown =
-                || format!("`autogroup` cannot be `{}`; allowed: true, false", shorten(value));
-            settings.autogroup = Some(value.parse().map_err(|_| unknown())?);
-        }
+        "autogroup" => settings.autogroup = Some(boolean(key, value)?),
+        "rt_group_sched" => settings.rt.group_sched = Some(boolean(key, value)?),
         "tick_skew" => settings.tick_skew_ns = Some(duration(key, value)?),
         "sched_rt_runtime_us" => {
             let us = number(key, value, -1, i128::from(i32::MAX))?;
@@ -436,17 +434,17 @@ impl Change {
     }
 }
 
-fn boolean(key: &str, value: &str) -> Result<bool, String> {
-    let wrong = |_| format!("`{key}` must be true or false, not `{}`", shorten(value));
-    value.parse().map_err(wrong)
-}
-
 fn number(key: &str, value: &str, min: i128, max: i128) -> Result<i128, String> {
     let parsed: Option<i128> = value.parse().ok();
     match parsed {
         Some(number) if (min..=max).contains(&number) => Ok(number),
         _ => Err(format!("`{key}` cannot be {}; allowed: {min} to {max}", shorten(value))),
     }
+}
+
+fn boolean(key: &str, value: &str) -> Result<bool, String> {
+    let unknown = |_| format!("`{key}` cannot be `{}`; allowed: true, false", shorten(value));
+    value.parse().map_err(unknown)
 }
 
 fn duration(key: &str, value: &str) -> Result<u64, String> {

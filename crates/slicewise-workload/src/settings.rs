@@ -59,6 +59,8 @@ pub struct RtOverrides {
     pub fair_server_runtime_ns: Option<u64>,
     /// Its period, ns.
     pub fair_server_period_ns: Option<u64>,
+    /// Built with RT_GROUP_SCHED.
+    pub group_sched: Option<bool>,
 }
 
 impl RtOverrides {
@@ -95,6 +97,7 @@ impl RtOverrides {
         let mut rules = rules;
         rules.runtime_us = self.runtime_us.unwrap_or(rules.runtime_us);
         rules.period_us = self.period_us.unwrap_or(rules.period_us);
+        rules.rt_group_sched = self.group_sched.unwrap_or(rules.rt_group_sched);
         rules.rr_timeslice_ms = self.rr_timeslice_ms.unwrap_or(rules.rr_timeslice_ms);
         if let Some(server) = &mut rules.fair_server {
             server.runtime_ns = self.fair_server_runtime_ns.unwrap_or(server.runtime_ns);

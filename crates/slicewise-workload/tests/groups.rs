@@ -422,3 +422,77 @@ fn what_the_kernel_leaves_out_of_a_number_is_said() {
         assert!(said.is_none_or(|said| found.is_some_and(|m| m.contains(said))), "{found:?}");
     }
 }
+
+const RT_MACHINE: &str = "[machine]\nrt_group_sched = true\n";
+
+fn rt_group(path: &str, lines: &str) -> String {
+    format!("[[group]]\npath = \"{path}\"\n{lines}\n")
+}
+
+#[test]
+fn real_time_limits_of_groups_are_keys_where_the_kernel_has_them() {
+    let lines = "\"cpu.rt_runtime_us\" = 20000\n\"cpu.rt_period_us\" = 100000";
+    let loaded = read(&[RT_MACHINE, &rt_group("a", lines), HOG].concat());
+    assert_eq!(loaded.settings.rt.group_sched, Some(true));
+    assert_eq!(loaded.cgroups.version(), Version::V1);
+    let limit = loaded.workload.groups[0].rt;
+    assert_eq!((limit.runtime_ns, limit.period_ns), (Some(20_000_000), 100_000_000));
+    let dotted = "cpu.rt_runtime_us = 20000";
+    let loaded = read(&[RT_MACHINE, &rt_group("a", dotted), HOG].concat());
+    assert_eq!(loaded.workload.groups[0].rt.runtime_ns, Some(20_000_000));
+
+    let mut plain = read(&[&rt_group("a", lines), HOG].concat());
+    let warnings = settle_cgroups(&mut plain, &Profile::named("6.12").unwrap());
+    assert!(warnings[0].message.contains("Debian builds it has no `cpu.rt_"), "{warnings:?}");
+    assert!(warnings[0].help.as_deref().unwrap().contains("rt_group_sched = true"));
+    assert!(plain.workload.groups[0].rt.is_none(), "ignored");
+    apply_set(&mut plain, "rt_group_sched=true").unwrap();
+    assert!(settle_cgroups(&mut plain, &Profile::named("6.12").unwrap()).is_empty());
+    assert_eq!(plain.workload.groups[0].rt.runtime_ns, Some(20_000_000));
+    assert!(apply_set(&mut plain, "rt_group_sched=2").unwrap_err().contains("true, false"));
+    apply_set(&mut plain, "group/a.cpu.rt_runtime_us=30000").unwrap();
+    let too_much = apply_set(&mut plain, "group/a.cpu.rt_runtime_us=100000").unwrap_err();
+    assert!(too_much.contains("sched_rt_runtime_us"), "{too_much}");
+}
+
+#[test]
+fn what_the_kernel_refuses_of_real_time_limits_is_an_error_with_its_place() {
+    let check_rt = |groups: String, words: &[&str], place: (usize, usize)| {
+        check(&[RT_MACHINE, &groups, HOG].concat(), words, place);
+    };
+    let runtime = |us: i64| format!("\"cpu.rt_runtime_us\" = {us}");
+    let one = |us: i64| rt_group("a", &runtime(us));
+    check_rt(one(950_001), &["EINVAL", "sched_rt_runtime_us", "950000 us in 1000000"], (5, 23));
+    check_rt(one(-1), &["EINVAL", "sched_rt_runtime_us"], (5, 23));
+    check_rt(one(1_000_001), &["more than the period", "0 to the period, 1000000 us"], (5, 23));
+    check_rt(rt_group("a", "\"cpu.rt_period_us\" = 0"), &["period of 0", "1000000"], (5, 22));
+    let inner = [one(300_000), rt_group("a/b", &runtime(300_001))].concat();
+    check_rt(inner, &["EINVAL", "`a` has 300000 us in 1000000 us"], (8, 23));
+    let without = [one(0), rt_group("a/b", &runtime(1000))].concat();
+    check_rt(without, &["EINVAL", "`a` has 0 us"], (8, 23));
+    let together = [one(500_000), rt_group("b", &runtime(450_001))].concat();
+    check_rt(together, &["EINVAL", "than the parent"], (8, 23));
+    let mixed = rt_group("a", &format!("{}\n\"cpu.weight\" = 100", runtime(1000)));
+    check_rt(mixed, &["cgroup v2", "cpu.shares"], (6, 16));
+}
+
+#[test]
+fn real_time_tasks_of_a_group_without_runtime_are_refused() {
+    let task =
+        "[[task]]\nname = \"a\"\ngroup = \"g\"\npolicy = \"fifo\"\npriority = 5\nhog = true\n";
+    let text = [RT_MACHINE, &rt_group("g", "\"cpu.shares\" = 512"), task].concat();
+    let mut loaded = read(&text);
+    let errors = settle_cgroups(&mut loaded, &Profile::named("6.18").unwrap());
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!(errors[0].severity, Severity::Error);
+    assert!(errors[0].message.contains("`a` cannot be SCHED_FIFO in `g`"), "{errors:?}");
+    assert!(errors[0].message.contains("EPERM"), "{errors:?}");
+    assert_eq!(line_col(&text, errors[0].span.start).line, 7);
+    // A session's are in the root; without limits for the system, nobody looks.
+    let session = task.replace("group", "session");
+    let mut loaded = read(&[RT_MACHINE, &session].concat());
+    assert!(settle_cgroups(&mut loaded, &Profile::named("6.18").unwrap()).is_empty());
+    let mut loaded = read(&text);
+    apply_set(&mut loaded, "sched_rt_runtime_us=-1").unwrap();
+    assert!(settle_cgroups(&mut loaded, &Profile::named("6.18").unwrap()).is_empty());
+}

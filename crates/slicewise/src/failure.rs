@@ -167,6 +167,10 @@ pub(crate) fn run_error(error: &RunError, name: &str, sources: &Sources) -> Fail
         RunError::Refused { origin, refusal, .. } => {
             vec![at(*origin, error.to_string(), refusal_help(*refusal))]
         }
+        RunError::RtRefused { origin, .. } => {
+            let help = "give its group, and those it is in, `\"cpu.rt_runtime_us\"`";
+            vec![at(*origin, error.to_string(), help)]
+        }
         RunError::Scheduler { .. } => Vec::new(),
     };
     if diagnostics.is_empty() {

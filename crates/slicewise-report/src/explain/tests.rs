@@ -42,13 +42,29 @@ fn cfs(vruntime_ns: i64) -> FairView {
 
 fn fair(task: TaskId, fair: FairView) -> Candidate {
     let attr = Attr::default();
-    Candidate { task, attr, class: Class::Fair, current: false, deadline: None, fair: Some(fair) }
+    Candidate {
+        task,
+        attr,
+        class: Class::Fair,
+        current: false,
+        rt_group_throttled: false,
+        deadline: None,
+        fair: Some(fair),
+    }
 }
 
 fn rt(task: TaskId, priority: i64) -> Candidate {
     let policy = Policy::Fifo(RtPriority::new(priority).unwrap());
     let attr = Attr { policy, ..Attr::default() };
-    Candidate { task, attr, class: Class::Rt, current: false, deadline: None, fair: None }
+    Candidate {
+        task,
+        attr,
+        class: Class::Rt,
+        current: false,
+        rt_group_throttled: false,
+        deadline: None,
+        fair: None,
+    }
 }
 
 fn decision(candidates: Vec<Candidate>, picked: Option<TaskId>, rule: Rule) -> Decision {

@@ -236,7 +236,7 @@ fn signals_are_counted_by_kind() {
 
 #[test]
 fn real_time_throttling_is_counted_up_to_the_end() {
-    let throttle = |at, stops| (at, Event::RtThrottle { cpu: CpuId(0), stops });
+    let throttle = |at, stops| (at, Event::RtThrottle { group: None, cpu: CpuId(0), stops });
     let stopped = report(&[throttle(10, true), throttle(15, false), throttle(60, true)]);
     assert_eq!(stopped.cpus[0].rt_throttled, Some(RtThrottleReport { count: 2, time_ns: 45 }));
     assert_eq!(report(&[]).cpus[0].rt_throttled, None);

@@ -104,11 +104,15 @@ impl Scheduler {
                 true
             }
             Class::Rt => {
-                if rq.current == Some(slot) && self.rt_bandwidth.is_some() {
+                if rq.current == Some(slot) && self.limits_rt() {
                     self.charge_current(now_ns, cpu);
                 }
-                let rq = &mut self.cpus[cpu as usize];
-                rq.rt.dequeue(&mut self.tasks.slots, slot);
+                if self.groups.has_rt() {
+                    self.dequeue_rt_in_groups(slot);
+                } else {
+                    self.cpus[cpu as usize].rt.dequeue(&mut self.tasks.slots, slot);
+                }
+                let rq = &self.cpus[cpu as usize];
                 self.nr_rt_queued -= 1;
                 self.nr_rt_waiting -= u32::from(rq.current != Some(slot));
                 true
@@ -121,13 +125,32 @@ impl Scheduler {
     }
 
     fn enqueue_rt(&mut self, cpu: u32, slot: u32, prio: u8, position: Position) {
-        let rq = &mut self.cpus[cpu as usize];
-        rq.rt.enqueue(&mut self.tasks.slots, slot, prio, position);
+        if self.groups.has_rt() {
+            self.enqueue_rt_in_groups(cpu, slot, position);
+        } else {
+            self.cpus[cpu as usize].rt.enqueue(&mut self.tasks.slots, slot, prio, position);
+        }
         self.nr_rt_queued += 1;
-        self.nr_rt_waiting += u32::from(rq.current != Some(slot));
+        self.nr_rt_waiting += u32::from(self.cpus[cpu as usize].current != Some(slot));
         if self.rt_bandwidth.is_some() {
             self.start_rt_period(self.now_ns, cpu);
         }
+    }
+
+    /// Moves a queued real-time task within its list, and its groups within theirs.
+    pub(super) fn requeue_rt(&mut self, cpu: u32, slot: u32, position: Position) {
+        if self.groups.has_rt() {
+            return self.requeue_rt_in_groups(slot, position);
+        }
+        self.cpus[cpu as usize].rt.requeue(&mut self.tasks.slots, slot, position);
+    }
+
+    /// Whether nobody else is on a list with it, or its groups on theirs.
+    fn alone_rt(&self, cpu: u32, slot: u32) -> bool {
+        if self.groups.has_rt() {
+            return self.alone_rt_in_groups(slot);
+        }
+        self.cpus[cpu as usize].rt.alone(&self.tasks.slots, slot)
     }
 
     pub(super) fn wake_delayed(&mut self, now_ns: u64, cpu: u32, slot: u32) {
@@ -208,15 +231,14 @@ impl Scheduler {
             && self.find_lowest_rt(current, cpu).is_some()
             && self.find_lowest_rt(slot, cpu).is_none()
         {
-            let rq = &mut self.cpus[cpu as usize];
-            rq.rt.requeue(&mut self.tasks.slots, slot, Position::Head);
+            self.requeue_rt(cpu, slot, Position::Head);
             self.request_resched(cpu, Resched::Now);
         }
     }
 
     /// RR accounting (classes.md B.2).
     pub(super) fn tick_rt(&mut self, now_ns: u64, cpu: u32, slot: u32) {
-        if self.rt_bandwidth.is_some() {
+        if self.limits_rt() {
             self.charge_current(now_ns, cpu);
         }
         let task = &mut self.tasks.slots[slot as usize];
@@ -229,9 +251,8 @@ impl Scheduler {
             return;
         }
         task.rt.ticks_left = self.rr_ticks;
-        let rq = &mut self.cpus[cpu as usize];
-        if !rq.rt.alone(&self.tasks.slots, slot) {
-            rq.rt.requeue(&mut self.tasks.slots, slot, Position::Tail);
+        if !self.alone_rt(cpu, slot) {
+            self.requeue_rt(cpu, slot, Position::Tail);
             self.request_resched(cpu, Resched::Now);
         }
     }
@@ -291,7 +312,8 @@ impl Scheduler {
         }
         let rq = &mut self.cpus[cpu as usize];
         let first = rq.rt.first().filter(|_| !rq.rt_throttled)?;
-        Some((Some(first), Rule::RtPriority))
+        let slot = if self.groups.has_rt() { self.rt_leaf(first) } else { first };
+        Some((Some(slot), Rule::RtPriority))
     }
 
     /// The pick of the deadline class, or of the fair class in its name.

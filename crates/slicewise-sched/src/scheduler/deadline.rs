@@ -364,7 +364,7 @@ impl Scheduler {
         if class == Class::Deadline {
             self.charge_dl(now_ns, cpu, slot, delta_ns);
         }
-        if delta_ns > 0 && self.rt_bandwidth.is_some() {
+        if delta_ns > 0 && self.limits_rt() {
             self.charge_rt(cpu, class, delta_ns);
         }
     }

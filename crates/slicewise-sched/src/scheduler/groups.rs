@@ -14,13 +14,15 @@
 //! the group in the queue above (fair.md D.4) shows only as time passes.
 
 mod flat;
+mod realtime;
 mod throttle;
 
+use self::realtime::RtGroups;
 use super::{Cpu, Resched, Scheduler};
 use crate::bandwidth::Bandwidth;
 use crate::fair::{Algorithm, CfsOuter, Dequeue, Enqueue, Entity, FairParams, FairQueue, Wakeup};
 use crate::pelt::{LoadAverage, Signals};
-use crate::profile::{FairRules, WakeupRule};
+use crate::profile::{FairRules, RtRules, WakeupRule};
 use crate::rt::RtEntity;
 use crate::task::{PolicyKind, ROOT, State, Task, Tasks};
 use crate::weight::{Load, scale_down};
@@ -135,6 +137,8 @@ pub(super) struct Groups {
     averages: Vec<TaskAverage>,
     /// Room for the two chains of a switch, kept to allocate nothing.
     chains: [Vec<(Level, u32)>; 2],
+    /// Real-time queues and limits of groups, where the kernel has them.
+    rt: Option<Box<RtGroups>>,
 }
 
 impl Groups {
@@ -142,6 +146,18 @@ impl Groups {
     #[inline(always)]
     pub(super) fn any(&self) -> bool {
         !self.list.is_empty()
+    }
+
+    /// Only the root.
+    pub(super) fn new(rules: &RtRules, cpus: u32) -> Self {
+        let rt = rules.rt_group_sched.then(|| Box::new(RtGroups::new(rules, cpus)));
+        Self { rt, ..Self::default() }
+    }
+
+    /// Whether groups have real-time queues (RT_GROUP_SCHED).
+    #[inline(always)]
+    pub(super) fn has_rt(&self) -> bool {
+        self.rt.is_some()
     }
 
     /// The index of a group.
@@ -253,6 +269,9 @@ impl Scheduler {
             timers: [None; 2],
             throttled_local_ns: 0,
         });
+        if let Some(rt) = &mut self.groups.rt {
+            rt.add_group();
+        }
         self.groups.on_cpu.resize(self.cpus.len(), Vec::new());
         self.groups.occupied.resize(self.cpus.len(), Vec::new());
         // What ran before there were groups is charged to none.
@@ -304,7 +323,7 @@ impl Scheduler {
     /// Moves a task to a group, or to the root (`cgroup.procs`).
     ///
     /// # Errors
-    /// If the task or the group does not exist.
+    /// If the task or the group does not exist, or the group can have no such task.
     pub fn set_group(
         &mut self,
         now_ns: u64,
@@ -317,6 +336,9 @@ impl Scheduler {
         let Task { class, group: old, .. } = self.tasks.slots[slot as usize];
         if group == old {
             return Ok(());
+        }
+        if class == Class::Rt && self.groups.has_rt() {
+            return self.change_rt_group(now_ns, slot, group);
         }
         if class != Class::Fair {
             self.tasks.slots[slot as usize].group = group;

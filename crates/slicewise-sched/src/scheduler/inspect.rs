@@ -92,7 +92,12 @@ impl Scheduler {
             _ => None,
         });
         candidates.extend(dl.map(|slot| self.candidate(cpu, slot)));
-        candidates.extend(rq.rt.iter(&self.tasks.slots).map(|slot| self.candidate(cpu, slot)));
+        if self.groups.has_rt() {
+            let rt = self.rt_tasks_in_groups(cpu);
+            candidates.extend(rt.into_iter().map(|slot| self.candidate(cpu, slot)));
+        } else {
+            candidates.extend(rq.rt.iter(&self.tasks.slots).map(|slot| self.candidate(cpu, slot)));
+        }
         let running_fair = rq.current.filter(|slot| {
             let task = &self.tasks.slots[*slot as usize];
             task.class == Class::Fair && self.entities[*slot as usize].on_rq
@@ -128,6 +133,7 @@ impl Scheduler {
             attr: self.attr_of(slot),
             class,
             current,
+            rt_group_throttled: class == Class::Rt && self.rt_throttled_in_group(slot),
             deadline: (class == Class::Deadline).then(|| self.deadline_view(slot)),
             fair: (class == Class::Fair).then(|| self.fair_view(slot, current)),
         }

@@ -90,6 +90,9 @@ struct Cpu {
     /// Fair tasks below the root less group entities at the root: what the root queue's own counts
     /// are off by. Always 0 without groups.
     below: groups::Below,
+    /// Real-time tasks that groups have ready to run, less the entities of these groups. Always 0
+    /// without RT_GROUP_SCHED.
+    rt_below: i32,
     /// Who runs.
     current: Option<u32>,
     resched: Resched,
@@ -120,6 +123,7 @@ impl Cpu {
             rt: RtQueue::new(),
             fair: FairQueue::new(),
             below: groups::Below::default(),
+            rt_below: 0,
             current: None,
             resched: Resched::No,
             hrtick_armed: false,
@@ -169,7 +173,8 @@ impl Cpu {
 
     #[inline]
     fn nr_above_fair(&self) -> u32 {
-        let rt = if self.rt_throttled { 0 } else { self.rt.nr_queued };
+        let rt = self.rt.nr_queued.wrapping_add_signed(self.rt_below);
+        let rt = if self.rt_throttled { 0 } else { rt };
         self.stop.len() as u32 + self.dl.nr_tasks + rt
     }
 
@@ -253,7 +258,7 @@ impl Scheduler {
             nr_rt_queued: 0,
             nr_rt_waiting: 0,
             nr_must_move: 0,
-            groups: Groups::default(),
+            groups: Groups::new(&rt, config.cpus),
             deadlines: Deadlines::new(RootDomain::new(&rt, config.cpus)),
             rt_bandwidth: RtBandwidth::new(&rt),
         };
@@ -311,7 +316,8 @@ impl Scheduler {
     /// Creates a task and makes it runnable. Without [`Spawn::cpu`], the core chooses where.
     ///
     /// # Errors
-    /// If it may run nowhere, the CPU does not exist or is not allowed, or the parent is unknown.
+    /// If it may run nowhere, the CPU does not exist or is not allowed, the parent is unknown, or the
+    /// kernel would refuse it its policy.
     pub fn spawn(&mut self, now_ns: u64, spawn: Spawn) -> Result<TaskId, Error> {
         let now_ns = self.advance(now_ns);
         let parent = spawn.parent.map(|parent| self.tasks.find(parent)).transpose()?;
@@ -342,6 +348,7 @@ impl Scheduler {
             (None, Some(parent)) => self.tasks.slots[parent as usize].group,
             (None, None) => ROOT,
         };
+        self.check_rt_group(group, &attr)?;
         let slot = self.add_task(State::Runnable, parent_cpu, attr, spawn.affinity);
         self.tasks.slots[slot as usize].group = group;
         self.groups.forget_average(slot);
@@ -424,7 +431,7 @@ impl Scheduler {
         let slot = self.running(cpu)?;
         let rq = &mut self.cpus[cpu.index()];
         match self.tasks.slots[slot as usize].class {
-            Class::Rt => rq.rt.requeue(&mut self.tasks.slots, slot, crate::rt::Position::Tail),
+            Class::Rt => self.requeue_rt(cpu.0, slot, crate::rt::Position::Tail),
             Class::Deadline => self.yield_dl(now_ns, cpu.0, slot),
             Class::Fair if rq.nr_running() > 1 => self.yield_fair(now_ns, cpu.0, slot),
             _ => {}
@@ -515,7 +522,7 @@ impl Scheduler {
             Timer::HrTick => self.hrtick_fired(now_ns, cpu),
             Timer::Deadline => self.dl_timers_fired(now_ns, cpu.0, 0),
             Timer::FairServer => self.dl_timers_fired(now_ns, cpu.0, 1),
-            Timer::RtPeriod => self.rt_period_ends(now_ns),
+            Timer::RtPeriod => self.rt_period_ends(now_ns, cpu.0),
         }
         Ok(())
     }
@@ -555,12 +562,14 @@ impl Scheduler {
     /// checking rights.
     ///
     /// # Errors
-    /// If the task is unknown, or the kernel would not make it such a deadline task.
+    /// If the task is unknown, or the kernel would not make it such a deadline task or, in its group,
+    /// a real-time task.
     pub fn set_attr(&mut self, now_ns: u64, task: TaskId, attr: Attr) -> Result<(), Error> {
         let now_ns = self.advance(now_ns);
         let slot = self.tasks.find(task)?;
         let affinity = &self.tasks.slots[slot as usize].affinity;
         self.check_dl(Some(slot), &attr, affinity)?;
+        self.check_rt_group(self.tasks.slots[slot as usize].group, &attr)?;
         if attr.policy.class() == self.tasks.slots[slot as usize].class {
             self.change_attr(now_ns, slot, attr);
         } else {

@@ -292,6 +292,9 @@ impl Scheduler {
             return;
         }
         let ours = rq.rt.best().unwrap_or(100);
+        if self.groups.has_rt() {
+            return self.pull_rt_in_groups(now_ns, cpu, ours);
+        }
         let mut found: Option<(u8, u32)> = None;
         for other in (0..self.nr_cpus()).filter(|other| *other != cpu) {
             let rq = &self.cpus[other as usize];
@@ -346,7 +349,7 @@ impl Scheduler {
     }
 
     /// Moves a waiting task here without asking for a reschedule: one is under way.
-    fn take_over(&mut self, now_ns: u64, slot: u32, to: u32) {
+    pub(super) fn take_over(&mut self, now_ns: u64, slot: u32, to: u32) {
         let from = self.tasks.slots[slot as usize].cpu;
         self.deactivate(now_ns, from, slot, Dequeue::Move);
         self.tasks.slots[slot as usize].cpu = to;
@@ -358,6 +361,9 @@ impl Scheduler {
     /// runs (classes.md B.6, push).
     #[inline]
     pub(super) fn push_rt(&mut self, now_ns: u64, cpu: u32) {
+        if self.groups.has_rt() {
+            return self.push_rt_in_groups(now_ns, cpu);
+        }
         if self.cpus[cpu as usize].rt.nr_queued < 2 || self.nr_cpus() == 1 {
             return;
         }

@@ -3,6 +3,7 @@
 
 mod deadline;
 mod groups;
+mod rt_groups;
 
 use std::collections::{BTreeMap, BTreeSet};
 

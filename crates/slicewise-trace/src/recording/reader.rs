@@ -319,7 +319,12 @@ impl<R: Read> RecordingReader<R> {
                 }
                 1 => {
                     let (cpu, stops) = cursor.cpu(1)?;
-                    Event::RtThrottle { cpu, stops: stops == 1 }
+                    Event::RtThrottle { group: None, cpu, stops: stops == 1 }
+                }
+                3 => {
+                    let group = Some(self.group(cursor.small()?)?);
+                    let (cpu, stops) = cursor.cpu(1)?;
+                    Event::RtThrottle { group, cpu, stops: stops == 1 }
                 }
                 2 => {
                     let number = cursor.number()?;

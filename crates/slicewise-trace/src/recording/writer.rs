@@ -278,9 +278,12 @@ impl<W: Write> Sink for RecordingWriter<W> {
                 self.put(task.0.into());
                 self.put(u64::from(cpu.0) << 1 | u64::from(stops));
             }
-            Event::RtThrottle { cpu, stops } => {
+            Event::RtThrottle { group, cpu, stops } => {
                 self.begin(now_ns, kind::LIMIT);
-                self.put(1);
+                self.put(if group.is_some() { 3 } else { 1 });
+                if let Some(group) = group {
+                    self.put(group.into());
+                }
                 self.put(u64::from(cpu.0) << 1 | u64::from(stops));
             }
             Event::Signal { task, kills } => {

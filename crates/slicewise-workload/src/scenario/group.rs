@@ -30,6 +30,8 @@ pub(super) const GROUP_KEYS: &[&str] = &[
     "cpu.cfs_quota_us",
     "cpu.cfs_period_us",
     "cpu.cfs_burst_us",
+    "cpu.rt_runtime_us",
+    "cpu.rt_period_us",
 ];
 
 /// The keys a session may have.

@@ -27,6 +27,7 @@ pub(super) const MACHINE_KEYS: &[&str] = &[
     "sched_rt_runtime_us",
     "sched_rt_period_us",
     "sched_rr_timeslice_ms",
+    "rt_group_sched",
     "fair_server_runtime",
     "fair_server_period",
     "costs",
@@ -80,6 +81,7 @@ impl Reader<'_, '_> {
             fair_server_runtime_ns: fields
                 .duration(self.sink, "fair_server_runtime")
                 .map(|(ns, _)| ns),
+            group_sched: fields.boolean(self.sink, "rt_group_sched"),
             fair_server_period_ns: fields.positive_duration(self.sink, "fair_server_period"),
         };
         let period_us = rt.period_us.unwrap_or(1_000_000);

@@ -117,7 +117,8 @@ impl Reader<'_, '_> {
         }
         let drafts = self.tasks(&tasks);
         let kernel = settings.kernel.as_deref().unwrap_or(KERNEL_DEFAULT);
-        let groups = self.cgroups.groups(&cgroups::rules_named(kernel)).unwrap_or_else(|errors| {
+        let rules = cgroups::rules_named(kernel, settings.rt);
+        let groups = self.cgroups.groups(&rules).unwrap_or_else(|errors| {
             for CgroupError { message, help, span } in errors {
                 self.sink.error_help(span, message, help);
             }

@@ -145,6 +145,8 @@ struct Machine {
     /// The slice of RR tasks, ms.
     #[schemars(range(min = 1, max = 1000000))]
     sched_rr_timeslice_ms: Option<u32>,
+    /// The kernel is built with RT_GROUP_SCHED: groups have real-time limits of their own.
+    rt_group_sched: Option<bool>,
     /// What the fair server of each CPU may use of its period (kernels from 6.12); "0ms" switches it
     /// off.
     fair_server_runtime: Option<Duration>,
@@ -220,6 +222,13 @@ struct Group {
     /// v1: how much unused quota is kept, us.
     #[serde(rename = "cpu.cfs_burst_us")]
     cfs_burst_us: Option<FileText>,
+    /// v1 with RT_GROUP_SCHED: what its real-time tasks may use of each period and CPU, us; 0, the
+    /// default, lets it have none.
+    #[serde(rename = "cpu.rt_runtime_us")]
+    rt_runtime_us: Option<FileText>,
+    /// v1 with RT_GROUP_SCHED: that period, us; 1000000 if not given.
+    #[serde(rename = "cpu.rt_period_us")]
+    rt_period_us: Option<FileText>,
 }
 
 /// The files of a group as dotted keys. `cpu.max` and `cpu.max.burst` cannot both be dotted keys in
@@ -243,6 +252,10 @@ struct CpuFiles {
     cfs_period_us: Option<FileText>,
     /// `cpu.cfs_burst_us`.
     cfs_burst_us: Option<FileText>,
+    /// `cpu.rt_runtime_us`.
+    rt_runtime_us: Option<FileText>,
+    /// `cpu.rt_period_us`.
+    rt_period_us: Option<FileText>,
 }
 
 /// `cpu.weight`, or `cpu.weight.nice`.

@@ -9,7 +9,7 @@ use crate::{DlParams, Feature};
 const TICK: u64 = 4 * MS;
 
 /// Everything due up to `until_ns`, with ticks of 250 Hz at multiples of 4 ms; ticks come first.
-fn play(host: &mut Host, until_ns: u64) {
+pub(super) fn play(host: &mut Host, until_ns: u64) {
     loop {
         let tick_ns = (host.now_ns / TICK + 1) * TICK;
         let timer_ns = host.timers.values().copied().min().unwrap_or(u64::MAX);
@@ -28,7 +28,8 @@ fn play(host: &mut Host, until_ns: u64) {
                     host.settle();
                 }
             }
-        } else if tick_ns == next_ns {
+        }
+        if tick_ns == next_ns {
             // The budgets' timers of this moment come after the tick.
             host.now_ns = next_ns;
             for cpu in 0..host.sched.nr_cpus() {
@@ -36,13 +37,13 @@ fn play(host: &mut Host, until_ns: u64) {
                 host.settle();
             }
             host.run_to(next_ns);
-        } else {
+        } else if slice_ns != next_ns {
             host.run_to(next_ns);
         }
     }
 }
 
-fn dl(runtime: u64, deadline: u64, period: u64) -> Policy {
+pub(super) fn dl(runtime: u64, deadline: u64, period: u64) -> Policy {
     Policy::Deadline(DlParams {
         runtime_ns: runtime * MS,
         deadline_ns: deadline * MS,
@@ -52,7 +53,7 @@ fn dl(runtime: u64, deadline: u64, period: u64) -> Policy {
 }
 
 /// When a task had CPU 0, ms.
-fn stretches(host: &Host, task: TaskId) -> Vec<(f64, f64)> {
+pub(super) fn stretches(host: &Host, task: TaskId) -> Vec<(f64, f64)> {
     let mut found = Vec::new();
     let mut since = None;
     let end = (host.now_ns, 0, None);
