@@ -27,6 +27,7 @@ mod load;
 mod measure;
 mod qemu;
 mod recording;
+mod rt;
 mod rtapp_log;
 mod shadow;
 mod simulate;
@@ -82,6 +83,9 @@ enum Command {
     /// Run cases with cgroups on the kernels, keep what their files said as the truth, and write
     /// docs/fidelity-groups.md.
     Groups(Groups),
+    /// Run real-time cases on the kernels, keep who ran when as the truth, and write
+    /// docs/fidelity-rt.md.
+    Rt(Rt),
     /// Run a case on the kernel of this machine, and in Slicewise (needs root and trace-cmd).
     Host {
         /// Name of a case, or a case file.
@@ -96,14 +100,20 @@ enum Command {
         /// The scenario.
         file: PathBuf,
         /// How long.
-        #[arg(long)]
+        #[arg(long, default_value_t = 0)]
         seconds: u64,
+        /// And so much longer.
+        #[arg(long, default_value_t = 0)]
+        milliseconds: u64,
         /// Only the tasks of this cgroup; `/` is the root.
         #[arg(long)]
         group: Option<String>,
         /// Turns of the loop in a ms [default: measured].
         #[arg(long)]
         turns: Option<u64>,
+        /// A file that gets `0` at the end: `tracing_on`.
+        #[arg(long)]
+        stop_trace: Option<PathBuf>,
     },
     /// Do scripts of scheduling system calls on the kernels, and keep what they said as the truth of
     /// slicewise-syscalls.
@@ -185,6 +195,27 @@ struct Groups {
 }
 
 #[derive(Args, Debug)]
+struct Rt {
+    #[command(flatten)]
+    selection: Selection,
+    /// Use results that are in the cache already.
+    #[arg(long)]
+    reuse: bool,
+    /// Run nothing: compare Slicewise with the truth in the repository.
+    #[arg(long)]
+    recorded: bool,
+    /// Print both sides' runs of the selected cases instead of writing the page.
+    #[arg(long)]
+    show: bool,
+    /// Where the cases are.
+    #[arg(long, default_value = rt::page::CASES)]
+    directory: PathBuf,
+    /// The page to write.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/fidelity-rt.md"))]
+    page: PathBuf,
+}
+
+#[derive(Args, Debug)]
 struct Fidelity {
     #[command(flatten)]
     comparison: Comparison,
@@ -225,7 +256,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<usize> {
     // In the guest there is no place for a cache.
     match &arguments.command {
-        Command::Load { file, seconds, group, turns } => {
+        Command::Load { file, seconds, milliseconds, group, turns, stop_trace } => {
             let beside = file.parent().unwrap_or(Path::new("."));
             let mut read = |name: &str| {
                 std::fs::read_to_string(beside.join(name)).map_err(|error| error.to_string())
@@ -236,8 +267,9 @@ fn run(arguments: &Arguments) -> Result<usize> {
                 let first = rejected.diagnostics.first();
                 Failure::new(first.map_or_else(String::new, |first| first.message.clone()))
             })?;
-            let duration = std::time::Duration::from_secs(*seconds);
-            load::run(loaded.workload, duration, group.as_deref(), *turns)?;
+            let duration = std::time::Duration::from_millis(seconds * 1_000 + milliseconds);
+            let stop_trace = stop_trace.as_deref();
+            load::run(loaded.workload, duration, group.as_deref(), *turns, stop_trace)?;
             return Ok(0);
         }
         Command::Calibrate => {
@@ -313,6 +345,21 @@ fn run(arguments: &Arguments) -> Result<usize> {
             }
             let compared = groups::page::compare(&asked.directory)?;
             short = groups::page::write(&compared, &asked.page)?;
+            say(&format!("{short} limits are not kept: {}\n", asked.page.display()))
+        }
+        Command::Rt(asked) => {
+            let names = &asked.selection.names;
+            if !asked.recorded {
+                let cases = rt::select(&asked.directory, names)?;
+                rt::on_kernels(&cache, &cases, &kernels, asked.reuse, |_, cell| {
+                    rt::truth::keep(cell)
+                })?;
+            }
+            if asked.show {
+                return say(&rt::page::show(&asked.directory, names, &kernels)?).map(|()| 0);
+            }
+            let compared = rt::page::compare(&asked.directory, &[], kernels::SERIES)?;
+            short = rt::page::write(&compared, &asked.page)?;
             say(&format!("{short} limits are not kept: {}\n", asked.page.display()))
         }
         Command::Fidelity(fidelity) => {

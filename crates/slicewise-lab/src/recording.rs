@@ -5,6 +5,7 @@ use std::path::Path;
 
 use slicewise_ftrace::{Findings, Kind, Reader, SwitchState, TimerFunction};
 
+use crate::TICK_NS;
 use crate::failure::{Failure, Result};
 use crate::figures::Figures;
 use crate::truth::{Background, Conditions, Stint, Thread};
@@ -19,6 +20,9 @@ const COALESCED_NS: u64 = 5_000;
 
 /// What a timer's interrupt wakes, it has woken by then.
 const INTERRUPT_NS: u64 = 50_000;
+
+/// After the last thread was made, all sleep by then.
+const SETTLED_NS: u64 = 20_000_000;
 
 /// A timer's wakeups are spread no further.
 const JITTER_NS: u64 = 500_000;
@@ -66,6 +70,31 @@ pub(crate) struct Measured {
     pub(crate) conditions: Conditions,
     /// Where the window begins, by the trace's clock.
     pub(crate) begin_ns: u64,
+}
+
+/// What [`Recording::watch`] finds. Times are from the simulation's begin.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) conditions: Conditions,
+    pub(crate) switches: Vec<Switched>,
+}
+
+/// Who ran; idle is nobody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ran {
+    /// By its place in the list of names.
+    Thread(usize),
+    Other,
+}
+
+/// A CPU went from one to another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Switched {
+    pub(crate) now_ns: u64,
+    pub(crate) cpu: u32,
+    pub(crate) prev: Option<Ran>,
+    pub(crate) voluntary: bool,
+    pub(crate) next: Option<Ran>,
 }
 
 /// What the names of a case's threads are.
@@ -210,6 +239,75 @@ impl Recording {
             background: self.background(&threads, cpus, origin_ns),
         };
         Some(Measured { figures, conditions, begin_ns })
+    }
+
+    /// The conditions that threads of these names met, and all switches from the simulation's begin
+    /// on, `lead_ns` before the first of them. The window is for the caller to set. Threads sleep
+    /// from when they have been made until all are there.
+    pub(crate) fn watch(&self, names: &[String], cpus: u32, lead_ns: u64) -> Option<Watched> {
+        let groups = Groups {
+            names: names.to_vec(),
+            templates: vec![false; names.len()],
+            periods_ns: vec![None; names.len()],
+        };
+        let threads = self.threads(&groups);
+        let first_ns = threads.values().map(|thread| thread.first_ns).min()?;
+        let last_ns = threads.values().map(|thread| thread.first_ns).max()?;
+        let origin_ns = first_ns.saturating_sub(lead_ns);
+        let phase_ns = |cpu: u32| {
+            let tick = self.ticks_ns.get(&cpu)?;
+            Some((tick + TICK_NS - origin_ns % TICK_NS) % TICK_NS)
+        };
+        let tick_phase_ns = phase_ns(0).unwrap_or(0);
+        // By thread: when the interrupt began that woke it, and when it did.
+        let woken = |pid: u32| {
+            self.records.iter().find_map(|record| match record.what {
+                What::Wakeup { pid: woken, interrupt_ns }
+                    if woken == pid && record.now_ns > last_ns + SETTLED_NS =>
+                {
+                    Some((interrupt_ns.unwrap_or(record.now_ns), record.now_ns))
+                }
+                _ => None,
+            })
+        };
+        let wakes: Vec<Option<(u64, u64)>> = threads.keys().map(|pid| woken(*pid)).collect();
+        // Whom one interrupt wakes is awake before anyone gets the CPU: together, one behind the other.
+        let together = |(began_ns, now_ns): (u64, u64)| {
+            let before =
+                wakes.iter().flatten().filter(|(began, now)| *began == began_ns && *now < now_ns);
+            began_ns + before.count() as u64 - origin_ns
+        };
+        let starts = threads.values().zip(&wakes).map(|(found, wake)| Thread {
+            group: names[found.group].clone(),
+            start_ns: found.first_ns - origin_ns,
+            woken_ns: wake.map(together),
+            expiry_ns: None,
+        });
+        let conditions = Conditions {
+            tick_phase_ns,
+            tick_skew_ns: phase_ns(1).map_or(0, |one| (one + TICK_NS - tick_phase_ns) % TICK_NS),
+            begin_ns: 0,
+            end_ns: self.records.last()?.now_ns - origin_ns,
+            threads: starts.collect(),
+            background: self.background(&threads, cpus, origin_ns),
+        };
+        let number = |pid: u32| match threads.get(&pid) {
+            Some(found) => Some(Ran::Thread(found.group)),
+            None => (pid != 0).then_some(Ran::Other),
+        };
+        let switches = self.records.iter().filter_map(|record| match record.what {
+            What::Switch { prev, voluntary, next, .. } if record.now_ns >= origin_ns => {
+                Some(Switched {
+                    now_ns: record.now_ns - origin_ns,
+                    cpu: record.cpu,
+                    prev: number(prev),
+                    voluntary,
+                    next: number(next),
+                })
+            }
+            _ => None,
+        });
+        Some(Watched { conditions, switches: switches.collect() })
     }
 
     /// When the recording ends, or the first thread that is there from the start: where real-time

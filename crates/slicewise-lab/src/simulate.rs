@@ -56,7 +56,7 @@ pub(crate) const SYSTEM_CALL_NS: u64 = 2_800;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Guest {
     pub(crate) costs: Costs,
-    system_call_ns: u64,
+    pub(crate) system_call_ns: u64,
     /// The first seed, and how many.
     seed: u64,
     seeds: u64,
@@ -200,7 +200,7 @@ fn take_demand(loaded: &mut Loaded, kernel: &Summary, costs: &Costs) {
 }
 
 /// System calls take time before they do what they are for.
-fn take_calls(loaded: &mut Loaded, system_call_ns: u64) {
+pub(crate) fn take_calls(loaded: &mut Loaded, system_call_ns: u64) {
     for program in &mut loaded.workload.programs {
         let calls = |op: &Op| matches!(op, Op::Barrier(_) | Op::Yield | Op::Timer { .. });
         for at in (0..program.ops.len()).rev() {
@@ -255,10 +255,10 @@ fn insert(ops: &mut Vec<Op>, at: usize, op: Op) {
 /// Tasks that sleep until a given time start before the load, one after the other on an idle machine:
 /// timers count from when a task has begun, and so that is known.
 #[derive(Debug)]
-struct EarlyStarts {
-    next_ns: u64,
+pub(crate) struct EarlyStarts {
+    pub(crate) next_ns: u64,
     /// From its start until a task begins.
-    latency_ns: u64,
+    pub(crate) latency_ns: u64,
 }
 
 impl EarlyStarts {
@@ -266,7 +266,7 @@ impl EarlyStarts {
     const APART_NS: u64 = 100_000;
 
     /// When a task starts, and when it begins.
-    fn take(&mut self) -> (u64, u64) {
+    pub(crate) fn take(&mut self) -> (u64, u64) {
         let start_ns = self.next_ns;
         self.next_ns += Self::APART_NS;
         (start_ns, start_ns + self.latency_ns)
@@ -316,7 +316,7 @@ fn take_starts(case: &Case, loaded: &mut Loaded, round: &Conditions, early: &mut
 }
 
 /// Gives a task a program of its own that begins with a step more.
-fn prepend(workload: &mut Workload, task: u32, op: Op) {
+pub(crate) fn prepend(workload: &mut Workload, task: u32, op: Op) {
     let task = &mut workload.tasks[task as usize];
     let mut program = workload.programs[task.program as usize].clone();
     insert(&mut program.ops, 0, op);
@@ -325,7 +325,7 @@ fn prepend(workload: &mut Workload, task: u32, op: Op) {
 }
 
 /// A kernel thread, or whoever else ran: woken when it was, runs as long as it did.
-fn add_background(
+pub(crate) fn add_background(
     workload: &mut Workload,
     background: &Background,
     costs: &Costs,

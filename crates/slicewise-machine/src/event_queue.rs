@@ -10,7 +10,8 @@
 /// due within 16 ms goes to buckets of 16 us, where it is mostly alone.
 const SHIFTS: [u32; LEVELS] = [0, 6, 14, 24, 34, 44, 54];
 const LEVELS: usize = 7;
-/// The most values a digit has, and words of bits for them.
+/// The most values a digit has, and words of bits for them. Digits are cut off at this many values,
+/// and may show bits of the next one: those are the same in all times of a level.
 const DIGITS: usize = 1 << 10;
 const WORDS: usize = DIGITS / 64;
 
@@ -27,18 +28,6 @@ const LEVEL_OF_BIT: [u8; 64] = {
         bit += 1;
     }
     levels
-};
-
-/// By level: the greatest digit.
-const DIGIT_MASKS: [u64; LEVELS] = {
-    let mut masks = [0; LEVELS];
-    let mut level = 0;
-    while level < LEVELS {
-        let end = if level + 1 < LEVELS { SHIFTS[level + 1] } else { 64 };
-        masks[level] = (1 << (end - SHIFTS[level])) - 1;
-        level += 1;
-    }
-    masks
 };
 
 /// No slot; no bucket.
@@ -73,7 +62,8 @@ const EMPTY: Bucket = Bucket { first: NONE, last: NONE };
 #[derive(Clone, Debug)]
 pub(crate) struct EventQueue {
     links: Vec<Link>,
-    buckets: Vec<[Bucket; DIGITS]>,
+    /// By level and digit.
+    buckets: Vec<Bucket>,
     /// A bit for every bucket that is not empty.
     used: [[u64; WORDS]; LEVELS],
     /// A bit for every word of those that is not 0.
@@ -90,7 +80,7 @@ impl EventQueue {
     pub(crate) fn new(slots: usize) -> Self {
         Self {
             links: vec![UNARMED; slots],
-            buckets: vec![[EMPTY; DIGITS]; LEVELS],
+            buckets: vec![EMPTY; LEVELS * DIGITS],
             used: [[0; WORDS]; LEVELS],
             words: [0; LEVELS],
             levels: 0,
@@ -107,13 +97,17 @@ impl EventQueue {
     }
 
     /// Sets the time of a slot, replacing an earlier one. The end of time means never; what is past
-    /// counts as now.
-    pub(crate) fn arm(&mut self, slot: usize, time_ns: u64) {
-        self.disarm(slot);
+    /// counts as now. Whether there was an earlier one.
+    pub(crate) fn arm(&mut self, slot: usize, time_ns: u64) -> bool {
+        let was_armed = self.is_armed(slot);
+        if was_armed {
+            self.unlink(slot);
+        }
         if time_ns != u64::MAX {
             self.armed += 1;
             self.file(slot, time_ns.max(self.now_ns));
         }
+        was_armed
     }
 
     /// Takes the time of a slot away.
@@ -150,10 +144,10 @@ impl EventQueue {
     }
 
     /// Takes the first event, if it is not after this time, and disarms its slot.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_until(&mut self, until_ns: u64) -> Option<(u64, usize)> {
         let (level, digit) = self.first_bucket()?;
-        let Bucket { first, last } = self.buckets[level][digit];
+        let Bucket { first, last } = self.buckets[level * DIGITS + digit];
         if first == last {
             let link = &mut self.links[first as usize];
             let time_ns = link.time_ns;
@@ -170,6 +164,7 @@ impl EventQueue {
     }
 
     /// The first event, where its bucket has others too.
+    #[inline(never)]
     fn take_of_several(
         &mut self,
         level: usize,
@@ -202,7 +197,7 @@ impl EventQueue {
 
     /// The earliest slot of a bucket; of equals the one armed first.
     fn earliest_of(&self, level: usize, digit: usize) -> u32 {
-        let first = self.buckets[level][digit].first;
+        let first = self.buckets[level * DIGITS + digit].first;
         // Times in a bucket of the finest level are equal.
         if level == 0 {
             return first;
@@ -225,8 +220,9 @@ impl EventQueue {
         // The lowest bit makes equal times differ in the finest digit.
         let highest = ((time_ns ^ self.now_ns) | 1).ilog2();
         let level = usize::from(LEVEL_OF_BIT[highest as usize]);
-        let digit = (time_ns >> SHIFTS[level] & DIGIT_MASKS[level]) as usize % DIGITS;
-        let bucket = &mut self.buckets[level][digit];
+        let digit = (time_ns >> SHIFTS[level]) as usize % DIGITS;
+        let number = level * DIGITS + digit;
+        let bucket = &mut self.buckets[number];
         let previous = core::mem::replace(&mut bucket.last, slot as u32);
         if previous == NONE {
             bucket.first = slot as u32;
@@ -236,8 +232,7 @@ impl EventQueue {
         } else {
             self.links[previous as usize].next = slot as u32;
         }
-        let bucket = (level * DIGITS + digit) as u32;
-        self.links[slot] = Link { time_ns, next: NONE, previous, bucket };
+        self.links[slot] = Link { time_ns, next: NONE, previous, bucket: number as u32 };
     }
 
     /// Takes an armed slot out of its bucket.
@@ -253,18 +248,18 @@ impl EventQueue {
             return;
         }
         match next {
-            NONE => self.buckets[level][digit].last = previous,
+            NONE => self.buckets[bucket as usize].last = previous,
             next => self.links[next as usize].previous = previous,
         }
         match previous {
-            NONE => self.buckets[level][digit].first = next,
+            NONE => self.buckets[bucket as usize].first = next,
             previous => self.links[previous as usize].next = next,
         }
     }
 
     #[inline]
     fn empty(&mut self, level: usize, digit: usize) {
-        self.buckets[level][digit] = EMPTY;
+        self.buckets[level * DIGITS + digit] = EMPTY;
         let word = &mut self.used[level][digit / 64];
         *word &= !(1 << (digit % 64));
         if *word == 0 {
@@ -277,7 +272,7 @@ impl EventQueue {
 
     /// Files what is left in the bucket of the event just taken, nearer now than it was.
     fn file_again(&mut self, level: usize, digit: usize) {
-        let mut slot = self.buckets[level][digit].first;
+        let mut slot = self.buckets[level * DIGITS + digit].first;
         self.empty(level, digit);
         while slot != NONE {
             let Link { time_ns, next, .. } = self.links[slot as usize];

@@ -38,6 +38,19 @@ impl GroupTimes {
     }
 }
 
+/// A task in a group ran for so long. Kept out of the way of machines without groups.
+#[inline(never)]
+pub(crate) fn count_group_time(
+    groups: &mut [GroupTimes],
+    task: &Task,
+    elapsed_ns: u64,
+    overhead_ns: u64,
+) {
+    if let Some(times) = groups.get_mut(task.group as usize) {
+        times.count(task, elapsed_ns, overhead_ns);
+    }
+}
+
 /// Makes the groups of a workload, in their order.
 pub(crate) fn create(
     sched: &mut Scheduler,
@@ -95,15 +108,6 @@ impl<S: Sink> Machine<'_, S> {
         for (group, spec) in (0..).zip(&self.workload.groups) {
             let info = GroupInfo { group, parent: spec.parent, path: spec.path.clone() };
             self.sink.group(self.now, &info);
-        }
-    }
-
-    /// A task in a group ran for so long. Kept out of the way of machines without groups.
-    #[inline(never)]
-    pub(crate) fn count_group_time(&mut self, task: u32, elapsed_ns: u64, overhead_ns: u64) {
-        let task = &self.tasks[task as usize];
-        if let Some(times) = self.group_times.get_mut(task.group as usize) {
-            times.count(task, elapsed_ns, overhead_ns);
         }
     }
 

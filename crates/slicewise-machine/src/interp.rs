@@ -26,10 +26,8 @@ impl<S: Sink> Machine<'_, S> {
             Then::Fetch => {}
             Then::EndRun => {
                 let was_kernel = core::mem::replace(&mut state.kernel, false);
-                if self.wants_loops
-                    && let Some(log) = &mut self.details[task as usize].log
-                {
-                    log.record.run_ns += self.now.saturating_sub(log.run_started_ns);
+                if self.wants_loops {
+                    self.log_run_end(task);
                 }
                 // A request to reschedule may have waited for the end of the system call.
                 if was_kernel {
@@ -46,7 +44,15 @@ impl<S: Sink> Machine<'_, S> {
         self.fetch(cpu, task)
     }
 
+    #[inline(never)]
+    fn log_run_end(&mut self, task: u32) {
+        if let Some(log) = &mut self.details[task as usize].log {
+            log.record.run_ns += self.now.saturating_sub(log.run_started_ns);
+        }
+    }
+
     /// The next part of a system call.
+    #[inline(never)]
     fn step_of_call(&mut self, cpu: u32, task: u32, then: Then) -> Done {
         let state = &mut self.tasks[task as usize];
         match then {
@@ -104,11 +110,15 @@ impl<S: Sink> Machine<'_, S> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn note_wakeup_latency(&mut self, task: u32, at_ns: u64) {
-        if !self.wants_loops {
-            return;
+        if self.wants_loops {
+            self.log_wakeup_latency(task, at_ns);
         }
+    }
+
+    #[inline(never)]
+    fn log_wakeup_latency(&mut self, task: u32, at_ns: u64) {
         let detail = &mut self.details[task as usize];
         if let Some(log) = &mut detail.log {
             log.record.wakeup_latency_ns += at_ns - detail.expiry_ns;
@@ -119,10 +129,13 @@ impl<S: Sink> Machine<'_, S> {
     fn draw(&mut self, task: u32, draw: Draw) -> u64 {
         match draw {
             Draw::Constant(ns) => ns,
-            Draw::Random(dist) => {
-                self.code.dists[dist as usize].sample(&mut self.details[task as usize].rng)
-            }
+            Draw::Random(dist) => self.draw_random(task, dist),
         }
+    }
+
+    #[inline(never)]
+    fn draw_random(&mut self, task: u32, dist: u32) -> u64 {
+        self.code.dists[dist as usize].sample(&mut self.details[task as usize].rng)
     }
 
     /// Executes the program up to a step that takes time or concerns others.
@@ -208,6 +221,7 @@ impl<S: Sink> Machine<'_, S> {
         }
     }
 
+    #[inline(never)]
     fn other_step(&mut self, cpu: u32, task: u32, step: Step) -> Done {
         let state = &mut self.tasks[task as usize];
         match step {
@@ -261,17 +275,23 @@ impl<S: Sink> Machine<'_, S> {
     #[inline(always)]
     fn run_step(&mut self, task: u32, work: Draw, kernel: bool, at_ns: u64) {
         let work_ns = self.draw(task, work);
-        if self.wants_loops
-            && let Some(log) = &mut self.details[task as usize].log
-        {
-            log.record.work_ns = log.record.work_ns.saturating_add(work_ns);
-            log.record.configured_run_ns = log.record.configured_run_ns.saturating_add(work_ns);
-            log.run_started_ns = at_ns;
+        if self.wants_loops {
+            self.log_run(task, work_ns, at_ns);
         }
         let state = &mut self.tasks[task as usize];
         (state.left, state.then, state.kernel) = (work_ns, Then::EndRun, kernel);
     }
 
+    #[inline(never)]
+    fn log_run(&mut self, task: u32, work_ns: u64, at_ns: u64) {
+        if let Some(log) = &mut self.details[task as usize].log {
+            log.record.work_ns = log.record.work_ns.saturating_add(work_ns);
+            log.record.configured_run_ns = log.record.configured_run_ns.saturating_add(work_ns);
+            log.run_started_ns = at_ns;
+        }
+    }
+
+    #[inline(never)]
     fn run_until_step(&mut self, task: u32, elapsed: Draw) {
         let elapsed_ns = self.draw(task, elapsed);
         if let Some(log) = &mut self.details[task as usize].log {
@@ -308,21 +328,13 @@ impl<S: Sink> Machine<'_, S> {
         let late = self.now >= expiry_ns;
         *last_ns = if late && !absolute { self.now } else { expiry_ns };
         let released_ns = *last_ns;
-        if self.wants_loops
-            && let Some(log) = &mut detail.log
-        {
-            let slack_ns = if expiry_ns >= self.now {
-                i64::try_from(expiry_ns - self.now).unwrap_or(i64::MAX)
-            } else {
-                i64::try_from(self.now - expiry_ns).map_or(i64::MIN, |late| -late)
-            };
-            let record = &mut log.record;
-            record.configured_period_ns = record.configured_period_ns.saturating_add(period_ns);
-            record.slack_ns = slack_ns;
-            log.slack_sum = log.slack_sum.saturating_add(slack_ns);
-        }
         if !late {
             detail.expiry_ns = expiry_ns;
+        }
+        if self.wants_loops {
+            self.log_slack(task, period_ns, expiry_ns);
+        }
+        if !late {
             self.tasks[task as usize].then = Then::AfterTimer;
             self.events.arm(self.layout.task(task), expiry_ns);
             return self.block(cpu, task);
@@ -333,17 +345,34 @@ impl<S: Sink> Machine<'_, S> {
         Ok(())
     }
 
+    #[inline(never)]
+    fn log_slack(&mut self, task: u32, period_ns: u64, expiry_ns: u64) {
+        let Some(log) = &mut self.details[task as usize].log else { return };
+        let slack_ns = if expiry_ns >= self.now {
+            i64::try_from(expiry_ns - self.now).unwrap_or(i64::MAX)
+        } else {
+            i64::try_from(self.now - expiry_ns).map_or(i64::MIN, |late| -late)
+        };
+        let record = &mut log.record;
+        record.configured_period_ns = record.configured_period_ns.saturating_add(period_ns);
+        record.slack_ns = slack_ns;
+        log.slack_sum = log.slack_sum.saturating_add(slack_ns);
+    }
+
+    #[inline(never)]
     fn wake_all(&mut self, task: u32, queue: u32) {
         let count = self.waits[queue as usize].length;
         self.begin_wakes(task, queue, count, Then::EndCall);
     }
 
+    #[inline(never)]
     fn yield_now(&mut self, cpu: u32) -> Done {
         self.sched.yield_now(self.now, CpuId(cpu)).map_err(|error| self.refused(error))?;
         self.take_outputs();
         self.switch(cpu, Left::Yielded)
     }
 
+    #[inline(never)]
     fn set_attr(&mut self, task: u32, attr: u32) -> Done {
         let state = &self.tasks[task as usize];
         let (id, forked_from) = (state.id, state.forked.then_some(state.spec));
@@ -357,6 +386,7 @@ impl<S: Sink> Machine<'_, S> {
         Ok(())
     }
 
+    #[inline(never)]
     fn set_affinity(&mut self, task: u32, affinity: u32) -> Done {
         let id = self.tasks[task as usize].id;
         let affinity = self.code.affinities[affinity as usize].clone();
@@ -367,7 +397,7 @@ impl<S: Sink> Machine<'_, S> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(never)]
     fn begin_loop(&mut self, task: u32, count: u64, end: u32) {
         if count == 0 {
             self.tasks[task as usize].pc = end + 1;
@@ -376,7 +406,7 @@ impl<S: Sink> Machine<'_, S> {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn end_loop(&mut self, task: u32, begin: u32) {
         let loops = &mut self.details[task as usize].loops;
         let again = match loops.last_mut() {
@@ -393,6 +423,7 @@ impl<S: Sink> Machine<'_, S> {
         }
     }
 
+    #[inline(never)]
     fn begin_log(&mut self, task: u32, at_ns: u64) {
         if !self.wants_loops {
             return;
@@ -403,6 +434,7 @@ impl<S: Sink> Machine<'_, S> {
         log.slack_sum = 0;
     }
 
+    #[inline(never)]
     fn end_log(&mut self, task: u32, cumulative_slack: bool, at_ns: u64) {
         let Some(log) = &self.details[task as usize].log else { return };
         let mut record = log.record;

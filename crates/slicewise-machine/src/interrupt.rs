@@ -36,10 +36,9 @@ pub(crate) fn new_cpu(config: &MachineConfig, cpu: u32) -> Cpu {
 
 impl<S: Sink> Machine<'_, S> {
     pub(crate) fn arm_cpu_timer(&mut self, cpu: u32, which: u32, at_ns: u64) {
-        let slot = self.layout.cpu(cpu, which);
-        self.cpu_timers -= usize::from(self.events.is_armed(slot));
-        self.events.arm(slot, at_ns);
-        self.cpu_timers += usize::from(self.events.is_armed(slot));
+        let was_armed = self.events.arm(self.layout.cpu(cpu, which), at_ns);
+        self.cpu_timers -= usize::from(was_armed);
+        self.cpu_timers += usize::from(at_ns != u64::MAX);
     }
 
     /// The CPU has left idle: its tick goes on, on its grid.
@@ -104,8 +103,12 @@ impl<S: Sink> Machine<'_, S> {
         match timer {
             Timer::HrTick => self.arm_cpu_timer(cpu, HRTICK, at_ns),
             Timer::FairServer => self.arm_cpu_timer(cpu, FAIR_SERVER, at_ns),
-            Timer::Deadline => self.events.arm(self.layout.cpu(cpu, DEADLINE), at_ns),
-            Timer::RtPeriod => self.events.arm(self.layout.cpu(cpu, RT_PERIOD), at_ns),
+            Timer::Deadline => {
+                self.events.arm(self.layout.cpu(cpu, DEADLINE), at_ns);
+            }
+            Timer::RtPeriod => {
+                self.events.arm(self.layout.cpu(cpu, RT_PERIOD), at_ns);
+            }
         }
     }
 
@@ -199,6 +202,7 @@ impl<S: Sink> Machine<'_, S> {
     }
 
     /// Wakes a task from an interrupt on the CPU it ran on.
+    #[inline(always)]
     pub(crate) fn interrupt_wake(&mut self, task: u32) -> Done {
         let (cpu, cost_ns) = (self.tasks[task as usize].cpu, self.costs.wakeup_ns);
         if cost_ns == 0 {
@@ -213,7 +217,7 @@ impl<S: Sink> Machine<'_, S> {
     }
 
     /// An interrupt has put off the end of the work under way, and nothing else has changed.
-    #[inline]
+    #[inline(never)]
     fn work_ends_later(&mut self, cpu: u32, by_ns: u64) {
         let current = self.cpus[cpu as usize].current;
         let Some(task) = self.tasks.get(current as usize) else { return };
@@ -221,7 +225,9 @@ impl<S: Sink> Machine<'_, S> {
         match (task.span, self.events.time_ns(slot)) {
             // Work that never ends does not end later.
             (Span::Forever, _) => {}
-            (Span::Work, Some(at_ns)) => self.events.arm(slot, at_ns.saturating_add(by_ns)),
+            (Span::Work, Some(at_ns)) => {
+                self.events.arm(slot, at_ns.saturating_add(by_ns));
+            }
             _ => self.make_ready(cpu),
         }
     }

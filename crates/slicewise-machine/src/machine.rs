@@ -5,10 +5,10 @@
 //! (`resched`), and CPUs whose task may go on (`ready`). Switching never runs a program and a
 //! program never switches another CPU's task, so nothing here calls itself.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use slicewise_sched::{
-    Attr, CpuId, GroupId, GroupTimer, Output, SchedConfig, Scheduler, Switch, TaskId, Timer, Wake,
+    Attr, CpuId, GroupId, GroupTimer, Output, SchedConfig, Scheduler, Switch, Timer, Wake,
 };
 use slicewise_trace::{Event, Left, Sink, Slot, TaskInfo};
 
@@ -28,6 +28,9 @@ use crate::task::{Cpu, NONE, Pending, Span, Task, TaskDetail};
 
 /// The most tasks that may live at the same time.
 pub const TASKS_MAX: usize = 1_000_000;
+
+/// Steps and switches at one moment that never count as endless.
+const INSTANT_STEPS_MIN: u64 = 10_000_000;
 
 /// How many waiting tasks [`RunError::Stuck`] names.
 const NAMED_WAITERS: usize = 16;
@@ -93,6 +96,36 @@ impl Layout {
     }
 }
 
+/// CPUs, the first to be dealt with first. It is emptied within the moment it was filled in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CpuList {
+    cpus: Vec<u32>,
+    taken: usize,
+}
+
+impl CpuList {
+    #[inline(always)]
+    fn push(&mut self, cpu: u32) {
+        self.cpus.push(cpu);
+    }
+
+    #[inline(always)]
+    fn pop(&mut self) -> Option<u32> {
+        let cpu = *self.cpus.get(self.taken)?;
+        self.taken += 1;
+        if self.taken == self.cpus.len() {
+            self.cpus.clear();
+            self.taken = 0;
+        }
+        Some(cpu)
+    }
+
+    #[inline(always)]
+    fn is_empty(&self) -> bool {
+        self.cpus.is_empty()
+    }
+}
+
 /// Counts for the summary.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
@@ -153,8 +186,8 @@ pub struct Machine<'w, S: Sink> {
     pub(crate) rttime_us: BTreeMap<u32, u64>,
     /// The CPU whose program is being executed; its task is looked at when the step is over.
     pub(crate) active: u32,
-    pub(crate) resched: VecDeque<u32>,
-    pub(crate) ready: VecDeque<u32>,
+    pub(crate) resched: CpuList,
+    pub(crate) ready: CpuList,
     /// CPUs that run a task.
     pub(crate) running: u32,
     /// Ticks and slice ends that are armed: they never make anything happen on their own.
@@ -233,8 +266,8 @@ impl<'w, S: Sink> Machine<'w, S> {
             rttime_us: BTreeMap::new(),
             sink,
             active: NONE,
-            resched: VecDeque::with_capacity(config.cpus as usize),
-            ready: VecDeque::with_capacity(config.cpus as usize),
+            resched: CpuList::default(),
+            ready: CpuList::default(),
             running: 0,
             cpu_timers: 0,
             living: 0,
@@ -464,7 +497,7 @@ impl<'w, S: Sink> Machine<'w, S> {
     #[inline]
     fn settle(&mut self) -> Done {
         self.flush_resched()?;
-        while let Some(cpu) = self.ready.pop_front() {
+        while let Some(cpu) = self.ready.pop() {
             self.cpus[cpu as usize].ready = false;
             self.advance(cpu)?;
             self.flush_resched()?;
@@ -477,7 +510,7 @@ impl<'w, S: Sink> Machine<'w, S> {
     pub(crate) fn make_ready(&mut self, cpu: u32) {
         let state = &mut self.cpus[cpu as usize];
         if !core::mem::replace(&mut state.ready, true) {
-            self.ready.push_back(cpu);
+            self.ready.push(cpu);
         }
     }
 
@@ -485,34 +518,25 @@ impl<'w, S: Sink> Machine<'w, S> {
     fn advance(&mut self, cpu: u32) -> Done {
         self.active = cpu;
         let done_at = loop {
-            self.account(cpu);
-            let state = &self.cpus[cpu as usize];
-            let (current, overhead_left) = (state.current, state.overhead_left);
-            if current == NONE {
-                break u64::MAX;
-            }
-            let may_park = state.park;
-            if state.pending != Pending::Nothing
-                && self.may_switch(cpu)
-                && !self.interrupt_goes_on(cpu)
-            {
-                self.switch(cpu, Left::Preempted)?;
-                continue;
-            }
-            if may_park && self.park(cpu)? {
-                continue;
-            }
-            let task = &self.tasks[current as usize];
-            let overhead_done = self.now.saturating_add(overhead_left);
+            let state = &mut self.cpus[cpu as usize];
+            let current = state.current;
+            let mut task = self.tasks.get_mut(current as usize);
+            state.account(self.now, task.as_deref_mut(), &mut self.group_times);
+            let Some(task) = task else { break u64::MAX };
+            let overhead_done = self.now.saturating_add(state.overhead_left);
             let done_at = match task.span {
                 Span::Work => overhead_done.saturating_add(task.left),
                 Span::Until => overhead_done.max(task.left),
                 Span::Forever => u64::MAX,
             };
+            let only_overhead = task.left == 0 && task.span == Span::Work;
+            if (state.pending != Pending::Nothing || state.park) && self.make_way(cpu)? {
+                continue;
+            }
             if done_at > self.now {
                 // Nothing but the machine's own costs is left: the work that comes after them can
                 // often be told now, which saves an event.
-                if task.left == 0 && task.span == Span::Work && self.foresee(current, done_at)? {
+                if only_overhead && self.foresee(current, done_at)? {
                     break done_at.saturating_add(self.tasks[current as usize].left);
                 }
                 break done_at;
@@ -526,31 +550,26 @@ impl<'w, S: Sink> Machine<'w, S> {
         Ok(())
     }
 
+    /// The task that runs on `cpu` has been asked to make way: whether it did.
+    #[inline(never)]
+    fn make_way(&mut self, cpu: u32) -> Done<bool> {
+        let state = &self.cpus[cpu as usize];
+        let may_park = state.park;
+        if state.pending != Pending::Nothing && self.may_switch(cpu) && !self.interrupt_goes_on(cpu)
+        {
+            self.switch(cpu, Left::Preempted)?;
+            return Ok(true);
+        }
+        Ok(may_park && self.park(cpu)?)
+    }
+
     /// Counts the time since the last call, first against what the machine itself costs, then for
     /// the task.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn account(&mut self, cpu: u32) {
         let state = &mut self.cpus[cpu as usize];
-        let elapsed = self.now - state.since_ns;
-        if elapsed == 0 {
-            return;
-        }
-        state.since_ns = self.now;
-        let overhead = elapsed.min(state.overhead_left);
-        state.overhead_left -= overhead;
-        if state.current == NONE {
-            return;
-        }
-        state.busy_ns += elapsed;
-        state.overhead_ns += overhead;
-        let task = &mut self.tasks[state.current as usize];
-        if task.span == Span::Work {
-            task.left = task.left.saturating_sub(elapsed - overhead);
-        }
-        if task.group != NONE {
-            let task = state.current;
-            self.count_group_time(task, elapsed, overhead);
-        }
+        let task = self.tasks.get_mut(state.current as usize);
+        state.account(self.now, task, &mut self.group_times);
     }
 
     /// Whether the preemption model lets the current task of `cpu` be taken off now.
@@ -575,59 +594,83 @@ impl<'w, S: Sink> Machine<'w, S> {
         }
     }
 
+    #[inline(never)]
     fn take_all_outputs(&mut self) {
         while let Some(output) = self.sched.output() {
             match output {
-                Output::Reschedule { cpu, lazy } => {
-                    let state = &mut self.cpus[cpu.index()];
-                    let wanted = if lazy { Pending::Lazy } else { Pending::Now };
-                    state.pending = state.pending.max(wanted);
-                    self.list(cpu.0);
-                }
+                Output::Reschedule { cpu, lazy } => self.note_resched(cpu, lazy),
                 Output::ArmTimer { cpu, timer: Timer::HrTick, at_ns } => {
-                    let late_ns = self.spread(self.costs.slice_timer_ns);
-                    let at_ns = at_ns.saturating_add(late_ns);
-                    self.arm_cpu_timer(cpu.0, HRTICK, at_ns.max(self.now));
+                    self.arm_slice_timer(cpu, at_ns);
                 }
-                Output::DisarmTimer { cpu, timer: Timer::HrTick } => {
-                    self.arm_cpu_timer(cpu.0, HRTICK, u64::MAX);
-                }
-                Output::ArmTimer { cpu, timer, at_ns } => {
-                    self.arm_bandwidth_timer(cpu.0, timer, at_ns);
-                }
-                Output::DisarmTimer { cpu, timer } => {
-                    self.arm_bandwidth_timer(cpu.0, timer, u64::MAX);
-                }
-                Output::DlThrottled { task, cpu, stops } => {
-                    let task = Slot(task.slot() as u32);
-                    self.emit(Event::Budget { task, cpu, stops });
-                }
-                Output::RtThrottled { group, cpu, stops } => {
-                    let group = group.map(|group| group.index() as u32);
-                    self.emit(Event::RtThrottle { group, cpu, stops });
-                }
-                Output::Overrun { task } => self.overrun(task.slot() as u32),
-                Output::Migrated { task, from, to } => {
-                    let slot = Slot(task.slot() as u32);
-                    self.tasks[slot.index()].cpu = to.0;
-                    self.counts.migrations += 1;
-                    self.emit(Event::Migrate { task: slot, from, to });
-                }
-                Output::ArmGroupTimer { group, timer, at_ns } => {
-                    let slot = self.layout.group_timer(group, timer);
-                    self.events.arm(slot, at_ns);
-                }
-                Output::DisarmGroupTimer { group, timer } => {
-                    let slot = self.layout.group_timer(group, timer);
-                    self.events.disarm(slot);
-                }
-                Output::Park { cpu } => {
-                    self.cpus[cpu.index()].park = true;
-                    self.list(cpu.0);
-                }
-                Output::Throttled { group, cpu, stops } => {
-                    self.emit(Event::Throttle { group: group.index() as u32, cpu, stops });
-                }
+                other => self.take_output(other),
+            }
+        }
+    }
+
+    /// The CPU is to choose again.
+    #[inline(always)]
+    fn note_resched(&mut self, cpu: CpuId, lazy: bool) {
+        let state = &mut self.cpus[cpu.index()];
+        let wanted = if lazy { Pending::Lazy } else { Pending::Now };
+        state.pending = state.pending.max(wanted);
+        if !core::mem::replace(&mut state.listed, true) {
+            self.resched.push(cpu.0);
+        }
+    }
+
+    #[inline(always)]
+    fn arm_slice_timer(&mut self, cpu: CpuId, at_ns: u64) {
+        let late_ns = self.spread(self.costs.slice_timer_ns);
+        let at_ns = at_ns.saturating_add(late_ns);
+        self.arm_cpu_timer(cpu.0, HRTICK, at_ns.max(self.now));
+    }
+
+    /// Any but the commonest.
+    #[inline(never)]
+    fn take_output(&mut self, output: Output) {
+        match output {
+            Output::Reschedule { cpu, lazy } => self.note_resched(cpu, lazy),
+            Output::ArmTimer { cpu, timer: Timer::HrTick, at_ns } => {
+                self.arm_slice_timer(cpu, at_ns);
+            }
+            Output::DisarmTimer { cpu, timer: Timer::HrTick } => {
+                self.arm_cpu_timer(cpu.0, HRTICK, u64::MAX);
+            }
+            Output::ArmTimer { cpu, timer, at_ns } => {
+                self.arm_bandwidth_timer(cpu.0, timer, at_ns);
+            }
+            Output::DisarmTimer { cpu, timer } => {
+                self.arm_bandwidth_timer(cpu.0, timer, u64::MAX);
+            }
+            Output::DlThrottled { task, cpu, stops } => {
+                let task = Slot(task.slot() as u32);
+                self.emit(Event::Budget { task, cpu, stops });
+            }
+            Output::RtThrottled { group, cpu, stops } => {
+                let group = group.map(|group| group.index() as u32);
+                self.emit(Event::RtThrottle { group, cpu, stops });
+            }
+            Output::Overrun { task } => self.overrun(task.slot() as u32),
+            Output::Migrated { task, from, to } => {
+                let slot = Slot(task.slot() as u32);
+                self.tasks[slot.index()].cpu = to.0;
+                self.counts.migrations += 1;
+                self.emit(Event::Migrate { task: slot, from, to });
+            }
+            Output::ArmGroupTimer { group, timer, at_ns } => {
+                let slot = self.layout.group_timer(group, timer);
+                self.events.arm(slot, at_ns);
+            }
+            Output::DisarmGroupTimer { group, timer } => {
+                let slot = self.layout.group_timer(group, timer);
+                self.events.disarm(slot);
+            }
+            Output::Park { cpu } => {
+                self.cpus[cpu.index()].park = true;
+                self.list(cpu.0);
+            }
+            Output::Throttled { group, cpu, stops } => {
+                self.emit(Event::Throttle { group: group.index() as u32, cpu, stops });
             }
         }
     }
@@ -635,7 +678,7 @@ impl<'w, S: Sink> Machine<'w, S> {
     pub(crate) fn list(&mut self, cpu: u32) {
         let state = &mut self.cpus[cpu as usize];
         if !core::mem::replace(&mut state.listed, true) {
-            self.resched.push_back(cpu);
+            self.resched.push(cpu);
         }
     }
 
@@ -646,7 +689,7 @@ impl<'w, S: Sink> Machine<'w, S> {
     }
 
     fn resched_listed(&mut self) -> Done {
-        while let Some(cpu) = self.resched.pop_front() {
+        while let Some(cpu) = self.resched.pop() {
             let state = &mut self.cpus[cpu as usize];
             state.listed = false;
             if cpu == self.active {
@@ -680,14 +723,18 @@ impl<'w, S: Sink> Machine<'w, S> {
     }
 
     /// About this long.
+    #[inline]
     fn spread(&mut self, length_ns: u64) -> u64 {
         match self.costs.interrupts.spread_ns {
             0 => length_ns,
-            spread_ns => {
-                let drawn_ns = self.interrupt_rng.below(spread_ns.saturating_add(1));
-                length_ns.saturating_add(drawn_ns).saturating_sub(spread_ns / 2)
-            }
+            spread_ns => self.spread_by(length_ns, spread_ns),
         }
+    }
+
+    #[inline(never)]
+    fn spread_by(&mut self, length_ns: u64, spread_ns: u64) -> u64 {
+        let drawn_ns = self.interrupt_rng.below(spread_ns.saturating_add(1));
+        length_ns.saturating_add(drawn_ns).saturating_sub(spread_ns / 2)
     }
 
     fn interrupt_goes_on(&self, cpu: u32) -> bool {
@@ -705,65 +752,58 @@ impl<'w, S: Sink> Machine<'w, S> {
     /// Lets the core choose for a CPU. The CPU must be accounted.
     pub(crate) fn switch(&mut self, cpu: u32, left: Left) -> Done {
         self.instant_steps += 1;
-        if self.instant_steps > self.instant_limit() {
+        if self.instant_steps > INSTANT_STEPS_MIN && self.instant_steps > self.instant_limit() {
             return Err(self.no_progress(self.cpus[cpu as usize].current));
         }
         let state = &mut self.cpus[cpu as usize];
         (state.pending, state.park) = (Pending::Nothing, false);
+        let prev = state.current;
         if self.interrupts {
-            self.events.arm(self.layout.cpu(cpu, RESCHEDULE), u64::MAX);
+            self.events.disarm(self.layout.cpu(cpu, RESCHEDULE));
         }
         let result = self.sched.schedule(self.now, CpuId(cpu));
-        let Switch { prev, next, .. } = result.map_err(|error| self.refused(error))?;
+        let Switch { next: next_id, .. } = result.map_err(|error| self.refused(error))?;
         self.take_outputs();
+        let next = next_id.map_or(NONE, |task| task.slot() as u32);
         if prev == next {
             return Ok(());
-        }
-        if cpu != self.active {
-            self.make_ready(cpu);
         }
         self.counts.switches += 1;
         if self.wants_values {
             self.emit_values(cpu, prev);
         }
-        let slot = |task: TaskId| Slot(task.slot() as u32);
-        let left = if prev.is_some() { left } else { Left::Idle };
-        self.emit(Event::Switch {
-            cpu: CpuId(cpu),
-            prev: prev.map(slot),
-            left,
-            next: next.map(slot),
-        });
+        let slot = |task: u32| (task != NONE).then_some(Slot(task));
+        let left = if prev != NONE { left } else { Left::Idle };
+        self.emit(Event::Switch { cpu: CpuId(cpu), prev: slot(prev), left, next: slot(next) });
         if self.wants_values {
             self.emit_values(cpu, next);
         }
-        match next {
-            Some(next) => {
-                let state = &mut self.cpus[cpu as usize];
-                state.current = next.slot() as u32;
-                state.overhead_left =
-                    state.overhead_left.saturating_add(self.costs.context_switch_ns);
-                self.tasks[next.slot()].cpu = cpu;
-                if self.signals {
-                    self.send_signal(next.slot() as u32);
-                }
-                if prev.is_none() {
-                    self.running += 1;
-                    self.start_ticking(cpu);
-                }
-            }
-            None => {
-                self.cpus[cpu as usize].current = NONE;
-                self.running -= 1;
-            }
+        if cpu != self.active {
+            self.make_ready(cpu);
+        }
+        let state = &mut self.cpus[cpu as usize];
+        state.current = next;
+        if next == NONE {
+            self.running -= 1;
+            return Ok(());
+        }
+        state.overhead_left = state.overhead_left.saturating_add(self.costs.context_switch_ns);
+        self.tasks[next as usize].cpu = cpu;
+        if self.signals {
+            self.send_signal(next);
+        }
+        if prev == NONE {
+            self.running += 1;
+            self.start_ticking(cpu);
         }
         Ok(())
     }
 
-    fn emit_values(&mut self, cpu: u32, task: Option<TaskId>) {
-        let Some(task) = task else { return };
-        if let Some((vruntime_ns, lag_ns)) = self.sched.fair_values(task) {
-            let task = Slot(task.slot() as u32);
+    #[cold]
+    fn emit_values(&mut self, cpu: u32, task: u32) {
+        let Some(state) = self.tasks.get(task as usize) else { return };
+        if let Some((vruntime_ns, lag_ns)) = self.sched.fair_values(state.id) {
+            let task = Slot(task);
             self.emit(Event::Values { task, cpu: CpuId(cpu), vruntime_ns, lag_ns });
         }
     }
@@ -772,19 +812,24 @@ impl<'w, S: Sink> Machine<'w, S> {
     #[inline]
     pub(crate) fn wake(&mut self, task: u32, waker: Option<u32>) -> Done {
         let now = self.now;
+        let by = waker.map(|waker| self.tasks[waker as usize].id);
         let woken = &mut self.tasks[task as usize];
         woken.blocked = false;
         if !woken.job {
             woken.job = true;
             woken.release_ns = now;
         }
-        let id = woken.id;
-        let by = waker.map(|waker| self.tasks[waker as usize].id);
-        let result = self.sched.wake(now, id, Wake { waker: by, ..Wake::default() });
-        let cpu = result.map_err(|error| self.refused(error))?;
-        self.take_outputs();
-        let cpu = cpu.unwrap_or(CpuId(self.tasks[task as usize].cpu));
-        self.tasks[task as usize].cpu = cpu.0;
+        let cpu = match self.sched.wake(now, woken.id, Wake { waker: by, ..Wake::default() }) {
+            Ok(cpu) => cpu.unwrap_or(CpuId(woken.cpu)),
+            Err(error) => return Err(self.refused(error)),
+        };
+        woken.cpu = cpu.0;
+        while let Some(output) = self.sched.output() {
+            match output {
+                Output::Reschedule { cpu, lazy } => self.note_resched(cpu, lazy),
+                other => self.take_output(other),
+            }
+        }
         self.counts.wakeups += 1;
         self.emit(Event::Wakeup { task: Slot(task), cpu, waker: waker.map(Slot), new: false });
         self.flush_resched()
@@ -794,14 +839,15 @@ impl<'w, S: Sink> Machine<'w, S> {
     /// other sleep ends it.
     #[inline]
     pub(crate) fn block(&mut self, cpu: u32, task: u32) -> Done {
-        if self.tasks[task as usize].waits_in as usize >= self.owners.len() {
-            self.end_job(task);
+        let state = &mut self.tasks[task as usize];
+        if state.waits_in as usize >= self.owners.len() {
+            state.end_job(task, self.now, &mut self.sink);
         }
-        let blocked = &mut self.tasks[task as usize];
-        blocked.blocked = true;
-        self.details[task as usize].blocked_ns = self.now;
-        let blocked = &mut self.tasks[task as usize];
-        blocked.kernel = false;
+        state.blocked = true;
+        state.kernel = false;
+        if state.waits_in != NONE {
+            self.details[task as usize].blocked_ns = self.now;
+        }
         self.sched.block(self.now, CpuId(cpu)).map_err(|error| self.refused(error))?;
         self.take_outputs();
         self.switch(cpu, Left::Blocked)
@@ -810,17 +856,13 @@ impl<'w, S: Sink> Machine<'w, S> {
     /// The job under way, if any, is done.
     #[inline]
     pub(crate) fn end_job(&mut self, task: u32) {
-        let state = &mut self.tasks[task as usize];
-        if core::mem::replace(&mut state.job, false) && !state.replies {
-            let response_ns = self.now - state.release_ns;
-            self.emit(Event::Response { task: Slot(task), response_ns });
-        }
+        self.tasks[task as usize].end_job(task, self.now, &mut self.sink);
     }
 
     /// Steps and switches there may be at one moment before they count as endless.
     #[inline]
     pub(crate) fn instant_limit(&self) -> u64 {
-        10_000_000 + 100 * self.living as u64
+        INSTANT_STEPS_MIN + 100 * self.living as u64
     }
 
     #[cold]

@@ -1,9 +1,10 @@
 //! What the machine knows of each task and each CPU.
 
 use slicewise_sched::TaskId;
-use slicewise_trace::LoopRecord;
+use slicewise_trace::{Event, LoopRecord, Sink, Slot};
 use smallvec::SmallVec;
 
+use crate::groups::{GroupTimes, count_group_time};
 use crate::rng::Rng;
 
 /// No task, no CPU, no wait queue.
@@ -106,7 +107,7 @@ pub(crate) struct TaskDetail {
     pub(crate) first_ns: u64,
     /// How often each open loop has still to run.
     pub(crate) loops: SmallVec<[u64; 2]>,
-    /// When the task went to sleep last.
+    /// When the task went to sleep last in a wait queue.
     pub(crate) blocked_ns: u64,
     /// The last expiry of each timer of its own, by number.
     pub(crate) timers: SmallVec<[(u32, u64); 1]>,
@@ -217,6 +218,41 @@ impl Task {
             nice: false,
             overrun: false,
             signalled: false,
+        }
+    }
+}
+
+impl Task {
+    /// The job under way, if any, is done.
+    #[inline(always)]
+    pub(crate) fn end_job(&mut self, slot: u32, now: u64, sink: &mut impl Sink) {
+        if core::mem::replace(&mut self.job, false) && !self.replies {
+            let response_ns = now - self.release_ns;
+            sink.event(now, &Event::Response { task: Slot(slot), response_ns });
+        }
+    }
+}
+
+impl Cpu {
+    /// Counts the time since the last call, first against what the machine itself costs, then for
+    /// the task, which is the current one.
+    #[inline(always)]
+    pub(crate) fn account(&mut self, now: u64, task: Option<&mut Task>, groups: &mut [GroupTimes]) {
+        let elapsed = now - self.since_ns;
+        if elapsed == 0 {
+            return;
+        }
+        self.since_ns = now;
+        let overhead = elapsed.min(self.overhead_left);
+        self.overhead_left -= overhead;
+        let Some(task) = task else { return };
+        self.busy_ns += elapsed;
+        self.overhead_ns += overhead;
+        if task.span == Span::Work {
+            task.left = task.left.saturating_sub(elapsed - overhead);
+        }
+        if task.group != NONE {
+            count_group_time(groups, task, elapsed, overhead);
         }
     }
 }

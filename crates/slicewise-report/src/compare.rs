@@ -13,6 +13,9 @@ const MARKED_NS: f64 = 1_000.0;
 /// And shares by more than this: half a percent of a CPU.
 const MARKED_SHARE: f64 = 0.005;
 
+/// What is left out where it never happened in any run.
+const RARE: [&str; 3] = ["late_jobs", "sigxcpu", "sigkill"];
+
 /// What a value counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -243,8 +246,14 @@ fn warnings(labels: &[String], reports: &[RunReport]) -> Vec<String> {
             warnings.push(format!("the runs differ in their {name}"));
         }
     }
+    // What is to be known of all runs is said once.
+    let of_all = |warning: &&String| reports.iter().all(|report| report.warnings.contains(warning));
+    let common: Vec<&String> =
+        reports.first().into_iter().flat_map(|report| &report.warnings).filter(of_all).collect();
+    warnings.extend(common.iter().copied().cloned());
     for (label, report) in labels.iter().zip(reports) {
-        warnings.extend(report.warnings.iter().map(|warning| format!("{label}: {warning}")));
+        let own = report.warnings.iter().filter(|warning| !common.contains(warning));
+        warnings.extend(own.map(|warning| format!("{label}: {warning}")));
     }
     warnings
 }
@@ -270,7 +279,7 @@ type Figure = fn(&TaskReport) -> Option<Value>;
 fn task_figures(tasks: &[Option<&TaskReport>]) -> Vec<Comparison> {
     use Better::{Lower, Neither};
     use Unit::{Count, Ns, Share};
-    let figures: [(&'static str, Unit, Better, Figure); 10] = [
+    let figures: [(&'static str, Unit, Better, Figure); 15] = [
         ("share", Share, Neither, |task| Some(Value::Share(task.share))),
         ("switches_voluntary", Count, Neither, |task| Some(Value::Whole(task.switches.voluntary))),
         ("switches_involuntary", Count, Neither, |task| {
@@ -289,6 +298,17 @@ fn task_figures(tasks: &[Option<&TaskReport>]) -> Vec<Comparison> {
         ("response_p50", Ns, Lower, |task| measured(task.response_ns.count, task.response_ns.p50)),
         ("response_p99", Ns, Lower, |task| measured(task.response_ns.count, task.response_ns.p99)),
         ("response_max", Ns, Lower, |task| measured(task.response_ns.count, task.response_ns.max)),
+        ("late_jobs", Count, Lower, |task| task.jobs.map(|jobs| Value::Whole(jobs.late))),
+        ("deadline_misses", Count, Lower, |task| {
+            task.deadline.map(|deadline| Value::Whole(deadline.misses))
+        }),
+        ("deadline_throttled", Count, Neither, |task| {
+            task.deadline.map(|deadline| Value::Whole(deadline.throttled))
+        }),
+        ("sigxcpu", Count, Neither, |task| {
+            task.signals.map(|signals| Value::Whole(signals.sigxcpu))
+        }),
+        ("sigkill", Count, Lower, |task| task.signals.map(|signals| Value::Whole(signals.sigkill))),
     ];
     figures
         .into_iter()
@@ -296,6 +316,7 @@ fn task_figures(tasks: &[Option<&TaskReport>]) -> Vec<Comparison> {
             Comparison::new(metric, unit, better, tasks.iter().map(|task| task.and_then(of)))
         })
         .filter(|figure| figure.values.iter().any(Option::is_some))
+        .filter(|figure| !RARE.contains(&figure.metric) || figure.happened())
         .collect()
 }
 
@@ -304,6 +325,11 @@ fn measured(count: u64, value: u64) -> Option<Value> {
 }
 
 impl Comparison {
+    /// Not 0 in all runs.
+    fn happened(&self) -> bool {
+        self.values.iter().flatten().any(|value| value.as_f64() > 0.0)
+    }
+
     fn new(
         metric: &'static str,
         unit: Unit,
@@ -388,7 +414,11 @@ fn table(report: &CompareReport, others: &[usize]) -> Table {
         let name = format!("{} ({}){group}", shown_name(&task.name), task.policy);
         table.row(vec![Cell::painted(name, Paint::Heading)]);
         for figure in &task.figures {
-            table.row(figure_row(figure, others));
+            // Other tables may have what these runs do not.
+            let measured = |run: &usize| figure.values.get(*run).is_some_and(Option::is_some);
+            if measured(&0) || others.iter().any(measured) {
+                table.row(figure_row(figure, others));
+            }
         }
     }
     table
@@ -408,6 +438,11 @@ fn figure_row(figure: &Comparison, others: &[usize]) -> Vec<Cell> {
         "response_p50" => "response p50",
         "response_p99" => "response p99",
         "response_max" => "response max",
+        "late_jobs" => "late jobs",
+        "deadline_misses" => "deadlines missed",
+        "deadline_throttled" => "stopped by its budget",
+        "sigxcpu" => "SIGXCPU",
+        "sigkill" => "SIGKILL",
         "nr_periods" => "periods",
         "nr_throttled" => "throttled periods",
         "throttled" => "throttled time",
@@ -568,6 +603,33 @@ mod tests {
         let narrow = render_compare(&[], &reports(), Style { color: false, width: 62 });
         assert_eq!(narrow.matches("all CPUs").count(), 2);
         assert!(narrow.lines().filter(|line| !line.contains(':')).all(|l| l.chars().count() <= 62));
+    }
+
+    #[test]
+    fn what_real_time_tasks_suffered_is_compared_where_it_happened() {
+        let mut first = crate::table::tests::real_time_run();
+        let mut second = first.clone();
+        second.tasks[0].signals = None;
+        second.tasks[1].jobs =
+            second.tasks[1].jobs.map(|jobs| crate::JobReport { late: 0, ..jobs });
+        second.tasks[2].deadline = None;
+        first.tasks[0].response_ns = crate::DelayReport::default();
+        let report = CompareReport::new(&[], &[first, second]);
+        let named = |task: usize| -> Vec<(&str, Vec<Option<Value>>)> {
+            let figures = &report.tasks[task].figures;
+            let rt = figures.iter().skip_while(|figure| figure.metric != "response_max").skip(1);
+            rt.map(|figure| (figure.metric, figure.values.clone())).collect()
+        };
+        let whole = |value| Some(Value::Whole(value));
+        assert_eq!(named(1), [("late_jobs", vec![whole(5), whole(0)])]);
+        let reserved = [
+            ("deadline_misses", vec![whole(3), None]),
+            ("deadline_throttled", vec![whole(7), None]),
+        ];
+        assert_eq!(named(2), reserved, "no job of it was late, and nobody asks");
+        let killed = report.tasks[0].figures.iter().filter(|f| f.metric.starts_with("sig"));
+        let killed: Vec<_> = killed.map(|figure| (figure.metric, figure.values[0])).collect();
+        assert_eq!(killed, [("sigxcpu", whole(4)), ("sigkill", whole(1))]);
     }
 
     #[test]

@@ -213,11 +213,13 @@ impl Histogram {
     /// Adds a value.
     #[inline]
     pub fn record(&mut self, value_ns: u64) {
-        if self.count == 0 {
+        // Branches that are nearly never taken are cheaper here than minimum and maximum.
+        if value_ns < self.min_ns || self.count == 0 {
             self.min_ns = value_ns;
         }
-        self.min_ns = self.min_ns.min(value_ns);
-        self.max_ns = self.max_ns.max(value_ns);
+        if value_ns > self.max_ns {
+            self.max_ns = value_ns;
+        }
         self.count += 1;
         self.sum_ns = self.sum_ns.saturating_add(value_ns);
         if value_ns == 0 {

@@ -29,8 +29,9 @@ pub use kube::{
 };
 pub use metrics::{Metrics, RunInfo};
 pub use report::{
-    CgroupFile, CpuReport, DeadlineReport, DelayReport, DeviceReport, GroupReport, PressureReport,
-    QueueReport, RunReport, RunqlatRow, SwitchReport, TaskReport,
+    CgroupFile, CpuReport, DeadlineReport, DelayReport, DeviceReport, GroupReport, JobReport,
+    PressureReport, QueueReport, RtThrottleReport, RunReport, RunqlatRow, SignalReport,
+    SwitchReport, TaskReport,
 };
 pub use rt::{
     RtCore, RtKernel, RtPriority, RtReport, RtStretch, RtSuggestion, RtTask, RtTimeline, RtUnknown,

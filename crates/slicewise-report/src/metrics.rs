@@ -6,8 +6,8 @@ use slicewise_sched::{Attr, CpuId, DlParams, Policy, RtPriority};
 use slicewise_trace::{Event, GroupInfo, Left, Sink, Slot, TaskInfo};
 
 use crate::{
-    CpuReport, DeadlineReport, DelayReport, DeviceReport, Histogram, Log2Histogram, QueueReport,
-    RunReport, RunqlatRow, SwitchReport, TaskReport,
+    CpuReport, DeadlineReport, DelayReport, DeviceReport, Histogram, JobReport, Log2Histogram,
+    QueueReport, RtThrottleReport, RunReport, RunqlatRow, SignalReport, SwitchReport, TaskReport,
 };
 
 /// Gathers the figures of a [`RunReport`] from a stream.
@@ -34,6 +34,8 @@ pub struct Metrics {
     runqlat_us: Log2Histogram,
     /// Paths of groups, by number.
     groups: Vec<String>,
+    /// Of tasks that have one, by name.
+    periods: BTreeMap<String, u64>,
 }
 
 /// What a run's stream does not say.
@@ -107,6 +109,10 @@ struct Figures {
     priority: Option<u8>,
     /// Of tasks that have been deadline tasks.
     deadline: Option<Box<DeadlineFigures>>,
+    /// Of its jobs; 0 if nothing is known of that.
+    period_ns: u64,
+    late: u64,
+    signals: SignalReport,
     cpu_time_ns: u64,
     voluntary: u64,
     involuntary: u64,
@@ -123,6 +129,8 @@ struct Cpu {
     busy_ns: u64,
     switches: u64,
     busy_since_ns: Option<u64>,
+    rt_throttled: RtThrottleReport,
+    rt_throttled_since_ns: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -144,6 +152,12 @@ impl Metrics {
     /// Nothing seen.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Nothing seen; jobs of the tasks with these names are late if they take longer than this many
+    /// ns.
+    pub fn with_periods(periods: impl IntoIterator<Item = (String, u64)>) -> Self {
+        Self { periods: periods.into_iter().collect(), ..Self::default() }
     }
 
     /// The figures up to the last event, or the end if [`Sink::finish`] was called.
@@ -207,6 +221,12 @@ impl Metrics {
             busy_ns,
             idle_ns: self.end_ns.saturating_sub(busy_ns),
             switches: cpu.switches,
+            rt_throttled: (cpu.rt_throttled.count > 0).then(|| {
+                let open_ns =
+                    cpu.rt_throttled_since_ns.map_or(0, |since_ns| self.end_ns - since_ns);
+                let RtThrottleReport { count, time_ns } = cpu.rt_throttled;
+                RtThrottleReport { count, time_ns: time_ns + open_ns }
+            }),
         }
     }
 
@@ -225,7 +245,7 @@ impl Metrics {
         self.tasks.get_mut(slot.index()).filter(|task| task.state != State::Free)
     }
 
-    #[inline]
+    #[inline(always)]
     fn switch(&mut self, now: u64, cpu: CpuId, prev: Option<Slot>, left: Left, next: Option<Slot>) {
         if prev == next {
             return;
@@ -268,6 +288,16 @@ impl Metrics {
                 self.finished.push(figures);
             }
         }
+    }
+
+    fn rt_throttle(&mut self, now: u64, cpu: CpuId, stops: bool) {
+        let cpu = grown(&mut self.cpus, cpu.index());
+        if let Some(since_ns) = cpu.rt_throttled_since_ns.take() {
+            cpu.rt_throttled.time_ns += now - since_ns;
+        } else {
+            cpu.rt_throttled.count += u64::from(stops);
+        }
+        cpu.rt_throttled_since_ns = stops.then_some(now);
     }
 
     fn device(&mut self, now: u64, device: u32, busy: bool) {
@@ -327,6 +357,10 @@ impl Figures {
         self.involuntary += other.involuntary;
         self.wakeups += other.wakeups;
         self.migrations += other.migrations;
+        self.period_ns = self.period_ns.max(other.period_ns);
+        self.late += other.late;
+        self.signals.sigxcpu += other.signals.sigxcpu;
+        self.signals.sigkill += other.signals.sigkill;
         self.delay.merge(&other.delay);
         self.response.merge(&other.response);
         match (&mut self.deadline, &other.deadline) {
@@ -364,6 +398,9 @@ impl Figures {
                 throttled: figures.throttled,
                 misses: figures.misses,
             }),
+            jobs: (self.period_ns > 0)
+                .then_some(JobReport { period_ns: self.period_ns, late: self.late }),
+            signals: (self.signals != SignalReport::default()).then_some(self.signals),
             cpu_time_ns,
             share: if end_ns == 0 { 0.0 } else { cpu_time_ns as f64 / end_ns as f64 },
             wakeups: self.wakeups,
@@ -408,6 +445,9 @@ impl Sink for Metrics {
             task.forked_from = info.forked_from;
             task.figures.forks = u64::from(info.forked_from.is_some());
             task.figures.pid = info.pid;
+            if !self.periods.is_empty() {
+                task.figures.period_ns = self.periods.get(&info.name).copied().unwrap_or(0);
+            }
         }
         task.figures.name.clone_from(&info.name);
         let Attr { policy, nice, .. } = info.attr;
@@ -444,7 +484,10 @@ impl Sink for Metrics {
             }
             Event::Response { task, response_ns } => {
                 if let Some(task) = self.living(task) {
-                    task.figures.response.record(response_ns);
+                    let figures = &mut task.figures;
+                    figures.response.record(response_ns);
+                    figures.late +=
+                        u64::from(figures.period_ns > 0 && response_ns > figures.period_ns);
                     if let Some(deadline) = &mut task.figures.deadline {
                         deadline.misses += u64::from(response_ns > deadline.params.deadline_ns);
                     }
@@ -459,10 +502,16 @@ impl Sink for Metrics {
                     deadline.throttled += 1;
                 }
             }
+            Event::RtThrottle { group: None, cpu, stops } => self.rt_throttle(now, cpu, stops),
+            Event::Signal { task, kills } => {
+                if let Some(task) = self.living(task) {
+                    let signals = &mut task.figures.signals;
+                    *if kills { &mut signals.sigkill } else { &mut signals.sigxcpu } += 1;
+                }
+            }
             Event::Throttle { .. }
-            | Event::Budget { .. }
             | Event::RtThrottle { .. }
-            | Event::Signal { .. }
+            | Event::Budget { .. }
             | Event::Changed { .. }
             | Event::Loop { .. }
             | Event::Values { .. } => {}

@@ -65,6 +65,12 @@ pub struct TaskReport {
     /// Of tasks that were deadline tasks: parameters and what came of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<DeadlineReport>,
+    /// Of tasks whose period is known: what came of their jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<JobReport>,
+    /// Signals it got for using too much CPU time; absent if there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signals: Option<SignalReport>,
     /// Time on a CPU.
     pub cpu_time_ns: u64,
     /// `cpu_time_ns / simulated_ns`, as `top` has it: 1.0 is one CPU all the time. More than 1 is
@@ -101,6 +107,25 @@ pub struct DeadlineReport {
     /// Jobs that took longer than the deadline, from their release on. The kernel knows nothing of
     /// them.
     pub misses: u64,
+}
+
+/// Jobs of a task that does one job in a period, as its program says, whatever its policy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JobReport {
+    /// The period of its timer.
+    pub period_ns: u64,
+    /// Jobs that took longer than that, from their release on: the next one was due by then.
+    pub late: u64,
+}
+
+/// Signals of the kernel for using too much CPU time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SignalReport {
+    /// `SIGXCPU`: a budget with `dl_overrun` was used up, or the soft limit of `RLIMIT_RTTIME` was
+    /// reached.
+    pub sigxcpu: u64,
+    /// `SIGKILL`: the hard limit of `RLIMIT_RTTIME` was reached.
+    pub sigkill: u64,
 }
 
 /// Context switches, counted as in `/proc/PID/status`.
@@ -207,6 +232,19 @@ pub struct CpuReport {
     pub idle_ns: u64,
     /// Context switches, those to and from idle included.
     pub switches: u64,
+    /// Its FIFO and RR tasks were stopped because they had used up what they may of a period;
+    /// absent if they never were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rt_throttled: Option<RtThrottleReport>,
+}
+
+/// Real-time throttling of one CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RtThrottleReport {
+    /// How often its FIFO and RR tasks were stopped.
+    pub count: u64,
+    /// For how long in all.
+    pub time_ns: u64,
 }
 
 /// One row of a histogram by powers of two.

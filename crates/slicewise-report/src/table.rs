@@ -17,6 +17,8 @@ pub fn render_run(report: &RunReport, style: Style) -> String {
     if !report.groups.is_empty() {
         parts.push(groups(report, style));
     }
+    parts.push(deadline_tasks(report, style));
+    parts.push(signals(report, style));
     parts.push(cpus(report, style));
     if !report.devices.is_empty() {
         parts.push(devices(report, style));
@@ -83,11 +85,79 @@ fn tasks(report: &RunReport, style: Style) -> String {
     if responses {
         columns.extend(delay_columns("response"));
     }
+    // A column of noughts would say little: it is there if a job was late.
+    let late = report.tasks.iter().any(|task| task.jobs.is_some_and(|jobs| jobs.late > 0));
+    if late {
+        columns.push(Column::right("LATE").group("response"));
+    }
     let mut table = Table::new(columns);
     for task in &report.tasks {
-        table.row(task_row(task, grouped));
+        let mut row = task_row(task, grouped, responses);
+        if late {
+            row.push(counted(task.jobs.map(|jobs| jobs.late)));
+        }
+        table.row(row);
     }
     table.render(style)
+}
+
+/// How often something bad happened.
+fn counted(count: Option<u64>) -> Cell {
+    match count {
+        None => Cell::painted("-", Paint::Faint),
+        Some(0) => "0".into(),
+        Some(count) => Cell::painted(count.to_string(), Paint::Bad),
+    }
+}
+
+/// What deadline tasks reserve, and how it went.
+fn deadline_tasks(report: &RunReport, style: Style) -> String {
+    let mut table = Table::new(vec![
+        Column::left("DEADLINE TASK"),
+        Column::right("RUNTIME").group("reserved"),
+        Column::right("DEADLINE").group("reserved"),
+        Column::right("PERIOD").group("reserved"),
+        Column::right("THROTTLED"),
+        Column::right("JOBS"),
+        Column::right("MISSED"),
+    ]);
+    let mut any = false;
+    for task in &report.tasks {
+        let Some(deadline) = &task.deadline else { continue };
+        any = true;
+        let jobs = task.response_ns.count;
+        let dash = || Cell::painted("-", Paint::Faint);
+        table.row(vec![
+            shown_name(&task.label()).into(),
+            duration(deadline.runtime_ns).into(),
+            duration(deadline.deadline_ns).into(),
+            duration(deadline.period_ns).into(),
+            deadline.throttled.to_string().into(),
+            if jobs == 0 { dash() } else { jobs.to_string().into() },
+            counted((jobs > 0).then_some(deadline.misses)),
+        ]);
+    }
+    if any { table.render(style) } else { String::new() }
+}
+
+/// Signals for too much CPU time, of those who got any.
+fn signals(report: &RunReport, style: Style) -> String {
+    let mut table = Table::new(vec![
+        Column::left("SIGNALLED"),
+        Column::right("SIGXCPU"),
+        Column::right("SIGKILL"),
+    ]);
+    let mut any = false;
+    for task in &report.tasks {
+        let Some(signals) = &task.signals else { continue };
+        any = true;
+        table.row(vec![
+            shown_name(&task.label()).into(),
+            signals.sigxcpu.to_string().into(),
+            counted(Some(signals.sigkill)),
+        ]);
+    }
+    if any { table.render(style) } else { String::new() }
 }
 
 fn delay_columns(group: &'static str) -> [Column; 4] {
@@ -99,7 +169,7 @@ fn delay_columns(group: &'static str) -> [Column; 4] {
     ]
 }
 
-fn task_row(task: &TaskReport, grouped: bool) -> Vec<Cell> {
+fn task_row(task: &TaskReport, grouped: bool, responses: bool) -> Vec<Cell> {
     let mut cells: Vec<Cell> = vec![shown_name(&task.label()).into(), task.pid.to_string().into()];
     if grouped {
         cells.push(shown_path(task.group.as_deref().unwrap_or("/")).into());
@@ -115,7 +185,9 @@ fn task_row(task: &TaskReport, grouped: bool) -> Vec<Cell> {
     ];
     cells.extend(figures);
     cells.extend(delay_cells(&task.sched_delay_ns));
-    cells.extend(delay_cells(&task.response_ns));
+    if responses {
+        cells.extend(delay_cells(&task.response_ns));
+    }
     cells
 }
 
@@ -204,22 +276,34 @@ fn share_of(part_ns: u64, whole_ns: u64) -> f64 {
 }
 
 fn cpus(report: &RunReport, style: Style) -> String {
-    let mut table = Table::new(vec![
+    let mut columns = vec![
         Column::right("CPU"),
         Column::right("BUSY"),
         Column::left("").expendable(1).paint(Paint::Bar),
         Column::right("IDLE TIME"),
         Column::right("SWITCHES"),
-    ]);
+    ];
+    let throttled = report.cpus.iter().any(|cpu| cpu.rt_throttled.is_some());
+    if throttled {
+        columns.push(Column::right("TIMES").group("RT throttled"));
+        columns.push(Column::right("TIME").group("RT throttled"));
+    }
+    let mut table = Table::new(columns);
     for cpu in &report.cpus {
         let share = share_of(cpu.busy_ns, report.simulated_ns);
-        table.row(vec![
+        let mut row = vec![
             cpu.cpu.to_string().into(),
             percent(share).into(),
             format!("{:<CPU_BAR_COLUMNS$}", bar(share, CPU_BAR_COLUMNS)).into(),
             duration(cpu.idle_ns).into(),
             cpu.switches.to_string().into(),
-        ]);
+        ];
+        if throttled {
+            let stops = cpu.rt_throttled.unwrap_or_default();
+            row.push(stops.count.to_string().into());
+            row.push(duration(stops.time_ns).into());
+        }
+        table.row(row);
     }
     table.render(style)
 }
@@ -308,7 +392,10 @@ fn remarks(report: &RunReport, style: Style) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{CpuReport, DeviceReport, PressureReport, QueueReport, SwitchReport};
+    use crate::{
+        CpuReport, DeadlineReport, DeviceReport, JobReport, PressureReport, QueueReport,
+        RtThrottleReport, SignalReport, SwitchReport,
+    };
 
     pub(crate) const PLAIN: Style = Style { color: false, width: 160 };
 
@@ -319,6 +406,8 @@ pub(crate) mod tests {
     pub(crate) fn task(name: &str, pid: u32, share: f64) -> TaskReport {
         TaskReport {
             deadline: None,
+            jobs: None,
+            signals: None,
             name: name.into(),
             pid,
             group: None,
@@ -395,6 +484,7 @@ pub(crate) mod tests {
             busy_ns,
             idle_ns: 10_000_000_000 - busy_ns,
             switches: 1_234,
+            rt_throttled: None,
         };
         let fifo = TaskReport {
             policy: "SCHED_FIFO".into(),
@@ -492,6 +582,59 @@ pub(crate) mod tests {
         ==> pods/web/cpu.stat <==
         usage_usec 4810000
         user_usec 4810000
+        ");
+    }
+
+    /// One whose jobs are late, a deadline task, one that was killed.
+    pub(crate) fn real_time_run() -> RunReport {
+        let mut run = run();
+        let jobs = |late| Some(JobReport { period_ns: 10_000_000, late });
+        let reserved = DeadlineReport {
+            runtime_ns: 2_000_000,
+            deadline_ns: 8_000_000,
+            period_ns: 10_000_000,
+            throttled: 7,
+            misses: 3,
+        };
+        run.tasks[0].signals = Some(SignalReport { sigxcpu: 4, sigkill: 1 });
+        run.tasks[1].jobs = jobs(5);
+        let policy = "SCHED_DEADLINE".into();
+        run.tasks[2] = TaskReport {
+            policy,
+            deadline: Some(reserved),
+            jobs: jobs(0),
+            response_ns: delay(100, 1_250_000),
+            ..task("arm", 3, 0.2)
+        };
+        run.cpus[1].rt_throttled = Some(RtThrottleReport { count: 2, time_ns: 96_000_000 });
+        (run.runqlat_us, run.devices, run.queues) = (vec![], vec![], vec![]);
+        run
+    }
+
+    #[test]
+    fn late_jobs_reservations_signals_and_throttling_are_shown_where_there_are_any() {
+        insta::assert_snapshot!(render_run(&real_time_run(), PLAIN), @r"
+        Linux 6.12 (as of 6.12.117), 2 CPUs, 1000 Hz, 10.0 s simulated, seed 42, trace 0123456789abcdef
+
+                                                   ─switches─                 ──────────sched delay───────────  ────────────────response────────────────
+        TASK     PID  POLICY       CPU             VOL  INVOL  WAKEUPS  MIGR     MEAN      P50     P99     MAX     MEAN      P50      P99      MAX  LATE
+        hog        1  OTHER     90.0 %  █████████  120     48      120     3  58.5 us  52.0 us  156 us  208 us        -        -        -        -     -
+        control    2  FIFO 50    5.0 %  ▌          120     48      120     3  58.5 us  52.0 us  156 us  208 us  1.41 ms  1.25 ms  3.75 ms  5.00 ms     5
+        arm        3  DEADLINE  20.0 %  ██         120     48      120     3  58.5 us  52.0 us  156 us  208 us  1.41 ms  1.25 ms  3.75 ms  5.00 ms     0
+
+                       ─────────reserved─────────
+        DEADLINE TASK  RUNTIME  DEADLINE   PERIOD  THROTTLED  JOBS  MISSED
+        arm            2.00 ms   8.00 ms  10.0 ms          7   100       3
+
+        SIGNALLED  SIGXCPU  SIGKILL
+        hog              4        1
+
+                                                                           ─RT throttled─
+        CPU     BUSY                                  IDLE TIME  SWITCHES  TIMES     TIME
+          0  100.0 %  ██████████████████████████████       0 ns      1234      0     0 ns
+          1   67.0 %  ████████████████████▏             3.30  s      1234      2  96.0 ms
+
+        warning: throttling is not modelled
         ");
     }
 

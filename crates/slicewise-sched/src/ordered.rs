@@ -97,8 +97,16 @@ impl Ordered {
     }
 
     /// The first entry.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn first(&self) -> Option<&Entry> {
+        if self.height > 0 {
+            return self.first_below();
+        }
+        self.leaf(self.root).first()
+    }
+
+    #[inline(never)]
+    fn first_below(&self) -> Option<&Entry> {
         let mut node = self.root;
         for _ in 0..self.height {
             node = self.inners[node as usize][0].node;
@@ -108,8 +116,16 @@ impl Ordered {
 
     /// The first entry whose virtual runtime passes. What passes must pass for every earlier
     /// virtual runtime too.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn first_passing(&self, passes: impl Fn(u64) -> bool) -> Option<&Entry> {
+        if self.height > 0 {
+            return self.first_passing_below(passes);
+        }
+        self.leaf(self.root).iter().find(|entry| passes(entry.vruntime))
+    }
+
+    #[inline(never)]
+    fn first_passing_below(&self, passes: impl Fn(u64) -> bool) -> Option<&Entry> {
         let mut node = self.root;
         for _ in 0..self.height {
             let children = &self.inners[node as usize];
@@ -131,6 +147,17 @@ impl Ordered {
         }
     }
 
+    /// The least virtual runtime of all entries; `None` if there are none.
+    #[inline]
+    pub(crate) fn least_vruntime(&self) -> Option<u64> {
+        if self.height > 0 {
+            return self.summary_of_inner(self.root).map(|summary| summary.min_vruntime);
+        }
+        let (first, rest) = self.leaf(self.root).split_first()?;
+        Some(rest.iter().fold(first.vruntime, |least, entry| earlier(least, entry.vruntime)))
+    }
+
+    #[inline(never)]
     fn summary_of_inner(&self, node: u32) -> Option<Summary> {
         self.inners[node as usize].iter().map(|child| child.summary).reduce(Summary::join)
     }
@@ -160,6 +187,7 @@ impl Ordered {
         }
     }
 
+    #[inline(never)]
     fn insert_below(&mut self, entry: Entry) {
         if self.leaves.is_empty() {
             self.leaves.push(Vec::with_capacity(NODE_MAX / 4));
@@ -237,6 +265,7 @@ impl Ordered {
         found
     }
 
+    #[inline(never)]
     fn remove_below(&mut self, key: u64, seq: u64) -> bool {
         let mut path = [Step { node: 0, child: 0 }; HEIGHT_MAX];
         let mut node = self.root;
@@ -387,14 +416,17 @@ impl<'q> Iterator for Iter<'q> {
 #[inline]
 fn insert_into_leaf(leaf: &mut Vec<Entry>, entry: Entry) {
     leaf.push(entry);
-    let mut at = leaf.len() - 1;
-    while let Some(earlier) = at.checked_sub(1)
-        && ordered_before(entry.key, entry.seq, leaf[earlier].key, leaf[earlier].seq)
-    {
-        leaf[at] = leaf[earlier];
-        at = earlier;
+    let entries = leaf.as_mut_slice();
+    let mut at = entries.len() - 1;
+    while at > 0 {
+        let earlier = entries[at - 1];
+        if !ordered_before(entry.key, entry.seq, earlier.key, earlier.seq) {
+            break;
+        }
+        entries[at] = earlier;
+        at -= 1;
     }
-    leaf[at] = entry;
+    entries[at] = entry;
 }
 
 #[inline]
@@ -529,6 +561,10 @@ mod tests {
                 }
                 let bound = base.wrapping_add(vruntime);
                 let passes = |v: u64| !before(bound, v);
+                prop_assert_eq!(
+                    queue.least_vruntime(),
+                    naive.summary().map(|summary| summary.min_vruntime)
+                );
                 prop_assert_eq!(
                     queue.first_passing(passes),
                     naive.0.iter().find(|e| passes(e.vruntime))

@@ -99,19 +99,26 @@ fn shrink(fact: &mut u64, shift: &mut u32) {
 pub(crate) fn exact_division(delta_ns: u64, weight: u64, load_weight: u64) -> u64 {
     match delta_ns.checked_mul(weight) {
         Some(product) => product / load_weight.max(1),
-        None => {
-            let wide = u128::from(delta_ns) * u128::from(weight) / u128::from(load_weight.max(1));
-            u64::try_from(wide).unwrap_or(u64::MAX)
-        }
+        None => wide_division(delta_ns, weight, load_weight),
     }
+}
+
+#[cold]
+fn wide_division(delta_ns: u64, weight: u64, load_weight: u64) -> u64 {
+    let wide = u128::from(delta_ns) * u128::from(weight) / u128::from(load_weight.max(1));
+    u64::try_from(wide).unwrap_or(u64::MAX)
 }
 
 /// How fast virtual time goes for a weight: real ns to virtual ns.
 #[inline(always)]
 pub(crate) fn virtual_delta(delta_ns: u64, load: Load, exact: bool) -> u64 {
-    if load.weight == NICE_0_LOAD {
-        delta_ns
-    } else if exact {
+    if load.weight == NICE_0_LOAD { delta_ns } else { divided(delta_ns, load, exact) }
+}
+
+/// Out of line: it would be in a dozen places where most weights are that of nice 0.
+#[inline(never)]
+fn divided(delta_ns: u64, load: Load, exact: bool) -> u64 {
+    if exact {
         exact_division(delta_ns, NICE_0_LOAD, load.weight)
     } else {
         scaled_division(delta_ns, NICE_0_LOAD, load)

@@ -20,6 +20,7 @@ mod checks;
 mod diagnostic;
 mod draft;
 mod file;
+mod jobs;
 mod machine_check;
 mod merge;
 mod rt;
@@ -36,6 +37,7 @@ pub use cgroups::{CGROUP_DEPTH_MAX, CGROUPS_MAX, CgroupError, Cgroups, rules_of 
 pub use diagnostic::{Diagnostic, LineCol, Severity, line_col};
 pub use draft::{Group, OPS_MAX, TASKS_MAX};
 pub use file::{FILE_BYTES_MAX, LoadFileError, ReadError, load_file, load_in, read_text};
+pub use jobs::job_periods;
 pub use machine_check::check_against_machine;
 pub use rt::{LoadedRt, load_rt, load_rt_file, load_rt_in};
 pub use rtapp::{IO_NS_PER_KIB, MEM_NS_PER_KIB, NULL_WRITE_NS};

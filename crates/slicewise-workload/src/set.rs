@@ -1,6 +1,6 @@
 //! Changing a loaded workload from the command line: `key=value`.
 
-use slicewise_machine::TaskSpec;
+use slicewise_machine::{RtTimeLimit, TaskSpec};
 use slicewise_sched::deadline::PeriodLimits;
 use slicewise_sched::{CPUS_MAX, DlParams, Nice, Policy, Profile, RtPriority};
 
@@ -35,7 +35,7 @@ const MACHINE_KEYS: [&str; 20] = [
     "costs.wakeup",
     "costs.tick",
 ];
-const TASK_KEYS: [&str; 11] = [
+const TASK_KEYS: [&str; 14] = [
     "nice",
     "policy",
     "priority",
@@ -43,24 +43,32 @@ const TASK_KEYS: [&str; 11] = [
     "runtime",
     "deadline",
     "period",
+    "reclaim",
+    "dl_overrun",
+    "rttime",
     "cpus",
     "start",
     "reset_on_fork",
     "group",
 ];
 
-/// Every key that [`apply_set`] knows; those of tasks and groups with `NAME` for the task's name
-/// and `PATH` for the group's path.
+/// Every key that [`apply_set`] knows; those of tasks, groups and mutexes with `NAME` for the name of
+/// the task or mutex and `PATH` for the group's path.
 pub fn set_keys() -> Vec<String> {
     let machine = MACHINE_KEYS.iter().map(|key| (*key).to_owned());
     let tasks = TASK_KEYS.iter().map(|key| format!("task/NAME.{key}"));
     let groups = File::ALL.iter().map(|file| format!("group/PATH.{}", file.name()));
-    machine.chain(tasks).chain(groups).collect()
+    let mutexes = ["mutex/NAME.priority_inheritance".to_owned()];
+    machine.chain(tasks).chain(groups).chain(mutexes).collect()
 }
 
 /// Applies one `key=value`: a machine setting, something of a task and its instances
-/// (`task/web.nice=5`, `task/web-3.cpus=0-1`), or a write to a file of a group
-/// (`group/pods/web.cpu.max=50000 100000`).
+/// (`task/web.nice=5`, `task/web-3.cpus=0-1`), a write to a file of a group
+/// (`group/pods/web.cpu.max=50000 100000`), or whether a mutex lends priorities
+/// (`mutex/bus.priority_inheritance=true`).
+///
+/// A policy may come with what belongs to it: `task/web.policy=fifo:50`,
+/// `task/web.policy=deadline:2ms/10ms` (runtime and period, or runtime, deadline and period).
 ///
 /// ```
 /// use slicewise_workload::{Format, apply_set, load};
@@ -87,7 +95,30 @@ pub fn apply_set(loaded: &mut Loaded, assignment: &str) -> Result<(), String> {
     match (key.strip_prefix("task/"), key.strip_prefix("group/")) {
         (Some(rest), _) => set_task(loaded, rest, value),
         (_, Some(rest)) => set_group(loaded, rest, value),
-        _ => set_machine(loaded, key, value),
+        _ => match key.strip_prefix("mutex/") {
+            Some(rest) => set_mutex(loaded, rest, value),
+            None => set_machine(loaded, key, value),
+        },
+    }
+}
+
+fn set_mutex(loaded: &mut Loaded, rest: &str, value: &str) -> Result<(), String> {
+    let Some(name) = rest.strip_suffix(".priority_inheritance") else {
+        let shown = shorten(rest);
+        return Err(format!("`mutex/{shown}` says nothing to set; add .priority_inheritance"));
+    };
+    let inherits = boolean("priority_inheritance", value)?;
+    let mutexes = &mut loaded.workload.mutexes;
+    match mutexes.iter_mut().find(|mutex| mutex.name == name) {
+        Some(mutex) => {
+            mutex.inherits = inherits;
+            Ok(())
+        }
+        None => {
+            let names: Vec<&str> = mutexes.iter().map(|mutex| mutex.name.as_str()).collect();
+            let help = did_you_mean(name, &names);
+            Err(format!("there is no mutex `{}`; {}", shorten(name), shorten(&help)))
+        }
     }
 }
 
@@ -240,11 +271,15 @@ fn group_named(loaded: &Loaded, path: &str) -> Result<Option<u32>, String> {
 enum Change {
     Nice(Nice),
     Policy(PolicyWord, Option<RtPriority>),
+    Reserve(DlParams),
     Priority(RtPriority),
     Slice(Option<u64>),
     Runtime(u64),
     Deadline(u64),
     Period(u64),
+    Reclaim(bool),
+    Overrun(bool),
+    RtTime(RtTimeLimit),
     Cpus(slicewise_sched::CpuSet),
     Start(u64),
     ResetOnFork(bool),
@@ -258,6 +293,7 @@ fn change(key: &str, value: &str) -> Result<Change, String> {
     };
     Ok(match key {
         "nice" => Change::Nice(Nice::new(number(key, value, -20, 19)? as i64).unwrap_or_default()),
+        "policy" if value.starts_with("deadline:") => Change::Reserve(reservation(value)?),
         "policy" => {
             let (word, rt) = match value.split_once(':') {
                 Some((word, rt)) => (word, Some(priority(rt)?)),
@@ -275,21 +311,47 @@ fn change(key: &str, value: &str) -> Result<Change, String> {
         "runtime" => Change::Runtime(positive(key, value)?),
         "deadline" => Change::Deadline(positive(key, value)?),
         "period" => Change::Period(positive(key, value)?),
+        "reclaim" => Change::Reclaim(boolean(key, value)?),
+        "dl_overrun" => Change::Overrun(boolean(key, value)?),
+        "rttime" => {
+            let us = positive(key, value)? / 1000;
+            Change::RtTime(RtTimeLimit { soft_us: us, hard_us: us })
+        }
         "cpus" => Change::Cpus(match value {
             "all" => slicewise_sched::CpuSet::All,
             _ => parse_cpu_list(value).map_err(|problem| format!("`cpus`: {problem}"))?,
         }),
         "start" => Change::Start(duration(key, value)?),
-        "reset_on_fork" => Change::ResetOnFork(match value {
-            "true" => true,
-            "false" => false,
-            _ => return Err(format!("`{key}` must be true or false, not `{}`", shorten(value))),
-        }),
+        "reset_on_fork" => Change::ResetOnFork(boolean(key, value)?),
         _ => {
             let help = did_you_mean(key, &TASK_KEYS);
             return Err(format!("tasks have no `{}` to set; {help}", shorten(key)));
         }
     })
+}
+
+/// `deadline:RUNTIME/PERIOD` or `deadline:RUNTIME/DEADLINE/PERIOD`.
+fn reservation(value: &str) -> Result<DlParams, String> {
+    let parts: Vec<&str> =
+        value.split_once(':').map_or("", |(_, rest)| rest).split('/').map(str::trim).collect();
+    let params = match parts[..] {
+        [runtime, period] => {
+            DlParams::implicit(positive("runtime", runtime)?, positive("period", period)?)
+        }
+        [runtime, deadline, period] => DlParams {
+            runtime_ns: positive("runtime", runtime)?,
+            deadline_ns: positive("deadline", deadline)?,
+            period_ns: positive("period", period)?,
+            ..DlParams::default()
+        },
+        _ => {
+            let shown = shorten(value);
+            return Err(format!("`{shown}` is not of the form deadline:2ms/10ms, RUNTIME/PERIOD"));
+        }
+    };
+    let refused = |fault| format!("the kernel refuses that reservation (EINVAL): {fault}");
+    params.check(PeriodLimits::default()).map_err(refused)?;
+    Ok(params)
 }
 
 fn dl_change(task: &mut TaskSpec, change: impl FnOnce(&mut DlParams)) -> Result<(), String> {
@@ -323,12 +385,25 @@ impl Change {
             Change::Policy(PolicyWord::Deadline, _) => {
                 if !matches!(task.attr.policy, Policy::Deadline(_)) {
                     return Err(format!(
-                        "task `{}` reserves nothing: write `policy = \"deadline\"` with `runtime` \
-                         and `period` in the file",
+                        "task `{}` reserves nothing: write deadline:RUNTIME/PERIOD, such as \
+                         policy=deadline:2ms/10ms",
                         shorten(&task.name)
                     ));
                 }
             }
+            Change::Reserve(params) => {
+                // What it may do with its reservation stays.
+                let flags = match task.attr.policy {
+                    Policy::Deadline(had) => had,
+                    _ => DlParams::default(),
+                };
+                let DlParams { reclaim, overrun_signal, .. } = flags;
+                task.attr.policy =
+                    Policy::Deadline(DlParams { reclaim, overrun_signal, ..*params });
+            }
+            Change::Reclaim(reclaim) => dl_change(task, |params| params.reclaim = *reclaim)?,
+            Change::Overrun(signal) => dl_change(task, |params| params.overrun_signal = *signal)?,
+            Change::RtTime(limit) => task.rttime = Some(*limit),
             Change::Runtime(ns) => dl_change(task, |params| params.runtime_ns = *ns)?,
             Change::Deadline(ns) => dl_change(task, |params| params.deadline_ns = *ns)?,
             Change::Period(ns) => dl_change(task, |params| {

@@ -2,6 +2,9 @@
 
 use slicewise_machine::{Costs, Preemption};
 use slicewise_sched::RtRules;
+use slicewise_sched::deadline::{PERIOD_MAX_NS, PERIOD_MIN_NS};
+
+use crate::units::show_ns;
 
 /// What the file (or [`apply_set`](crate::apply_set)) says about the machine and the run. `None`
 /// leaves the choice to the caller.
@@ -61,6 +64,34 @@ pub struct RtOverrides {
 }
 
 impl RtOverrides {
+    /// Whether the kernel takes these together, on top of `rules`.
+    ///
+    /// # Errors
+    /// What it refuses (`EINVAL`), and what is allowed.
+    pub fn check(self, rules: RtRules) -> Result<(), String> {
+        let rules = self.over(rules);
+        let period_us = rules.period_us;
+        if let Some(runtime_us) = rules.runtime_us.filter(|us| *us > period_us) {
+            return Err(format!(
+                "`sched_rt_runtime_us` of {runtime_us} is more than the period (EINVAL); allowed: -1 to \
+                 {period_us}"
+            ));
+        }
+        let Some(server) = rules.fair_server else { return Ok(()) };
+        let (runtime, period) = (show_ns(server.runtime_ns), show_ns(server.period_ns));
+        if server.runtime_ns > server.period_ns {
+            return Err(format!(
+                "`fair_server_runtime` of {runtime} is more than its period (EINVAL); allowed: 0 to {period}"
+            ));
+        }
+        if !(PERIOD_MIN_NS..=PERIOD_MAX_NS).contains(&server.period_ns) {
+            return Err(format!(
+                "`fair_server_period` of {period} is refused (EINVAL); allowed: 0.1ms to 4194.304ms"
+            ));
+        }
+        Ok(())
+    }
+
     /// These, and `rules` where nothing is given.
     pub fn over(self, rules: RtRules) -> RtRules {
         let mut rules = rules;

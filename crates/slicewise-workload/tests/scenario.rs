@@ -6,6 +6,8 @@ use slicewise_machine::{Dist, Mode, Op, Preemption, TimerMode};
 use slicewise_sched::{Policy, Profile};
 use slicewise_workload::{Format, Loaded, apply_set, check_against_machine, load, set_keys};
 
+const MS: u64 = 1_000_000;
+
 fn read(text: &str) -> Loaded {
     load(text, Format::Scenario).unwrap_or_else(|problems| panic!("{problems:#?}\n{text}"))
 }
@@ -171,6 +173,39 @@ fn assignments_change_the_machine_and_the_tasks() {
     assert_eq!(tasks[7].attr.policy.to_string(), "SCHED_FIFO 50");
     assert_eq!(tasks[7].affinity.to_string(), "0-1");
     assert_eq!(tasks[2].attr.policy.to_string(), "SCHED_RR 3");
+}
+
+#[test]
+fn assignments_reach_what_real_time_tasks_have() {
+    let text = "[[task]]\nname = \"a\"\nprogram = [{ lock = \"m\" }, { run = \"1ms\" }, \
+                { unlock = \"m\" }, { timer = { period = \"5ms\" } }]\n";
+    let mut loaded = read(text);
+    for assignment in [
+        "task/a.policy=deadline:1ms/4ms/5ms",
+        "task/a.reclaim=true",
+        "task/a.policy=deadline:2ms/5ms",
+        "task/a.dl_overrun=true",
+        "task/a.rttime=200ms",
+        "mutex/m.priority_inheritance=true",
+    ] {
+        apply_set(&mut loaded, assignment).unwrap_or_else(|e| panic!("{assignment}: {e}"));
+    }
+    let task = &loaded.workload.tasks[0];
+    let Policy::Deadline(params) = task.attr.policy else { panic!("{:?}", task.attr.policy) };
+    assert_eq!((params.runtime_ns, params.deadline_ns, params.period_ns), (2 * MS, 5 * MS, 5 * MS));
+    assert!(params.reclaim && params.overrun_signal);
+    assert_eq!(task.rttime.map(|limit| (limit.soft_us, limit.hard_us)), Some((200_000, 200_000)));
+    assert!(loaded.workload.mutexes[0].inherits);
+    for (assignment, message) in [
+        ("task/a.policy=deadline:6ms/5ms", "EINVAL"),
+        ("task/a.policy=deadline:6ms", "RUNTIME/PERIOD"),
+        ("task/a.reclaim=yes", "true or false"),
+        ("mutex/n.priority_inheritance=true", "no mutex `n`"),
+        ("mutex/m.colour=true", "add .priority_inheritance"),
+    ] {
+        let error = apply_set(&mut loaded, assignment).unwrap_err();
+        assert!(error.contains(message), "{assignment}: {error}");
+    }
 }
 
 #[test]

@@ -133,6 +133,10 @@ pub(crate) struct CompareArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) sets: Vec<String>,
 
+    /// Show these tasks only, separated by commas
+    #[arg(long = "task", value_name = "NAME,…", value_delimiter = ',')]
+    pub(crate) tasks: Vec<String>,
+
     /// How to print the comparison
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: OutputFormat,

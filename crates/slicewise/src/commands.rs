@@ -165,11 +165,14 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), Failure> {
     };
     let prepared: Vec<Prepared> = variants.iter().map(prepared).collect::<Result<_, _>>()?;
     // Runs know nothing of each other; the order of the results is that of the variants.
-    let reports: Vec<RunReport> = prepared
+    let mut reports: Vec<RunReport> = prepared
         .par_iter()
         .enumerate()
         .map(|(at, prepared)| simulate::report(prepared, (), at == 0).map(|(report, ())| report))
         .collect::<Result<_, _>>()?;
+    if !args.tasks.is_empty() {
+        keep_tasks(&mut reports, &args.tasks, &loaded)?;
+    }
     let labels: Vec<String> = variants.iter().map(|variant| variant.label(args)).collect();
     match args.format {
         OutputFormat::Json => print_json(&serde_json::json!({
@@ -178,6 +181,37 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), Failure> {
         })),
         OutputFormat::Table => print(&render_compare(&labels, &reports, stdout_style())),
     }
+}
+
+/// Leaves the rows of these tasks, or of the instances of what a file has under these names.
+fn keep_tasks(
+    reports: &mut [RunReport],
+    wanted: &[String],
+    loaded: &Loaded,
+) -> Result<(), Failure> {
+    let tasks = &loaded.workload.tasks;
+    let mut kept = std::collections::BTreeSet::new();
+    for name in wanted {
+        let groups = loaded.groups.iter().filter(|group| group.name == *name);
+        let of_group = |group: &slicewise_workload::Group| {
+            tasks.iter().skip(group.first as usize).take(group.count as usize)
+        };
+        let mut found: Vec<&str> = groups.flat_map(of_group).map(|task| &*task.name).collect();
+        found.extend(tasks.iter().filter(|task| task.name == *name).map(|task| &*task.name));
+        if found.is_empty() {
+            let known: Vec<&str> =
+                loaded.groups.iter().take(20).map(|group| &*group.name).collect();
+            return Err(Failure::with_help(
+                printable(&format!("--task {name}: there is no such task")),
+                printable(&format!("the tasks are {}", known.join(", "))),
+            ));
+        }
+        kept.extend(found);
+    }
+    for report in reports {
+        report.tasks.retain(|task| kept.contains(&*task.name));
+    }
+    Ok(())
 }
 
 /// `slicewise explain`.

@@ -106,6 +106,7 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
     for word in &settings.features {
         features.set(word).map_err(Failure::plain)?;
     }
+    settings.rt.check(profile.rt).map_err(Failure::plain)?;
     let preemption_default =
         if profile.lazy_preemption { Preemption::Lazy } else { Preemption::Full };
     let config = MachineConfig {

@@ -10,7 +10,7 @@ use slicewise_report::{
 };
 use slicewise_sched::psi::Line;
 use slicewise_trace::{Sink, Slot, TaskInfo, TraceHash};
-use slicewise_workload::cgroup_rules;
+use slicewise_workload::{cgroup_rules, job_periods};
 
 use crate::cgroup_files;
 use crate::failure::{Failure, run_error, setup_error};
@@ -108,7 +108,8 @@ fn measure<S: Sink>(
     more: S,
     progress: bool,
 ) -> Result<(RunReport, RunSummary, S), Failure> {
-    let mut machine = machine(prepared, ((TraceHash::new(), Metrics::new()), more))?;
+    let metrics = Metrics::with_periods(job_periods(&prepared.loaded.workload));
+    let mut machine = machine(prepared, ((TraceHash::new(), metrics), more))?;
     run_until(&mut machine, prepared, u64::MAX, progress)?;
     machine.finish();
     let summary = machine.summary();

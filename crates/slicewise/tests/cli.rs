@@ -372,6 +372,9 @@ fn bad_command_lines_are_refused_with_what_is_allowed() {
     refuses(&["run", example, "--kernel", "5.4"], &["5.4", "6.12"]);
     refuses(&["run", example, "--duration", "10"], &["unit"]);
     refuses(&["run", example, "--set", "task/nobody.nice=5"], &["nobody"]);
+    refuses(&["run", example, "--set", "fair_server_runtime=2s"], &["EINVAL", "0 to 1s"]);
+    refuses(&["run", example, "--set", "fair_server_period=5s"], &["EINVAL", "4194.304ms"]);
+    refuses(&["run", example, "--set", "sched_rt_period_us=1000"], &["EINVAL", "-1 to 1000"]);
     refuses(&["run", example, "--set", "features=NO_SUCH"], &["NO_SUCH", "PLACE_LAG"]);
     refuses(&["run", example, "--seed", "x"], &["x"]);
     refuses(&["walk"], &["walk"]);
@@ -395,4 +398,21 @@ fn an_endless_line_is_refused_without_being_read() {
     let file = std::fs::File::create(&path).expect("it can be made");
     file.set_len(1 << 30).expect("a sparse gigabyte");
     refuses(&["run", &path.display().to_string()], &["larger than"]);
+}
+
+#[test]
+fn a_comparison_can_be_of_some_tasks() {
+    let compare = |task: &str| {
+        let set = "task/vision.reclaim=true";
+        let example = "examples/rt-overrun.toml";
+        let args = ["compare", example, "--duration", "300ms", "--task", task, "--set", set];
+        String::from_utf8(slicewise(&args).stdout).expect("text")
+    };
+    let all = compare("vision,control");
+    assert!(all.contains("vision-1 (DEADLINE)") && all.contains("control (DEADLINE)"), "{all}");
+    assert!(!all.contains("odometry"), "{all}");
+    let one = compare("vision-1");
+    assert!(one.contains("vision-1") && !one.contains("vision-0"), "{one}");
+    let args = ["compare", "examples/rt-overrun.toml", "--seed", "1,2", "--task", "visoin"];
+    refuses(&args, &["there is no such task", "vision"]);
 }

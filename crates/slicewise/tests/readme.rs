@@ -7,10 +7,24 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// The words of a command line, as a shell takes them apart: what is within quotes is one.
+fn words_of(line: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for (part, text) in line.split('"').enumerate() {
+        let quoted = part % 2 == 1;
+        if quoted {
+            words.push(text.to_owned());
+        } else {
+            words.extend(text.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
 /// Runs a command line of a document and returns what it prints.
 fn output_of(line: &str) -> String {
-    let mut words = line.split_whitespace();
-    assert_eq!(words.next(), Some("slicewise"), "only our own commands: {line}");
+    let mut words = words_of(line).into_iter();
+    assert_eq!(words.next().as_deref(), Some("slicewise"), "only our own commands: {line}");
     let output = Command::new(env!("CARGO_BIN_EXE_slicewise"))
         .args(words)
         .current_dir(root())

@@ -13,16 +13,21 @@ mod thread;
 pub(crate) use snapshot::snapshot;
 pub(crate) use spin::calibrate;
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use slicewise_machine::{Dist, Op, TaskSpec, Workload};
+use slicewise_lab_sys::PiMutex;
+use slicewise_machine::{Dist, MutexSpec, Op, TaskSpec, Workload};
 
 use crate::failure::{Failure, Result};
 
 /// How long after the calibration the load begins: every thread is there and sleeps by then.
-const LEAD: Duration = Duration::from_millis(100);
+/// No round number: a deadline thread's first period is over by then, and not at just that moment.
+const LEAD: Duration = Duration::from_millis(137);
 /// `comm` has 15 bytes; threads are found by it.
 const STACK_BYTES: usize = 64 * 1024;
 
@@ -34,6 +39,25 @@ struct Gate {
     moved: Condvar,
 }
 
+/// A mutex of the load: guards are kept over steps, so that they live as long as the process.
+#[derive(Clone, Copy, Debug)]
+enum Lock {
+    Plain(&'static Mutex<()>),
+    /// Its owner inherits the priority of who waits.
+    Inheriting(&'static PiMutex),
+}
+
+impl Lock {
+    fn of(spec: &MutexSpec) -> Result<Self> {
+        if !spec.inherits {
+            return Ok(Self::Plain(Box::leak(Box::new(Mutex::new(())))));
+        }
+        let mutex = PiMutex::leaked();
+        let mutex = mutex.map_err(|error| Failure::new(format!("cannot make a mutex: {error}")))?;
+        Ok(Self::Inheriting(mutex))
+    }
+}
+
 /// What the threads share.
 #[derive(Debug)]
 struct Shared {
@@ -41,7 +65,7 @@ struct Shared {
     /// Turns of the loop that take 1 ms.
     turns_per_ms: u64,
     begin: Instant,
-    mutexes: Vec<&'static Mutex<()>>,
+    mutexes: Vec<Lock>,
     conditions: Vec<Condvar>,
     barriers: Vec<Gate>,
     /// By task.
@@ -55,8 +79,10 @@ pub(crate) fn run(
     duration: Duration,
     group: Option<&str>,
     turns_per_ms: Option<u64>,
+    stop_trace: Option<&Path>,
 ) -> Result<()> {
     refuse(&workload)?;
+    slicewise_lab_sys::ignore_sigxcpu();
     let turns_per_ms = turns_per_ms.unwrap_or_else(spin::calibrate);
     let wanted = |task: &TaskSpec| {
         let of = task.group.and_then(|at| workload.groups.get(at as usize));
@@ -67,8 +93,7 @@ pub(crate) fn run(
     let shared = Arc::new(Shared {
         turns_per_ms,
         begin: Instant::now() + LEAD,
-        // Guards are kept over steps: the mutexes live as long as the process.
-        mutexes: workload.mutexes.iter().map(|_| &*Box::leak(Box::new(Mutex::new(())))).collect(),
+        mutexes: workload.mutexes.iter().map(Lock::of).collect::<Result<_>>()?,
         conditions: workload.conditions.iter().map(|_| Condvar::new()).collect(),
         barriers: workload.barriers.iter().map(|_| Gate::default()).collect(),
         suspended: workload.tasks.iter().map(|_| Gate::default()).collect(),
@@ -79,9 +104,27 @@ pub(crate) fn run(
             start(&shared, index, task)?;
         }
     }
+    if let Some(path) = stop_trace {
+        return end(path, shared.begin + duration);
+    }
     spin::sleep_until(shared.begin + duration);
     // Threads end with the process, wherever they are.
     Ok(())
+}
+
+/// Ends the recording and the process, from a thread that nobody of the load but deadline tasks can
+/// keep waiting. Not this one: what it did before belongs to the fair class.
+fn end(path: &Path, then: Instant) -> Result<()> {
+    let cannot = |error: std::io::Error| Failure::file("write", path, &error);
+    let mut file = OpenOptions::new().write(true).open(path).map_err(cannot)?;
+    let watch = Builder::new().name("watch".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+        thread::set_highest();
+        spin::sleep_until(then);
+        let _ = file.write_all(b"0");
+        std::process::exit(0)
+    });
+    let watch = watch.map_err(|error| Failure::new(format!("cannot make a thread: {error}")))?;
+    watch.join().map_err(|_| Failure::new("the thread that ends the recording failed"))
 }
 
 /// Makes a thread for a task.
@@ -115,6 +158,9 @@ fn refuse(workload: &Workload) -> Result<()> {
             }
             Op::Receive(_) | Op::Serve | Op::Reply => return cannot("request queues"),
             Op::Submit { .. } | Op::Synchronize(_) => return cannot("devices"),
+            Op::Wait { mutex, .. } if workload.mutexes[*mutex as usize].inherits => {
+                return cannot("conditions with mutexes that inherit");
+            }
             _ => {}
         }
     }

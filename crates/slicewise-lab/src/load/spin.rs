@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{ClockId, Timespec, clock_nanosleep_relative};
 
-/// Turns of one measurement.
-const SAMPLE: u64 = 2_000_000;
-const SAMPLES: u32 = 5;
+/// Turns of one measurement: short enough that there are some between two ticks, or what ticks take
+/// would be taken for work.
+const SAMPLE: u64 = 100_000;
+const SAMPLES: u32 = 50;
 
 /// Turns the loop.
 #[inline(never)]

@@ -1,15 +1,16 @@
 //! One thread: its attributes, then its program step by step.
 
 use std::io::Write as _;
+use std::num::NonZeroU64;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::thread::CpuSet as RealCpuSet;
-use slicewise_lab_sys::ThreadAttr;
+use slicewise_lab_sys::{Deadline, ThreadAttr};
 use slicewise_machine::{Dist, Op, TimerMode};
 use slicewise_sched::{Attr, CpuId, CpuSet, Policy};
 
-use super::{Gate, Shared, spin};
+use super::{Gate, Lock, Shared, spin};
 
 /// Where a thread is in its program.
 struct Thread<'a> {
@@ -27,14 +28,27 @@ struct Thread<'a> {
 pub(super) fn run(shared: &Arc<Shared>, task: usize) {
     let spec = &shared.workload.tasks[task];
     pin(&spec.affinity);
-    set(spec.attr);
-    if !spec.template {
-        spin::sleep_until(shared.begin + Duration::from_nanos(spec.start_ns));
+    // Sleeps of fair threads may end 50 us late otherwise, which nothing here is about.
+    if let Err(error) = rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN)) {
+        complain(&format!("prctl: {error}"));
     }
+    // Nothing is called for what threads have anyway: a call makes the scheduler take a thread off its
+    // queue and put it back.
+    if spec.attr != Attr::default() {
+        set(spec.attr);
+    }
+    // Periods count from when the thread is to begin, however long it then waits for a CPU.
+    let began = if spec.template {
+        Instant::now()
+    } else {
+        let then = shared.begin + Duration::from_nanos(spec.start_ns);
+        spin::sleep_until(then);
+        then
+    };
     let mut thread = Thread {
         shared,
         task,
-        began: Instant::now(),
+        began,
         timers: vec![None; shared.workload.timers.len()],
         guards: shared.workload.mutexes.iter().map(|_| None).collect(),
         loops: Vec::new(),
@@ -66,11 +80,17 @@ impl Thread<'_> {
             },
             Op::Sleep { duration } => spin::sleep(Duration::from_nanos(nanoseconds(duration))),
             Op::Timer { timer, period_ns, mode } => self.timer(*timer, *period_ns, *mode),
-            Op::Lock(mutex) => {
-                let guard = shared.mutexes[*mutex as usize].lock();
-                self.guards[*mutex as usize] = Some(guard.unwrap_or_else(PoisonError::into_inner));
-            }
-            Op::Unlock(mutex) => self.guards[*mutex as usize] = None,
+            Op::Lock(mutex) => match shared.mutexes[*mutex as usize] {
+                Lock::Plain(plain) => {
+                    let guard = plain.lock().unwrap_or_else(PoisonError::into_inner);
+                    self.guards[*mutex as usize] = Some(guard);
+                }
+                Lock::Inheriting(inheriting) => done("lock", inheriting.lock()),
+            },
+            Op::Unlock(mutex) => match shared.mutexes[*mutex as usize] {
+                Lock::Plain(_) => self.guards[*mutex as usize] = None,
+                Lock::Inheriting(inheriting) => done("unlock", inheriting.unlock()),
+            },
             Op::Wait { condition, mutex } => {
                 let guard = self.guards[*mutex as usize].take()?;
                 let guard = shared.conditions[*condition as usize].wait(guard);
@@ -167,29 +187,48 @@ fn nanoseconds(dist: &Dist) -> u64 {
     }
 }
 
-/// Attributes of this thread. Nothing is called for those that threads have anyway: a call makes
-/// the scheduler take a thread off its queue and put it back.
-fn set(attr: Attr) {
-    if attr == Attr::default() {
-        return;
+/// This thread comes before all others but deadline threads.
+pub(super) fn set_highest() {
+    let attr = ThreadAttr {
+        policy: 1,
+        nice: 0,
+        priority: 99,
+        slice_ns: 0,
+        reset_on_fork: false,
+        deadline: None,
+    };
+    if let Err(error) = slicewise_lab_sys::set_own_attr(attr) {
+        complain(&format!("sched_setattr: {error}"));
     }
-    let (policy, priority) = match attr.policy {
-        Policy::Normal => (0, 0),
-        Policy::Fifo(priority) => (1, priority.get()),
-        Policy::Rr(priority) => (2, priority.get()),
-        Policy::Batch => (3, 0),
-        Policy::Idle => (5, 0),
-        Policy::Deadline(_) => {
-            return complain("threads of SCHED_DEADLINE are not set up here yet");
-        }
+}
+
+/// Attributes of this thread.
+fn set(attr: Attr) {
+    let policy = match attr.policy {
+        Policy::Normal => 0,
+        Policy::Fifo(_) => 1,
+        Policy::Rr(_) => 2,
+        Policy::Batch => 3,
+        Policy::Idle => 5,
+        Policy::Deadline(_) => 6,
         Policy::Stop => return complain("no thread can be of the stop class"),
     };
     let result = slicewise_lab_sys::set_own_attr(ThreadAttr {
         policy,
         nice: i32::from(attr.nice.get()),
-        priority: u32::from(priority),
+        priority: attr.policy.rt_priority().map_or(0, |priority| u32::from(priority.get())),
         slice_ns: attr.slice_ns.unwrap_or(0),
         reset_on_fork: attr.reset_on_fork,
+        deadline: match attr.policy {
+            Policy::Deadline(params) => Some(Deadline {
+                runtime_ns: params.runtime_ns,
+                deadline_ns: params.deadline_ns,
+                period_ns: params.period_ns,
+                reclaim: params.reclaim,
+                overrun_signal: params.overrun_signal,
+            }),
+            _ => None,
+        },
     });
     if let Err(error) = result {
         complain(&format!("sched_setattr: {error}"));
@@ -207,6 +246,12 @@ fn pin(cpus: &CpuSet) {
     }
     if let Err(error) = rustix::thread::sched_setaffinity(None, &real) {
         complain(&format!("sched_setaffinity: {error}"));
+    }
+}
+
+fn done(what: &str, result: std::io::Result<()>) {
+    if let Err(error) = result {
+        complain(&format!("{what}: {error}"));
     }
 }
 

@@ -206,3 +206,38 @@ fn cpus_and_devices_that_did_nothing_are_reported() {
     assert_eq!(report.cpus.len(), 2);
     assert_eq!(report.devices, [DeviceReport { name: "gpu".into(), busy_ns: 0 }]);
 }
+
+#[test]
+fn jobs_are_late_when_they_take_longer_than_their_period() {
+    let mut metrics = Metrics::with_periods([("t1".to_owned(), 50)]);
+    metrics.task(0, &info(0, 1, None));
+    metrics.task(0, &info(1, 2, None));
+    for response_ns in [49, 50, 51, 70] {
+        for slot in [0, 1] {
+            metrics.event(0, &Event::Response { task: Slot(slot), response_ns });
+        }
+    }
+    let report = metrics.report(RunInfo::default());
+    assert_eq!(report.tasks[0].jobs, Some(JobReport { period_ns: 50, late: 2 }));
+    assert_eq!(report.tasks[1].jobs, None, "nobody knows its period");
+    let json = serde_json::to_string(&report.tasks[0]).unwrap();
+    assert!(json.contains(r#""jobs":{"period_ns":50,"late":2},"cpu_time_ns""#), "{json}");
+}
+
+#[test]
+fn signals_are_counted_by_kind() {
+    let signal = |slot, kills| (0, Event::Signal { task: Slot(slot), kills });
+    let report = report(&[signal(0, false), signal(0, false), signal(0, true)]);
+    assert_eq!(report.tasks[0].signals, Some(SignalReport { sigxcpu: 2, sigkill: 1 }));
+    assert_eq!(report.tasks[1].signals, None);
+    let json = serde_json::to_string(&report.tasks[0]).unwrap();
+    assert!(json.contains(r#""signals":{"sigxcpu":2,"sigkill":1}"#), "{json}");
+}
+
+#[test]
+fn real_time_throttling_is_counted_up_to_the_end() {
+    let throttle = |at, stops| (at, Event::RtThrottle { group: None, cpu: CpuId(0), stops });
+    let stopped = report(&[throttle(10, true), throttle(15, false), throttle(60, true)]);
+    assert_eq!(stopped.cpus[0].rt_throttled, Some(RtThrottleReport { count: 2, time_ns: 45 }));
+    assert_eq!(report(&[]).cpus[0].rt_throttled, None);
+}

@@ -94,7 +94,7 @@ impl FairQueue {
         how: Enqueue,
         now_ns: u64,
     ) {
-        let current = self.curr == Some(id);
+        let current = self.curr == id;
         let relative = how != Enqueue::Wakeup;
         if relative && current {
             entities[id as usize].vruntime = entities[id as usize].vruntime.wrapping_add(self.zero);
@@ -213,7 +213,7 @@ impl FairQueue {
         wakeup: Wakeup,
         now_ns: u64,
     ) {
-        let Some(curr) = self.curr else { return };
+        let Some(curr) = self.curr() else { return };
         if curr == wakee {
             return;
         }

@@ -6,8 +6,8 @@
 //! owed service. It is *eligible* when its lag is not negative. A request of `slice` real ns made at
 //! v has its virtual deadline at v + slice / w.
 //!
-//! The queue keeps Σ w and Σ w·(v − zero) over the tree only; the running entity is added where
-//! they are used. Eligibility is decided on the sums, without division.
+//! The queue keeps Σ w and Σ w·(v − zero) over everyone queued, the running entity included, whose
+//! part grows as it is charged. Eligibility is decided on the sums, without division.
 
 use super::{Dequeue, EevdfParams, Entity, FairParams, FairQueue, Wakeup};
 use crate::ordered::{before, earlier};
@@ -16,16 +16,23 @@ use crate::weight::Load;
 use crate::{Feature, Rule};
 
 /// ⌊sum / weight⌋, 0 for an empty queue.
-#[inline]
+#[inline(always)]
 pub(super) fn floor_quotient(sum: i128, weight: u64) -> i64 {
     if weight == 0 {
         return 0;
     }
-    // Nearly always both fit a machine word, where division is several times faster.
-    match (i64::try_from(sum), i64::try_from(weight)) {
-        (Ok(sum), Ok(weight)) => sum.div_euclid(weight),
-        _ => sum.div_euclid(i128::from(weight)) as i64,
+    // Nearly always the sum fits a machine word, where division is several times faster.
+    let narrow = sum as i64;
+    if i128::from(narrow) != sum {
+        return wide_floor_quotient(sum, weight);
     }
+    // Below 0 it is rounded away from 0.
+    if narrow < 0 { !((!narrow as u64 / weight) as i64) } else { (narrow as u64 / weight) as i64 }
+}
+
+#[cold]
+fn wide_floor_quotient(sum: i128, weight: u64) -> i64 {
+    sum.div_euclid(i128::from(weight)) as i64
 }
 
 /// value · num / den, towards zero.
@@ -34,8 +41,13 @@ fn scale(value: i64, num: u64, den: u64) -> i64 {
     let den = den.max(1);
     match (value.checked_mul(num as i64), i64::try_from(den)) {
         (Some(product), Ok(den)) => product / den,
-        _ => (i128::from(value) * i128::from(num) / i128::from(den)) as i64,
+        _ => wide_scale(value, num, den),
     }
+}
+
+#[cold]
+fn wide_scale(value: i64, num: u64, den: u64) -> i64 {
+    (i128::from(value) * i128::from(num) / i128::from(den)) as i64
 }
 
 /// Whether `curr`, running, is protected (C.8). What `vprot` holds depends on the rule: for
@@ -64,54 +76,48 @@ pub(super) fn rescale_off_queue(eevdf: &EevdfParams, entity: &mut Entity, old: u
     }
 }
 
-/// The test of C.3 for one state of a queue: S ≥ (v − v0)·W.
+/// The test of C.3 for one state of a queue: S ≥ (v − v0)·W. The product of two words is one
+/// instruction, and exact.
 #[derive(Clone, Copy)]
 struct Eligibility {
     zero: u64,
     sum: i128,
-    weight: i64,
-    /// Distances within this cannot overflow a word, nor does the sum: the usual case, and fast.
-    narrow: u64,
+    weight: u64,
 }
 
-/// Distances up to this times weights below 2^23 fit a word.
-const NARROW_DISTANCE: u64 = 1 << 40;
-
 impl Eligibility {
-    #[inline]
-    fn new(zero: u64, sum: i128, weight: u64) -> Self {
-        let weight = weight as i64;
-        let fits = i64::try_from(sum).is_ok() && (0..1 << 23).contains(&weight);
-        Self { zero, sum, weight, narrow: if fits { NARROW_DISTANCE } else { 0 } }
-    }
-
-    #[inline]
+    #[inline(always)]
     fn admits(&self, vruntime: u64) -> bool {
         let distance = vruntime.wrapping_sub(self.zero) as i64;
-        if distance.unsigned_abs() < self.narrow {
-            self.sum as i64 >= distance * self.weight
-        } else {
-            self.sum >= i128::from(distance) * i128::from(self.weight)
-        }
+        self.sum >= i128::from(distance) * i128::from(self.weight as i64)
     }
 }
 
 impl FairQueue {
     /// Σ w·(v − zero) and Σ w over everyone queued, the running entity included (C.2).
     #[inline(always)]
-    pub(super) fn eevdf_sums(&self, entities: &[Entity]) -> (i128, u64) {
-        match self.queued_curr(entities) {
-            Some((_, curr)) => {
-                (self.tree_sum + self.weighted(curr), self.tree_weight + curr.average_weight)
-            }
-            None => (self.tree_sum, self.tree_weight),
-        }
+    pub(super) fn eevdf_sums(&self) -> (i128, u64) {
+        (self.sum, self.sum_weight)
+    }
+
+    /// The entity counts as queued from now on.
+    #[inline(always)]
+    pub(super) fn join_sums(&mut self, entity: &Entity) {
+        self.sum_weight += entity.average_weight;
+        self.sum += self.weighted(entity);
+    }
+
+    /// The entity does not count as queued any more.
+    #[inline(always)]
+    pub(super) fn leave_sums(&mut self, entity: &Entity) {
+        self.sum_weight -= entity.average_weight;
+        self.sum -= self.weighted(entity);
     }
 
     /// C.3: v ≤ V, decided without rounding.
     #[inline]
-    pub(super) fn vruntime_eligible(&self, sum: i128, weight: u64, vruntime: u64) -> bool {
-        Eligibility::new(self.zero, sum, weight).admits(vruntime)
+    pub(super) fn vruntime_eligible(&self, (sum, weight): (i128, u64), vruntime: u64) -> bool {
+        Eligibility { zero: self.zero, sum, weight }.admits(vruntime)
     }
 
     /// V, moving the zero point where the kernel does (C.2), after which sums are others.
@@ -127,14 +133,14 @@ impl FairQueue {
 
     #[inline]
     fn move_zero(&mut self, distance: i64) {
-        self.tree_sum -= i128::from(self.tree_weight as i64) * i128::from(distance);
+        self.sum -= i128::from(self.sum_weight as i64) * i128::from(distance);
         self.zero = self.zero.wrapping_add(distance as u64);
     }
 
     /// 6.6: the zero point follows the least virtual runtime and never falls.
     pub(super) fn eevdf_update_min_vruntime(&mut self, entities: &[Entity]) {
         let curr = self.queued_curr(entities).map(|(_, curr)| curr.vruntime);
-        let waiting = self.tree.summary().map(|summary| summary.min_vruntime);
+        let waiting = self.tree.least_vruntime();
         let least = match (curr, waiting) {
             (Some(a), Some(b)) => earlier(a, b),
             (Some(a), None) | (None, Some(a)) => a,
@@ -154,14 +160,16 @@ impl FairQueue {
         eevdf: &EevdfParams,
         entities: &mut [Entity],
         id: u32,
+        virtual_ns: u64,
     ) {
         let curr = &mut entities[id as usize];
-        let consumed = !before(curr.vruntime, curr.deadline);
-        if consumed {
-            refresh_slice(eevdf, curr);
-            curr.deadline = curr.vruntime.wrapping_add(params.virtual_delta(curr.slice, curr));
-            let sums = self.eevdf_sums(entities);
-            self.eevdf_average(eevdf, sums);
+        if curr.on_rq {
+            let weight = i128::from(curr.average_weight as i64);
+            self.sum += weight * i128::from(virtual_ns as i64);
+        }
+        if !before(curr.vruntime, curr.deadline) {
+            self.eevdf_request_met(params, eevdf, entities, id);
+            return;
         }
         if eevdf.rules.zero_point == ZeroPoint::MinVruntime {
             self.eevdf_update_min_vruntime(entities);
@@ -170,20 +178,41 @@ impl FairQueue {
             return;
         }
         let curr = &entities[id as usize];
-        let enough = consumed
-            || match eevdf.rules.wakeup {
-                WakeupRule::Pick => false,
-                WakeupRule::CancelThenPick => {
-                    params.has(Feature::PREEMPT_SHORT)
-                        && curr.vprot != curr.deadline
-                        && curr.on_rq
-                        && !self.eligible(entities, id)
-                }
-                WakeupRule::ShortOrPlainPick | WakeupRule::ShortOrPick => {
-                    !before(curr.vruntime, curr.vprot)
-                }
-            };
+        let enough = match eevdf.rules.wakeup {
+            WakeupRule::Pick => false,
+            WakeupRule::CancelThenPick => {
+                params.has(Feature::PREEMPT_SHORT)
+                    && curr.vprot != curr.deadline
+                    && curr.on_rq
+                    && !self.vruntime_eligible(self.eevdf_sums(), curr.vruntime)
+            }
+            WakeupRule::ShortOrPlainPick | WakeupRule::ShortOrPick => {
+                !before(curr.vruntime, curr.vprot)
+            }
+        };
         if enough {
+            self.resched = true;
+            self.clear_buddies(id);
+        }
+    }
+
+    /// The running entity has got what it asked for: it asks again, and others come first.
+    #[inline(never)]
+    fn eevdf_request_met(
+        &mut self,
+        params: &FairParams,
+        eevdf: &EevdfParams,
+        entities: &mut [Entity],
+        id: u32,
+    ) {
+        let curr = &mut entities[id as usize];
+        refresh_slice(eevdf, curr);
+        curr.deadline = curr.vruntime.wrapping_add(params.virtual_delta(curr.slice, curr));
+        self.eevdf_average(eevdf, self.eevdf_sums());
+        if eevdf.rules.zero_point == ZeroPoint::MinVruntime {
+            self.eevdf_update_min_vruntime(entities);
+        }
+        if self.nr_queued > 1 {
             self.resched = true;
             self.clear_buddies(id);
         }
@@ -195,6 +224,11 @@ impl FairQueue {
         if self.nr_custom_slice == 0 {
             return Some(eevdf.base_slice_ns);
         }
+        self.shortest_of_all(entities)
+    }
+
+    #[inline(never)]
+    fn shortest_of_all(&self, entities: &[Entity]) -> Option<u64> {
         let curr = self.queued_curr(entities).map(|(_, curr)| curr.slice);
         let waiting = self.tree.summary().map(|summary| summary.min_slice);
         curr.into_iter().chain(waiting).min()
@@ -205,6 +239,11 @@ impl FairQueue {
         if self.nr_custom_slice == 0 {
             return Some(eevdf.base_slice_ns);
         }
+        self.longest_of_all(entities)
+    }
+
+    #[inline(never)]
+    fn longest_of_all(&self, entities: &[Entity]) -> Option<u64> {
         let curr = self.queued_curr(entities).map(|(_, curr)| curr.slice);
         let waiting = self.tree.summary().map(|summary| summary.max_slice);
         curr.into_iter().chain(waiting).max()
@@ -312,7 +351,7 @@ impl FairQueue {
         id: u32,
         initial: bool,
     ) {
-        let sums = self.eevdf_sums(entities);
+        let sums = self.eevdf_sums();
         let (average, weight) = (self.eevdf_average(eevdf, sums), sums.1);
         let others = self.nr_queued;
         let entity = &mut entities[id as usize];
@@ -351,7 +390,7 @@ impl FairQueue {
         let sleeper = &entities[id as usize];
         if !params.has(Feature::DELAY_DEQUEUE)
             || sleeper.delayed
-            || self.vruntime_eligible(sums.0, sums.1, sleeper.vruntime)
+            || self.vruntime_eligible(sums, sleeper.vruntime)
         {
             return false;
         }
@@ -402,9 +441,8 @@ impl FairQueue {
         }
         self.preemptor = None;
         let was = entities[id as usize].vruntime;
-        let sums = self.eevdf_sums(entities);
-        let average = self.eevdf_average(eevdf, sums);
-        let sums = self.eevdf_sums(entities);
+        let average = self.eevdf_average(eevdf, self.eevdf_sums());
+        let sums = self.eevdf_sums();
         let lag = self.eevdf_lag(params, eevdf, entities, id, sums);
         let replaced = if eevdf.rules.delayed_lag_kept {
             average.wrapping_sub(lag as u64) != was
@@ -412,16 +450,16 @@ impl FairQueue {
             params.has(Feature::DELAY_ZERO) && lag > 0
         };
         if replaced {
-            let current = self.curr == Some(id);
+            let current = self.curr == id;
             if !current {
                 self.tree_remove(params, entities, id);
             }
-            self.leave_sums(entities, id);
+            self.step_out(entities, id);
             let entity = &mut entities[id as usize];
             entity.vlag = if eevdf.rules.delayed_lag_kept { lag } else { 0 };
             entity.rel_deadline = false;
             self.eevdf_place(params, eevdf, entities, id, false);
-            self.rejoin_sums(entities, id);
+            self.step_in(entities, id);
             if !current {
                 self.tree_insert(params, entities, id);
             }
@@ -431,12 +469,14 @@ impl FairQueue {
     }
 
     /// For the time of a placement the entity does not count as queued.
-    fn leave_sums(&mut self, entities: &mut [Entity], id: u32) {
+    fn step_out(&mut self, entities: &mut [Entity], id: u32) {
+        self.leave_sums(&entities[id as usize]);
         entities[id as usize].on_rq = false;
         self.nr_queued -= 1;
     }
 
-    fn rejoin_sums(&mut self, entities: &mut [Entity], id: u32) {
+    fn step_in(&mut self, entities: &mut [Entity], id: u32) {
+        self.join_sums(&entities[id as usize]);
         entities[id as usize].on_rq = true;
         self.nr_queued += 1;
     }
@@ -452,11 +492,10 @@ impl FairQueue {
         now_ns: u64,
     ) {
         self.account(params, entities, now_ns);
-        let current = self.curr == Some(id);
+        let current = self.curr == id;
         self.preemptor = None;
-        let sums = self.eevdf_sums(entities);
-        let average = self.eevdf_average(eevdf, sums);
-        let sums = self.eevdf_sums(entities);
+        let average = self.eevdf_average(eevdf, self.eevdf_sums());
+        let sums = self.eevdf_sums();
         let entity = &entities[id as usize];
         let lag = match eevdf.rules.reweight {
             Reweight::AroundAverage => average.wrapping_sub(entity.vruntime) as i64,
@@ -475,7 +514,7 @@ impl FairQueue {
         if !current {
             self.tree_remove(params, entities, id);
         }
-        self.leave_sums(entities, id);
+        self.step_out(entities, id);
         self.load_weight = self.load_weight - old + new;
         let entity = &mut entities[id as usize];
         entity.set_load(load, params);
@@ -500,7 +539,7 @@ impl FairQueue {
                 Protection::ShortestSlice => base.wrapping_add(vprot),
             };
         }
-        self.rejoin_sums(entities, id);
+        self.step_in(entities, id);
         if !current {
             self.tree_insert(params, entities, id);
         }
@@ -523,8 +562,8 @@ impl FairQueue {
             };
             return only.map(|id| (id, Rule::OnlyTask));
         }
-        let (sum, weight) = self.eevdf_sums(entities);
-        let eligibility = Eligibility::new(self.zero, sum, weight);
+        let (sum, weight) = self.eevdf_sums();
+        let eligibility = Eligibility { zero: self.zero, sum, weight };
         let eligible = |vruntime| eligibility.admits(vruntime);
         let buddy_feature = if eevdf.rules.wakeup == WakeupRule::Pick {
             Feature::NEXT_BUDDY
@@ -572,6 +611,23 @@ impl FairQueue {
         entities: &mut [Entity],
         protect: bool,
         now_ns: u64,
+        paid: impl FnMut(u32),
+    ) -> Option<(u32, Rule)> {
+        let picked = self.eevdf_pick(params, eevdf, entities, protect)?;
+        if entities[picked.0 as usize].delayed {
+            return self.pay_and_pick(params, eevdf, entities, protect, now_ns, paid);
+        }
+        Some(picked)
+    }
+
+    #[inline(never)]
+    fn pay_and_pick(
+        &mut self,
+        params: &FairParams,
+        eevdf: &EevdfParams,
+        entities: &mut [Entity],
+        protect: bool,
+        now_ns: u64,
         mut paid: impl FnMut(u32),
     ) -> Option<(u32, Rule)> {
         loop {
@@ -582,6 +638,27 @@ impl FairQueue {
             self.dequeue(params, entities, id, Dequeue::Delayed, now_ns);
             paid(id);
         }
+    }
+
+    /// As a preemption test does it, where it comes upon a delayed entity.
+    #[inline(never)]
+    fn pay_in_test(
+        &mut self,
+        params: &FairParams,
+        eevdf: &EevdfParams,
+        entities: &mut [Entity],
+        protect: bool,
+        now_ns: u64,
+        grouped: bool,
+    ) -> Option<(u32, Rule)> {
+        let mut paid = core::mem::take(&mut self.paid);
+        let best = self.pay_and_pick(params, eevdf, entities, protect, now_ns, |id| {
+            if grouped {
+                paid.push(id);
+            }
+        });
+        self.paid = paid;
+        best
     }
 
     /// C.14.
@@ -600,6 +677,9 @@ impl FairQueue {
         match eevdf.rules.yields {
             YieldRule::Deadline => curr.deadline = curr.deadline.wrapping_add(request),
             YieldRule::Slice => {
+                let skipped = curr.deadline.wrapping_sub(curr.vruntime) as i64;
+                let weight = i128::from(curr.average_weight as i64);
+                self.sum += weight * i128::from(skipped);
                 curr.vruntime = curr.deadline;
                 curr.deadline = curr.vruntime.wrapping_add(request);
             }
@@ -617,7 +697,7 @@ impl FairQueue {
         wakeup: Wakeup,
         now_ns: u64,
     ) {
-        let Some(curr) = self.curr else { return };
+        let Some(curr) = self.curr() else { return };
         if curr == wakee {
             return;
         }
@@ -644,7 +724,9 @@ impl FairQueue {
         self.account(params, entities, now_ns);
         match eevdf.rules.wakeup {
             WakeupRule::Pick => {}
-            WakeupRule::CancelThenPick => self.cancel_for_short(params, eevdf, entities, wakee),
+            WakeupRule::CancelThenPick => {
+                self.cancel_for_short(params, eevdf, entities, curr, wakee)
+            }
             WakeupRule::ShortOrPlainPick | WakeupRule::ShortOrPick => {
                 self.preempt_short_or_pick(params, eevdf, entities, wakee, wakeup, now_ns);
                 return;
@@ -675,9 +757,9 @@ impl FairQueue {
         params: &FairParams,
         eevdf: &EevdfParams,
         entities: &mut [Entity],
+        curr: u32,
         wakee: u32,
     ) {
-        let Some(curr) = self.curr else { return };
         let (running, waking) = (&entities[curr as usize], &entities[wakee as usize]);
         if waking.slice < running.slice
             && params.has(Feature::PREEMPT_SHORT)
@@ -698,7 +780,7 @@ impl FairQueue {
         wakeup: Wakeup,
         now_ns: u64,
     ) {
-        let Some(curr) = self.curr else { return };
+        let Some(curr) = self.curr() else { return };
         let short = params.has(Feature::PREEMPT_SHORT)
             && entities[wakee as usize].slice < entities[curr as usize].slice;
         let plain = eevdf.rules.wakeup == WakeupRule::ShortOrPlainPick;
@@ -708,15 +790,13 @@ impl FairQueue {
         let best = if plain {
             self.eevdf_pick(params, eevdf, entities, !short)
         } else {
-            let mut paid = core::mem::take(&mut self.paid);
-            let grouped = wakeup.normal.is_some();
-            let best = self.eevdf_settled_pick(params, eevdf, entities, !short, now_ns, |id| {
-                if grouped {
-                    paid.push(id);
+            match self.eevdf_pick(params, eevdf, entities, !short) {
+                Some((id, _)) if entities[id as usize].delayed => {
+                    let grouped = wakeup.normal.is_some();
+                    self.pay_in_test(params, eevdf, entities, !short, now_ns, grouped)
                 }
-            });
-            self.paid = paid;
-            best
+                best => best,
+            }
         };
         if best.is_some_and(|(id, _)| id == wakee) {
             if short {

@@ -17,6 +17,9 @@ use crate::{Feature, Features, Rule};
 /// Where every queue's virtual time starts: shortly before the wrap-around, as in the kernel.
 const VRUNTIME_START: u64 = 0u64.wrapping_sub(1 << 20);
 
+/// No entity.
+const NOBODY: u32 = u32::MAX;
+
 /// The shortest hrtick that is programmed (C.15).
 pub(crate) const HRTICK_MIN_NS: u64 = 10_000;
 
@@ -228,14 +231,15 @@ pub(crate) struct CfsOuter {
 pub(crate) struct FairQueue {
     /// Everyone waiting; not the running entity.
     tree: Ordered,
-    /// The running entity, if it is of this queue; it may have left the queue already.
-    curr: Option<u32>,
+    /// The running entity, if it is of this queue, or [`NOBODY`]; it may have left the queue
+    /// already.
+    curr: u32,
     /// CFS `min_vruntime`; EEVDF: what the sums are relative to (C.2).
     zero: u64,
-    /// EEVDF: Σ w over the tree.
-    tree_weight: u64,
-    /// EEVDF: Σ w · (v − zero) over the tree.
-    tree_sum: i128,
+    /// EEVDF: Σ w over everyone queued.
+    sum_weight: u64,
+    /// EEVDF: Σ w · (v − zero) over everyone queued.
+    sum: i128,
     /// Sum of weights, running entity included.
     load_weight: u64,
     /// Everyone queued, running and delayed included.
@@ -268,10 +272,10 @@ impl FairQueue {
     pub(crate) fn new() -> Self {
         Self {
             tree: Ordered::default(),
-            curr: None,
+            curr: NOBODY,
             zero: VRUNTIME_START,
-            tree_weight: 0,
-            tree_sum: 0,
+            sum_weight: 0,
+            sum: 0,
             load_weight: 0,
             nr_queued: 0,
             nr_runnable: 0,
@@ -293,9 +297,8 @@ impl FairQueue {
     /// The running entity, if it is still queued.
     #[inline]
     fn queued_curr<'e>(&self, entities: &'e [Entity]) -> Option<(u32, &'e Entity)> {
-        let curr = self.curr?;
-        let entity = &entities[curr as usize];
-        entity.on_rq.then_some((curr, entity))
+        let entity = entities.get(self.curr as usize)?;
+        entity.on_rq.then_some((self.curr, entity))
     }
 
     /// Everyone waiting, in the order of the queue.
@@ -319,10 +322,6 @@ impl FairQueue {
             slice: entity.slice,
             entity: id,
         });
-        if let Algorithm::Eevdf(_) = params.algorithm {
-            self.tree_weight += entity.average_weight;
-            self.tree_sum += self.weighted(entity);
-        }
     }
 
     #[inline(always)]
@@ -334,10 +333,6 @@ impl FairQueue {
         };
         let found = self.tree.remove(key, entity.seq);
         debug_assert!(found, "a waiting entity is in the tree");
-        if let Algorithm::Eevdf(_) = params.algorithm {
-            self.tree_weight -= entity.average_weight;
-            self.tree_sum -= self.weighted(entity);
-        }
     }
 
     /// w · (v − zero).
@@ -350,10 +345,10 @@ impl FairQueue {
     /// Charges the running entity for the time since it was last charged (0.5, event 1).
     #[inline(always)]
     pub(crate) fn account(&mut self, params: &FairParams, entities: &mut [Entity], now_ns: u64) {
-        let Some(curr) = self.curr else { return };
-        let delta = now_ns.wrapping_sub(entities[curr as usize].exec_start) as i64;
+        let Some(curr) = entities.get(self.curr as usize) else { return };
+        let delta = now_ns.wrapping_sub(curr.exec_start) as i64;
         if delta > 0 {
-            self.charge(params, entities, curr, delta as u64);
+            self.charge(params, entities, self.curr, delta as u64);
         }
     }
 
@@ -363,10 +358,13 @@ impl FairQueue {
         self.charged_ns = self.charged_ns.wrapping_add(delta);
         entity.exec_start = entity.exec_start.wrapping_add(delta);
         entity.sum_exec = entity.sum_exec.wrapping_add(delta);
-        entity.vruntime = entity.vruntime.wrapping_add(params.virtual_delta(delta, entity));
+        let virtual_ns = params.virtual_delta(delta, entity);
+        entity.vruntime = entity.vruntime.wrapping_add(virtual_ns);
         match &params.algorithm {
             Algorithm::Cfs(_) => self.cfs_update_min_vruntime(entities),
-            Algorithm::Eevdf(eevdf) => self.eevdf_charged(params, eevdf, entities, curr),
+            Algorithm::Eevdf(eevdf) => {
+                self.eevdf_charged(params, eevdf, entities, curr, virtual_ns);
+            }
         }
     }
 
@@ -381,7 +379,7 @@ impl FairQueue {
         now_ns: u64,
     ) {
         self.preemptor = None;
-        let current = self.curr == Some(id);
+        let current = self.curr == id;
         match &params.algorithm {
             Algorithm::Cfs(cfs) => self.cfs_enqueue(params, cfs, entities, id, how, now_ns),
             Algorithm::Eevdf(eevdf) => {
@@ -408,6 +406,9 @@ impl FairQueue {
         self.load_weight += entity.load.weight;
         if !current {
             self.tree_insert(params, entities, id);
+        }
+        if let Algorithm::Eevdf(_) = params.algorithm {
+            self.join_sums(&entities[id as usize]);
         }
     }
 
@@ -436,7 +437,7 @@ impl FairQueue {
         self.preemptor = None;
         self.clear_buddies(id);
         if let Algorithm::Eevdf(eevdf) = &params.algorithm {
-            let sums = self.eevdf_sums(entities);
+            let sums = self.eevdf_sums();
             if how == Dequeue::Sleep && self.eevdf_delays(params, eevdf, entities, id, sums) {
                 self.nr_runnable -= 1;
                 return false;
@@ -444,7 +445,7 @@ impl FairQueue {
             let lag = self.eevdf_lag_inlined(params, eevdf, entities, id, sums);
             entities[id as usize].vlag = lag;
         }
-        if self.curr != Some(id) {
+        if self.curr != id {
             self.tree_remove(params, entities, id);
         }
         let entity = &mut entities[id as usize];
@@ -456,7 +457,10 @@ impl FairQueue {
         self.load_weight -= entity.load.weight;
         match &params.algorithm {
             Algorithm::Cfs(_) => self.cfs_left(entities, id, how),
-            Algorithm::Eevdf(eevdf) => self.eevdf_left(params, eevdf, entities, id, how),
+            Algorithm::Eevdf(eevdf) => {
+                self.leave_sums(&entities[id as usize]);
+                self.eevdf_left(params, eevdf, entities, id, how);
+            }
         }
         true
     }
@@ -534,7 +538,7 @@ impl FairQueue {
     /// Who runs, or is about to be put back.
     #[inline]
     pub(crate) fn curr(&self) -> Option<u32> {
-        self.curr
+        (self.curr != NOBODY).then_some(self.curr)
     }
 
     /// Sum of the weights queued.
@@ -567,7 +571,7 @@ impl FairQueue {
         }
         self.nr_custom_slice += u32::from(!was_custom);
         self.preemptor = None;
-        if self.curr != Some(id) && old != slice && self.tree.remove(entity.deadline, entity.seq) {
+        if self.curr != id && old != slice && self.tree.remove(entity.deadline, entity.seq) {
             self.tree.insert(Entry {
                 key: entity.deadline,
                 seq: entity.seq,
@@ -596,7 +600,7 @@ impl FairQueue {
                 self.eevdf_reweight_queued(params, eevdf, entities, id, load, now_ns);
             }
             Algorithm::Cfs(_) => {
-                if self.curr == Some(id) {
+                if self.curr == id {
                     self.account(params, entities, now_ns);
                 }
                 let entity = &mut entities[id as usize];
@@ -652,13 +656,13 @@ impl FairQueue {
         entities: &mut [Entity],
         now_ns: u64,
     ) {
-        let Some(curr) = self.curr else { return };
-        if entities[curr as usize].on_rq {
+        let Some(curr) = entities.get(self.curr as usize) else { return };
+        if curr.on_rq {
             self.account(params, entities, now_ns);
-            self.tree_insert(params, entities, curr);
+            self.tree_insert(params, entities, self.curr);
         }
         self.preemptor = None;
-        self.curr = None;
+        self.curr = NOBODY;
     }
 
     /// The entity starts to run.
@@ -691,7 +695,7 @@ impl FairQueue {
         entity.exec_start = now_ns;
         entity.prev_sum_exec = entity.sum_exec;
         self.preemptor = None;
-        self.curr = Some(id);
+        self.curr = id;
     }
 
     /// The scheduler tick of a CPU that runs a fair task.
@@ -725,7 +729,7 @@ impl FairQueue {
 
     /// `sched_yield` of the running entity, which is not alone on the CPU.
     pub(crate) fn yield_curr(&mut self, params: &FairParams, entities: &mut [Entity], now_ns: u64) {
-        let Some(curr) = self.curr else { return };
+        let Some(curr) = self.curr() else { return };
         self.preemptor = None;
         self.clear_buddies(curr);
         match &params.algorithm {
@@ -765,6 +769,7 @@ impl FairQueue {
         }
     }
 
+    #[inline(never)]
     fn clear_marked_buddies(&mut self, id: u32) {
         self.any_buddy = false;
         for buddy in [&mut self.next_buddy, &mut self.last_buddy, &mut self.skip_buddy] {
@@ -831,8 +836,8 @@ impl FairQueue {
     }
 
     /// EEVDF: the weighted average of all vruntimes, without moving what it is relative to.
-    pub(crate) fn average_vruntime(&self, entities: &[Entity]) -> u64 {
-        let (sum, weight) = self.eevdf_sums(entities);
+    pub(crate) fn average_vruntime(&self) -> u64 {
+        let (sum, weight) = self.eevdf_sums();
         self.zero.wrapping_add(eevdf::floor_quotient(sum, weight) as u64)
     }
 
@@ -852,8 +857,7 @@ impl FairQueue {
 
     /// EEVDF: whether the entity has had no more than its share.
     pub(crate) fn eligible(&self, entities: &[Entity], id: u32) -> bool {
-        let (sum, weight) = self.eevdf_sums(entities);
-        self.vruntime_eligible(sum, weight, entities[id as usize].vruntime)
+        self.vruntime_eligible(self.eevdf_sums(), entities[id as usize].vruntime)
     }
 
     /// EEVDF: whether the running entity is protected from a pick.

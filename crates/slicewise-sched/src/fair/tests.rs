@@ -67,6 +67,7 @@ impl Bench {
         self.queue.nr_runnable += 1;
         self.queue.load_weight += load.weight;
         self.queue.tree_insert(&self.params, &mut self.entities, id);
+        self.queue.join_sums(&self.entities[id as usize]);
         id
     }
 
@@ -79,7 +80,7 @@ impl Bench {
 
     /// A slice of its own for an entity that waits or runs.
     fn slice(&mut self, id: u32, slice: u64) {
-        let current = self.queue.curr == Some(id);
+        let current = self.queue.curr == id;
         if !current {
             self.queue.tree_remove(&self.params, &self.entities, id);
         }
@@ -122,7 +123,7 @@ impl Bench {
     }
 
     fn average(&self) -> u64 {
-        self.queue.average_vruntime(&self.entities)
+        self.queue.average_vruntime()
     }
 
     fn entity(&self, id: u32) -> &Entity {
@@ -137,7 +138,7 @@ impl Bench {
     fn drive(&mut self, ticks: usize) -> String {
         let mut ran = String::new();
         for _ in 0..ticks {
-            let curr = self.queue.curr.expect("someone runs");
+            let curr = self.queue.curr().expect("someone runs");
             ran.push((b'A' + curr as u8) as char);
             self.now_ns += self.params.tick_ns;
             self.queue.tick(&self.params, &mut self.entities, self.now_ns);
@@ -362,7 +363,7 @@ fn wx12_only_the_eligible_compete_by_deadline() {
     bench.waiting(nice(0), 10 * MS, 12 * MS);
     let b = bench.waiting(nice(0), 4 * MS, 15 * MS);
     bench.waiting(nice(5), 20 * MS, 11 * MS);
-    let (sum, weight) = bench.queue.eevdf_sums(&bench.entities);
+    let (sum, weight) = bench.queue.eevdf_sums();
     assert_eq!((sum, weight), (21_036_000_000, 2383));
     assert_eq!(bench.average(), 8_827_528);
     let eligible: Vec<bool> = (0..3).map(|id| bench.queue.eligible(&bench.entities, id)).collect();
@@ -376,10 +377,10 @@ fn wx13_the_average_is_rounded_down() {
     bench.queue.zero = 10;
     bench.waiting(nice(0), 7, 100);
     bench.waiting(nice(0), 10, 100);
-    let (sum, weight) = bench.queue.eevdf_sums(&bench.entities);
+    let (sum, weight) = bench.queue.eevdf_sums();
     assert_eq!((sum, weight, bench.average()), (-3072, 2048, 8));
-    assert!(bench.queue.vruntime_eligible(sum, weight, 8));
-    assert!(!bench.queue.vruntime_eligible(sum, weight, 9));
+    assert!(bench.queue.vruntime_eligible((sum, weight), 8));
+    assert!(!bench.queue.vruntime_eligible((sum, weight), 9));
 }
 
 /// Places an entity with this lag beside two nice-0 entities at 100 ms: (v, d, V, lag after).
@@ -812,7 +813,7 @@ fn case_35_the_example_of_the_paper() {
     for _ in 0..5 {
         // Every quantum is a decision.
         let (next, _) = bench.pick();
-        if bench.queue.curr != Some(next) {
+        if bench.queue.curr != next {
             bench.set_next(next);
         }
         ran += &bench.drive(1);

@@ -56,7 +56,7 @@ impl Scheduler {
                 }
                 let rq = &mut self.cpus[cpu as usize];
                 rq.fair.enqueue(&self.params, &mut self.entities, slot, how, now_ns);
-                self.take_fair_resched(cpu);
+                rq.take_fair_resched(cpu, self.profile.lazy_preemption, &mut self.outputs);
                 self.tell_server(now_ns, cpu);
                 self.fair_arrives(now_ns, cpu);
                 self.update_hrtick(now_ns, cpu, false);
@@ -95,7 +95,7 @@ impl Scheduler {
             Class::Fair => {
                 let left =
                     rq.fair.dequeue_inlined(&self.params, &mut self.entities, slot, how, now_ns);
-                self.take_fair_resched(cpu);
+                rq.take_fair_resched(cpu, self.profile.lazy_preemption, &mut self.outputs);
                 self.tell_server(now_ns, cpu);
                 left
             }
@@ -169,22 +169,13 @@ impl Scheduler {
     #[inline(always)]
     pub(super) fn take_fair_resched(&mut self, cpu: u32) {
         let rq = &mut self.cpus[cpu as usize];
-        if core::mem::replace(&mut rq.fair.resched, false) {
-            let how = if self.profile.lazy_preemption { Resched::Lazy } else { Resched::Now };
-            self.request_resched(cpu, how);
-        }
+        rq.take_fair_resched(cpu, self.profile.lazy_preemption, &mut self.outputs);
     }
 
     /// Asks the host to reschedule, once. A request to an idle CPU is never lazy.
     #[inline]
     pub(super) fn request_resched(&mut self, cpu: u32, how: Resched) {
-        let rq = &mut self.cpus[cpu as usize];
-        let how = if rq.current.is_none() { Resched::Now } else { how };
-        if rq.resched < how {
-            rq.resched = how;
-            let lazy = how == Resched::Lazy;
-            self.outputs.push(Output::Reschedule { cpu: CpuId(cpu), lazy });
-        }
+        self.cpus[cpu as usize].request_resched(cpu, how, &mut self.outputs);
     }
 
     /// Whether `slot`, just queued on `cpu`, should replace who runs there (classes.md A.5).
@@ -203,7 +194,7 @@ impl Scheduler {
     ) {
         let rq = &mut self.cpus[cpu as usize];
         let Some(current) = rq.current else {
-            self.request_resched(cpu, Resched::Now);
+            rq.request_resched(cpu, Resched::Now, &mut self.outputs);
             return;
         };
         if current == slot {
@@ -214,7 +205,7 @@ impl Scheduler {
         if class == Class::Deadline {
             self.check_preempt_dl_task(now_ns, cpu, slot);
         } else if class < current_class {
-            self.request_resched(cpu, Resched::Now);
+            rq.request_resched(cpu, Resched::Now, &mut self.outputs);
         } else if class > current_class {
             // A lower class never preempts.
         } else if class == Class::Fair {
@@ -224,7 +215,7 @@ impl Scheduler {
                 return;
             }
             rq.fair.wakeup_preempt(&self.params, &mut self.entities, slot, wakeup, now_ns);
-            self.take_fair_resched(cpu);
+            rq.take_fair_resched(cpu, self.profile.lazy_preemption, &mut self.outputs);
         } else if class == Class::Rt {
             self.check_preempt_rt(cpu, slot, current);
         }
@@ -267,7 +258,7 @@ impl Scheduler {
     }
 
     /// The pick: highest class first; a CPU with nothing to do looks elsewhere first.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pick(&mut self, now_ns: u64, cpu: u32) -> (Option<u32>, Rule) {
         if self.profile.rt.charged_before_pick && self.nr_rt_queued + self.deadlines.nr_queued > 0 {
             self.charge_current(now_ns, cpu);
@@ -290,21 +281,12 @@ impl Scheduler {
     #[inline(always)]
     fn pick_here(&mut self, now_ns: u64, cpu: u32) -> (Option<u32>, Rule) {
         let rq = &mut self.cpus[cpu as usize];
-        if let Some(slot) = rq.stop.front() {
-            return (Some(*slot), Rule::StopClass);
-        }
-        if rq.dl.nr_queued > 0
-            && let Some(picked) = self.pick_deadline(now_ns, cpu)
+        if (!rq.stop.is_empty() || rq.dl.nr_queued > 0 || rq.rt.nr_queued > 0)
+            && let Some(picked) = self.pick_above_fair(now_ns, cpu)
         {
             return picked;
         }
         let rq = &mut self.cpus[cpu as usize];
-        if let Some(slot) = rq.rt.first()
-            && !rq.rt_throttled
-        {
-            let slot = if self.groups.has_rt() { self.rt_leaf(slot) } else { slot };
-            return (Some(slot), Rule::RtPriority);
-        }
         let picked = if self.groups.any() {
             self.pick_in_groups(now_ns, cpu)
         } else {
@@ -314,6 +296,24 @@ impl Scheduler {
             return (Some(slot), rule);
         }
         self.pick_elsewhere(now_ns, cpu)
+    }
+
+    /// The pick of the classes above the fair one, where one of them has someone queued.
+    #[inline(never)]
+    fn pick_above_fair(&mut self, now_ns: u64, cpu: u32) -> Option<(Option<u32>, Rule)> {
+        let rq = &mut self.cpus[cpu as usize];
+        if let Some(slot) = rq.stop.front() {
+            return Some((Some(*slot), Rule::StopClass));
+        }
+        if rq.dl.nr_queued > 0
+            && let Some(picked) = self.pick_deadline(now_ns, cpu)
+        {
+            return Some(picked);
+        }
+        let rq = &mut self.cpus[cpu as usize];
+        let first = rq.rt.first().filter(|_| !rq.rt_throttled)?;
+        let slot = if self.groups.has_rt() { self.rt_leaf(first) } else { first };
+        Some((Some(slot), Rule::RtPriority))
     }
 
     /// The pick of the deadline class, or of the fair class in its name.
@@ -346,6 +346,7 @@ impl Scheduler {
     }
 
     /// The pick of a CPU that has nothing of its own.
+    #[inline(never)]
     fn pick_elsewhere(&mut self, now_ns: u64, cpu: u32) -> (Option<u32>, Rule) {
         if !self.pull_newidle(now_ns, cpu) {
             return (None, Rule::Idle);
@@ -436,6 +437,22 @@ impl Scheduler {
         // Seen on 7.2: a pick that keeps the running task does not arm the timer again; the regular
         // tick or an enqueue does.
         self.update_hrtick(now_ns, cpu, true);
+        if leaves.is_some() || self.nr_rt_queued + self.deadlines.nr_queued > 0 {
+            self.finish_switch(now_ns, cpu, prev, next, leaves);
+        }
+        Switch { prev: prev_id, next: next_id, rule }
+    }
+
+    /// The rest of a switch, where anyone leaves or there are tasks of classes above the fair one.
+    #[inline(never)]
+    fn finish_switch(
+        &mut self,
+        now_ns: u64,
+        cpu: u32,
+        prev: Option<u32>,
+        next: Option<u32>,
+        leaves: Option<u32>,
+    ) {
         if self.deadlines.nr_queued > 0 {
             self.arm_dl_hrtick(now_ns, cpu);
         }
@@ -451,7 +468,6 @@ impl Scheduler {
         if self.deadlines.nr_queued > 0 {
             self.push_dl(now_ns, cpu);
         }
-        Switch { prev: prev_id, next: next_id, rule }
     }
 
     /// A running task is charged for the last time before it is taken off.
@@ -513,20 +529,20 @@ impl Scheduler {
     /// Arms or disarms the slice timer: always after a pick, otherwise only if it is not armed.
     #[inline(always)]
     fn update_hrtick(&mut self, now_ns: u64, cpu: u32, after_pick: bool) {
-        if self.params.has(Feature::HRTICK) {
+        if self.params.has(Feature::HRTICK) && (after_pick || !self.cpus[cpu as usize].hrtick_armed)
+        {
             self.update_hrtick_armed(now_ns, cpu, after_pick);
         }
     }
 
     fn update_hrtick_armed(&mut self, now_ns: u64, cpu: u32, after_pick: bool) {
-        let rq = &mut self.cpus[cpu as usize];
-        if rq.hrtick_armed && !after_pick {
-            return;
-        }
-        let level = self.running_level(cpu);
+        let level = self.groups.any().then(|| self.running_level(cpu));
         let rq = &mut self.cpus[cpu as usize];
         let nr_queued = rq.nr_fair_queued();
-        let fair = self.groups.fair(&rq.fair, level);
+        let fair = match level {
+            None => &rq.fair,
+            Some(level) => self.groups.fair(&rq.fair, level),
+        };
         match fair.hrtick_delay(&self.params, &self.entities, nr_queued) {
             Some(Ok(delay_ns)) => {
                 rq.hrtick_armed = true;

@@ -92,15 +92,20 @@ impl Scheduler {
         }
     }
 
+    #[inline(always)]
     fn charge_server(&mut self, now_ns: u64, cpu: u32, delta_ns: u64) {
         let number = self.cpus[cpu as usize].server;
         let entity = &mut self.deadlines.entities[number as usize];
         entity.runtime = entity.runtime.saturating_sub_unsigned(delta_ns);
         entity.server.idle = false;
-        if entity.runtime > 0 {
-            return;
+        if entity.runtime <= 0 {
+            self.end_server_budget(now_ns, cpu, number);
         }
-        if entity.throttled {
+    }
+
+    #[inline(never)]
+    fn end_server_budget(&mut self, now_ns: u64, cpu: u32, number: u32) {
+        if self.deadlines.entities[number as usize].throttled {
             // Served without its help: it need not act in this period.
             self.defer_server(now_ns, cpu, number);
         } else {

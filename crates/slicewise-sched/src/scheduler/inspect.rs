@@ -50,7 +50,7 @@ impl Scheduler {
             FairRules::Cfs(_) => 0,
             FairRules::Eevdf(_) if entity.on_rq => {
                 let fair = self.fair_of(slot);
-                fair.average_vruntime(&self.entities).wrapping_sub(entity.vruntime) as i64
+                fair.average_vruntime().wrapping_sub(entity.vruntime) as i64
             }
             FairRules::Eevdf(_) => entity.vlag,
         };
@@ -109,7 +109,7 @@ impl Scheduler {
         let (average, minimum) = match self.profile.fair {
             FairRules::Cfs(_) => (None, Some(rq.fair.zero_vruntime() as i64)),
             FairRules::Eevdf(rules) => (
-                Some(rq.fair.average_vruntime(&self.entities) as i64),
+                Some(rq.fair.average_vruntime() as i64),
                 (rules.zero_point == ZeroPoint::MinVruntime)
                     .then(|| rq.fair.zero_vruntime() as i64),
             ),
@@ -164,7 +164,7 @@ impl Scheduler {
         let fair = self.fair_of(slot);
         let entity = &self.entities[slot as usize];
         let eevdf = self.profile.is_eevdf();
-        let lag = fair.average_vruntime(&self.entities).wrapping_sub(entity.vruntime) as i64;
+        let lag = fair.average_vruntime().wrapping_sub(entity.vruntime) as i64;
         FairView {
             vruntime_ns: entity.vruntime as i64,
             weight: entity.load.weight,

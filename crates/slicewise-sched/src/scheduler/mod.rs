@@ -139,6 +139,26 @@ impl Cpu {
         }
     }
 
+    /// Asks the host to reschedule, once. A request to an idle CPU is never lazy.
+    #[inline(always)]
+    fn request_resched(&mut self, cpu: u32, how: Resched, outputs: &mut Vec<Output>) {
+        let how = if self.current.is_none() { Resched::Now } else { how };
+        if self.resched < how {
+            self.resched = how;
+            let lazy = how == Resched::Lazy;
+            outputs.push(Output::Reschedule { cpu: CpuId(cpu), lazy });
+        }
+    }
+
+    /// Turns the fair queue's wish for a new pick into a request to the host.
+    #[inline(always)]
+    fn take_fair_resched(&mut self, cpu: u32, lazy: bool, outputs: &mut Vec<Output>) {
+        if core::mem::replace(&mut self.fair.resched, false) {
+            let how = if lazy { Resched::Lazy } else { Resched::Now };
+            self.request_resched(cpu, how, outputs);
+        }
+    }
+
     /// Everyone queued, delayed ones included: the kernel's `nr_running`.
     #[inline]
     fn nr_running(&self) -> u32 {

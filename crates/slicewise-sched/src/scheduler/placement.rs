@@ -52,6 +52,7 @@ impl IdleCpus {
         if self.count == 0 { None } else { self.scan_from(from, allowed) }
     }
 
+    #[inline(never)]
     fn scan_from(&self, from: u32, allowed: &CpuSet) -> Option<u32> {
         let words = self.words.len();
         let start = (from / 64) as usize;
@@ -89,7 +90,7 @@ impl Scheduler {
     }
 
     /// Where a sleeper wakes up.
-    #[inline]
+    #[inline(always)]
     pub(super) fn select_wake_cpu(&self, slot: u32, prev_cpu: u32, _waker_cpu: u32) -> u32 {
         let task = &self.tasks.slots[slot as usize];
         let prev_allowed = task.affinity.contains(CpuId(prev_cpu));
@@ -109,6 +110,7 @@ impl Scheduler {
     }
 
     /// classes.md B.5: stay unless something at least as important runs there.
+    #[inline(never)]
     fn select_wake_cpu_rt(&self, slot: u32, prev_cpu: u32, prev_allowed: bool) -> u32 {
         let prio = self.rt_prio(slot);
         let rq = &self.cpus[prev_cpu as usize];
@@ -262,6 +264,7 @@ impl Scheduler {
     }
 
     /// The allowed CPU with the fewest runnable tasks; the first from `from` on among equals.
+    #[inline(never)]
     fn least_loaded(&self, from: u32, allowed: &CpuSet) -> Option<u32> {
         let cpus = self.nr_cpus();
         (0..cpus)

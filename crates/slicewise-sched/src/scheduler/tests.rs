@@ -724,7 +724,7 @@ fn check_invariants(host: &Host, tasks: &[TaskId]) -> Result<(), TestCaseError> 
         }
         match &sched.params.algorithm {
             Algorithm::Eevdf(eevdf) => {
-                check_eevdf(sched, rq, &fair)?;
+                check_eevdf(rq, &fair)?;
                 check_lags_and_deadlines(sched, eevdf, &living, rq.current)?;
             }
             Algorithm::Cfs(cfs) => {
@@ -776,7 +776,7 @@ fn check_lags_and_deadlines(
     Ok(())
 }
 
-fn check_eevdf(sched: &Scheduler, rq: &Cpu, fair: &[&Entity]) -> Result<(), TestCaseError> {
+fn check_eevdf(rq: &Cpu, fair: &[&Entity]) -> Result<(), TestCaseError> {
     if fair.is_empty() {
         return Ok(());
     }
@@ -784,7 +784,7 @@ fn check_eevdf(sched: &Scheduler, rq: &Cpu, fair: &[&Entity]) -> Result<(), Test
     let distance = |entity: &Entity| i128::from(entity.vruntime.wrapping_sub(zero) as i64);
     let weight: i128 = fair.iter().map(|e| i128::from(e.average_weight)).sum();
     let sum: i128 = fair.iter().map(|e| i128::from(e.average_weight) * distance(e)).sum();
-    let average = i128::from(rq.fair.average_vruntime(&sched.entities).wrapping_sub(zero) as i64);
+    let average = i128::from(rq.fair.average_vruntime().wrapping_sub(zero) as i64);
     // Σ w·(V − v) is zero up to the rounding of V, which goes down.
     let residual = average * weight - sum;
     prop_assert!(-weight < residual && residual <= 0, "residual {residual} for weight {weight}");

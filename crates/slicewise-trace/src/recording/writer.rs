@@ -98,7 +98,7 @@ impl<W: Write> RecordingWriter<W> {
 
     /// Writes a record of three numbers, nearly always in one go of eight bytes: small numbers, not
     /// long after the record before.
-    #[inline(always)]
+    #[inline(never)]
     fn record(&mut self, now_ns: u64, kind: u64, numbers: [u64; 3]) {
         let gap_ns = now_ns.wrapping_sub(self.now_ns);
         let [a, b, c] = numbers;
@@ -121,7 +121,7 @@ impl<W: Write> RecordingWriter<W> {
     }
 
     /// The same for a response, whose time is longer.
-    #[inline(always)]
+    #[inline(never)]
     fn response(&mut self, now_ns: u64, slot: u64, response_ns: u64) {
         let gap_ns = now_ns.wrapping_sub(self.now_ns);
         if gap_ns < 1 << 24
