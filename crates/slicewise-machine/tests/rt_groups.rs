@@ -1,7 +1,7 @@
 //! Real-time limits of groups beside what a kernel with RT_GROUP_SCHED did (`rt_groups/*.txt`;
 //! docs/fidelity-rt-groups.md). `PRINT=1` prints both.
 
-#![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may")]
 
 mod common;
 
