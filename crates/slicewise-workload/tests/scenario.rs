@@ -199,7 +199,7 @@ fn assignments_reach_what_real_time_tasks_have() {
     for (assignment, message) in [
         ("task/a.policy=deadline:6ms/5ms", "EINVAL"),
         ("task/a.policy=deadline:6ms", "RUNTIME/PERIOD"),
-        ("task/a.reclaim=yes", "true or false"),
+        ("task/a.reclaim=yes", "true, false"),
         ("mutex/n.priority_inheritance=true", "no mutex `n`"),
         ("mutex/m.colour=true", "add .priority_inheritance"),
     ] {
