@@ -2,8 +2,8 @@
 //! and the queue it waits in (classes.md C).
 //!
 //! A task asks for `runtime` in every `period`, by `deadline` after the period began. The constant
-//! bandwidth server turns that into a budget and an absolute deadline at each moment ([`entity`]);
-//! the earliest deadline runs ([`queue`]). What all tasks ask for together must fit ([`RootDomain`]).
+//! bandwidth server turns that into a budget and an absolute deadline at each moment (`entity.rs`);
+//! the earliest deadline runs (`queue.rs`). What all tasks ask for together must fit ([`RootDomain`]).
 
 mod admission;
 pub(crate) mod entity;
