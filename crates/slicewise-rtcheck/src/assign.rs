@@ -73,6 +73,7 @@ pub fn audsley(
         // The one with most room first: it is the likeliest to fit, and alone enough to go on.
         for at in (0..open.len()).rev() {
             let others = open.iter().enumerate().filter(|(other, _)| *other != at);
+            budget.spend(open.len());
             let mut higher: Vec<Load> = others.map(|(_, task)| tasks[*task].load).collect();
             higher.extend_from_slice(above);
             let task = &tasks[open[at]];

@@ -75,6 +75,8 @@ impl Core {
     /// The longest response of a task with a fixed priority.
     pub(crate) fn response(&self, at: usize, budget: &mut Budget) -> Response {
         let own = &self.fixed[at];
+        // Every task is looked at to tell who is above and who is equal.
+        budget.spend(self.fixed.len());
         let (mut higher, equal) = self.above(at);
         if equal.is_empty() {
             return response_time(own.load, own.blocking_ns, &higher, budget);
@@ -123,6 +125,7 @@ impl Core {
 
     pub(crate) fn meets(&self, at: usize, budget: &mut Budget) -> Option<bool> {
         let own = &self.fixed[at];
+        budget.spend(self.fixed.len());
         let (higher, equal) = self.above(at);
         if equal.is_empty() {
             let (deadline_ns, blocking_ns) = (own.deadline_ns, own.blocking_ns);

@@ -38,6 +38,9 @@ fn slack_ns(model: &Core, place: usize, budget: &mut Budget) -> Option<u64> {
     let (mut fits_ns, mut fails_ns) = (0, deadline_ns.saturating_sub(wcet_ns) + 1);
     while fails_ns - fits_ns > 1 {
         let middle_ns = fits_ns + (fails_ns - fits_ns) / 2;
+        if !budget.spend(model.edf.len() + model.fixed.len()) {
+            return None;
+        }
         let mut trial = model.clone();
         trial.levels.take();
         match trial.edf.get_mut(place) {

@@ -436,3 +436,17 @@ fn a_thousand_tasks_are_decided_within_the_work_allowed() {
     assert!(analysis.tasks.iter().all(|task| task.response_bound_ns.is_some()));
     assert!(analysis.schedulable.is_some());
 }
+
+#[test]
+fn a_thousand_light_tasks_that_share_priorities_are_proven_and_slack_is_left_where_work_ends() {
+    let task = |at: u64| {
+        let mut task =
+            Task::new(format!("t{at}"), 1_000 * (1 + at % 3), 1_000_000 * (10 + at * 7 % 990));
+        task.priority = Some(1 + (at % 99) as u8);
+        task
+    };
+    let set = TaskSet::new((0..1000).map(task).collect());
+    let analysis = check(&set, &KernelRules::named("6.12").unwrap()).unwrap();
+    assert_eq!(analysis.schedulable, Some(true));
+    assert!(analysis.tasks.last().is_some_and(|task| task.slack_ns.is_none()));
+}
