@@ -97,6 +97,42 @@ struct DeadlineFigures {
     misses: u64,
 }
 
+/// What is known of few tasks: deadlines of jobs and what was done about overruns.
+#[derive(Clone, Copy, Debug, Default)]
+struct Promises {
+    /// Of tasks that have been deadline tasks.
+    deadline: Option<DeadlineFigures>,
+    /// Of its jobs; 0 if nothing is known of that.
+    period_ns: u64,
+    late: u64,
+    signals: SignalReport,
+}
+
+impl Promises {
+    fn merge(&mut self, other: &Self) {
+        self.period_ns = self.period_ns.max(other.period_ns);
+        self.late += other.late;
+        self.signals.sigxcpu += other.signals.sigxcpu;
+        self.signals.sigkill += other.signals.sigkill;
+        match (&mut self.deadline, &other.deadline) {
+            (Some(sum), Some(more)) => {
+                sum.throttled += more.throttled;
+                sum.misses += more.misses;
+            }
+            (None, first) => self.deadline = *first,
+            (Some(_), None) => {}
+        }
+    }
+
+    /// A job has taken so long.
+    fn job(&mut self, response_ns: u64) {
+        self.late += u64::from(self.period_ns > 0 && response_ns > self.period_ns);
+        if let Some(deadline) = &mut self.deadline {
+            deadline.misses += u64::from(response_ns > deadline.params.deadline_ns);
+        }
+    }
+}
+
 /// The figures of one task or of several.
 #[derive(Clone, Debug, Default)]
 struct Figures {
@@ -107,12 +143,8 @@ struct Figures {
     policy: &'static str,
     nice: i8,
     priority: Option<u8>,
-    /// Of tasks that have been deadline tasks.
-    deadline: Option<Box<DeadlineFigures>>,
-    /// Of its jobs; 0 if nothing is known of that.
-    period_ns: u64,
-    late: u64,
-    signals: SignalReport,
+    /// Apart, since most tasks have none.
+    promises: Option<Box<Promises>>,
     cpu_time_ns: u64,
     voluntary: u64,
     involuntary: u64,
@@ -357,19 +389,10 @@ impl Figures {
         self.involuntary += other.involuntary;
         self.wakeups += other.wakeups;
         self.migrations += other.migrations;
-        self.period_ns = self.period_ns.max(other.period_ns);
-        self.late += other.late;
-        self.signals.sigxcpu += other.signals.sigxcpu;
-        self.signals.sigkill += other.signals.sigkill;
         self.delay.merge(&other.delay);
         self.response.merge(&other.response);
-        match (&mut self.deadline, &other.deadline) {
-            (Some(sum), Some(more)) => {
-                sum.throttled += more.throttled;
-                sum.misses += more.misses;
-            }
-            (None, Some(first)) => self.deadline = Some(first.clone()),
-            _ => {}
+        if let Some(more) = &other.promises {
+            self.promises.get_or_insert_default().merge(more);
         }
     }
 
@@ -383,6 +406,7 @@ impl Figures {
 
     fn report(&self, end_ns: u64, open: Open) -> TaskReport {
         let cpu_time_ns = self.cpu_time_ns + open.cpu_time_ns;
+        let promises = self.promises.as_deref().copied().unwrap_or_default();
         TaskReport {
             name: self.name.clone(),
             pid: self.pid,
@@ -391,16 +415,16 @@ impl Figures {
             policy: self.policy.to_owned(),
             nice: self.nice,
             priority: self.priority,
-            deadline: self.deadline.as_ref().map(|figures| DeadlineReport {
+            deadline: promises.deadline.map(|figures| DeadlineReport {
                 runtime_ns: figures.params.runtime_ns,
                 deadline_ns: figures.params.deadline_ns,
                 period_ns: figures.params.period(),
                 throttled: figures.throttled,
                 misses: figures.misses,
             }),
-            jobs: (self.period_ns > 0)
-                .then_some(JobReport { period_ns: self.period_ns, late: self.late }),
-            signals: (self.signals != SignalReport::default()).then_some(self.signals),
+            jobs: (promises.period_ns > 0)
+                .then_some(JobReport { period_ns: promises.period_ns, late: promises.late }),
+            signals: (promises.signals != SignalReport::default()).then_some(promises.signals),
             cpu_time_ns,
             share: if end_ns == 0 { 0.0 } else { cpu_time_ns as f64 / end_ns as f64 },
             wakeups: self.wakeups,
@@ -445,8 +469,8 @@ impl Sink for Metrics {
             task.forked_from = info.forked_from;
             task.figures.forks = u64::from(info.forked_from.is_some());
             task.figures.pid = info.pid;
-            if !self.periods.is_empty() {
-                task.figures.period_ns = self.periods.get(&info.name).copied().unwrap_or(0);
+            if let Some(period_ns) = self.periods.get(&info.name) {
+                task.figures.promises.get_or_insert_default().period_ns = *period_ns;
             }
         }
         task.figures.name.clone_from(&info.name);
@@ -456,7 +480,8 @@ impl Sink for Metrics {
         task.figures.priority = policy.rt_priority().map(RtPriority::get);
         if let Policy::Deadline(params) = policy {
             let new = DeadlineFigures { params, throttled: 0, misses: 0 };
-            task.figures.deadline.get_or_insert_with(|| Box::new(new)).params = params;
+            let promises = task.figures.promises.get_or_insert_default();
+            promises.deadline.get_or_insert(new).params = params;
         }
         task.figures.group = info.group.unwrap_or(NO_GROUP);
     }
@@ -486,10 +511,8 @@ impl Sink for Metrics {
                 if let Some(task) = self.living(task) {
                     let figures = &mut task.figures;
                     figures.response.record(response_ns);
-                    figures.late +=
-                        u64::from(figures.period_ns > 0 && response_ns > figures.period_ns);
-                    if let Some(deadline) = &mut task.figures.deadline {
-                        deadline.misses += u64::from(response_ns > deadline.params.deadline_ns);
+                    if let Some(promises) = &mut figures.promises {
+                        promises.job(response_ns);
                     }
                 }
             }
@@ -497,7 +520,8 @@ impl Sink for Metrics {
             Event::Device { device, busy } => self.device(now, device, busy),
             Event::Budget { task, stops: true, .. } => {
                 if let Some(task) = self.living(task)
-                    && let Some(deadline) = &mut task.figures.deadline
+                    && let Some(promises) = &mut task.figures.promises
+                    && let Some(deadline) = &mut promises.deadline
                 {
                     deadline.throttled += 1;
                 }
@@ -505,7 +529,7 @@ impl Sink for Metrics {
             Event::RtThrottle { group: None, cpu, stops } => self.rt_throttle(now, cpu, stops),
             Event::Signal { task, kills } => {
                 if let Some(task) = self.living(task) {
-                    let signals = &mut task.figures.signals;
+                    let signals = &mut task.figures.promises.get_or_insert_default().signals;
                     *if kills { &mut signals.sigkill } else { &mut signals.sigxcpu } += 1;
                 }
             }

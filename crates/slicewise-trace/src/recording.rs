@@ -26,7 +26,7 @@
 //! | 10 time | ns to add to the time, for gaps of 2^59 ns and more; no event |
 //! | 11 group | parent + 1 or 0 (the root), length of the path, its bytes; groups are numbered in this order, from 0 |
 //! | 12 throttle | group, 2 × CPU + (1: stops) |
-//! | 13 limit | 0: budget of a deadline task, slot, 2 × CPU + (1: stops); 1: real-time throttling, 2 × CPU + (1: stops); 2: signal, 2 × slot + (1: kills) |
+//! | 13 limit | 0: budget of a deadline task, slot, 2 × CPU + (1: stops); 1: real-time throttling, 2 × CPU + (1: stops); 2: signal, 2 × slot + (1: kills); 3: real-time throttling of a group, group, 2 × CPU + (1: stops) |
 //!
 //! After the group, task records of `SCHED_DEADLINE` have runtime, deadline and period in ns and flags
 //! (1: reclaims, 2: wants a signal when it overruns). Version 1 had no groups, version 2 no deadline
