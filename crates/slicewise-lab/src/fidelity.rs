@@ -148,14 +148,6 @@ nothing on it is written by hand but the causes.
 
 ";
 
-/// Writes a page, and beside the truth the list of the limits that are kept.
-pub(crate) fn write_page(page: &Path, text: &str, list: &str, met: BTreeSet<String>) -> Result<()> {
-    fs::write(page, text).map_err(|error| Failure::file("write", page, &error))?;
-    let met: String = met.into_iter().map(|line| line + "\n").collect();
-    let path = Path::new(truth::DIRECTORY).join(list);
-    fs::write(&path, met).map_err(|error| Failure::file("write", &path, &error))
-}
-
 /// How it is compared; what the guest costs is filled in.
 fn method() -> String {
     let us = |ns: u64| format!("{:.1}", ns as f64 / 1e3);

@@ -25,6 +25,7 @@ mod initramfs;
 mod kernels;
 mod load;
 mod measure;
+mod page;
 mod qemu;
 mod recording;
 mod rt;
@@ -344,7 +345,7 @@ fn run(arguments: &Arguments) -> Result<usize> {
                 })?;
             }
             let compared = groups::page::compare(&asked.directory)?;
-            short = groups::page::write(&compared, &asked.page)?;
+            short = groups::page::PAGE.write(&compared, &asked.page)?;
             say(&format!("{short} limits are not kept: {}\n", asked.page.display()))
         }
         Command::Rt(asked) => {
@@ -359,7 +360,7 @@ fn run(arguments: &Arguments) -> Result<usize> {
                 return say(&rt::page::show(&asked.directory, names, &kernels)?).map(|()| 0);
             }
             let compared = rt::page::compare(&asked.directory, &[], kernels::SERIES)?;
-            short = rt::page::write(&compared, &asked.page)?;
+            short = rt::page::PAGE.write(&compared, &asked.page)?;
             say(&format!("{short} limits are not kept: {}\n", asked.page.display()))
         }
         Command::Fidelity(fidelity) => {

@@ -1,6 +1,5 @@
 //! `docs/fidelity-rt.md`: every real-time case on every kernel, beside Slicewise.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -11,8 +10,7 @@ use super::truth::kept;
 use super::{RtCase, RtCell, select, simulate};
 use crate::TICK_NS;
 use crate::failure::Result;
-use crate::fidelity::{Cause, Causes, write_page};
-use crate::kernels::SERIES;
+use crate::page::{Judged, Limit, Page};
 
 /// Where the cases are.
 pub(crate) const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cases-rt");
@@ -251,48 +249,31 @@ pub(crate) fn show(cases: &Path, names: &[String], kernels: &[&str]) -> Result<S
     Ok(text)
 }
 
-/// The limits that are kept, one a line: `case kernel thread: figure`.
-fn met(compared: &[Compared]) -> BTreeSet<String> {
-    let mut met = BTreeSet::new();
-    for one in compared {
-        for row in one.rows().iter().filter(|row| row.kept()) {
-            let (series, figure) = (&one.cell.series, row.figure.name());
-            met.insert(format!("{} {series} {}: {figure}", one.case.name, row.thread));
-        }
+impl Judged for Compared {
+    fn case(&self) -> &str {
+        &self.case.name
     }
-    met
+
+    fn kernel(&self) -> (&str, &str) {
+        (&self.cell.series, &self.cell.package)
+    }
+
+    fn limits(&self) -> Vec<Limit> {
+        let limit = |row: Row| Limit {
+            kept: row.kept(),
+            figure: row.figure.name().to_owned(),
+            of: row.thread,
+        };
+        self.rows().into_iter().map(limit).collect()
+    }
+
+    fn render(text: &mut String, name: &str, cells: &[&Self]) {
+        render_case(text, name, cells);
+    }
 }
 
-/// Writes the page and the list of what is kept; how many limits are not.
-pub(crate) fn write(compared: &[Compared], page: &Path) -> Result<usize> {
-    let (text, short) = render(compared, &Causes::read(Path::new(CAUSES))?);
-    write_page(page, &text, MET, met(compared))?;
-    Ok(short)
-}
-
-fn render(compared: &[Compared], causes: &Causes) -> (String, usize) {
-    let mut by_case: BTreeMap<&str, Vec<&Compared>> = BTreeMap::new();
-    for one in compared {
-        by_case.entry(&one.case.name).or_default().push(one);
-    }
-    let mut body = String::new();
-    // By kernel: kept, all.
-    let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for (name, cells) in by_case {
-        render_case(&mut body, name, &cells, &mut counts);
-        render_causes(&mut body, &cells, causes);
-    }
-    let short = counts.values().map(|(kept, all)| all - kept).sum();
-    let mut text = String::from(HEAD);
-    for series in SERIES {
-        let Some((kept, all)) = counts.get(series) else { continue };
-        let package = compared.iter().find(|one| one.cell.series == *series);
-        let package = package.map_or("", |one| one.cell.package.as_str());
-        let _ = writeln!(text, "| {series} | {package} | {kept} of {all} |");
-    }
-    text.push_str(&body);
-    (text, short)
-}
+/// The page.
+pub(crate) const PAGE: Page = Page { head: HEAD, note: "", causes: CAUSES, met: MET };
 
 const HEAD: &str = "# Real time on real kernels and in Slicewise
 
@@ -318,12 +299,7 @@ the two sides are apart, of budgets and gaps the furthest pair; the other number
 |---|---|---|
 ";
 
-fn render_case<'c>(
-    text: &mut String,
-    name: &str,
-    cells: &[&'c Compared],
-    counts: &mut BTreeMap<&'c str, (usize, usize)>,
-) {
+fn render_case(text: &mut String, name: &str, cells: &[&Compared]) {
     let question = &cells[0].case.question;
     let _ = write!(text, "\n## {name}\n\n{question}\n\n| thread | figure |");
     for one in cells {
@@ -331,11 +307,6 @@ fn render_case<'c>(
     }
     let _ = write!(text, "\n|---|---|{}\n", "---:|---:|---:|".repeat(cells.len()));
     let rows: Vec<Vec<Row>> = cells.iter().map(|one| one.rows()).collect();
-    for (one, rows) in cells.iter().zip(&rows) {
-        let (kept, all) = counts.entry(&one.cell.series).or_default();
-        *kept += rows.iter().filter(|row| row.kept()).count();
-        *all += rows.len();
-    }
     // All cells of a case have the same rows.
     for at in 0..rows.first().map_or(0, Vec::len) {
         let first = &rows[0][at];
@@ -351,39 +322,18 @@ fn render_case<'c>(
     }
 }
 
-/// Why limits of a case are not kept: each cause once, with what it is for.
-fn render_causes(text: &mut String, cells: &[&Compared], causes: &Causes) {
-    let mut said: Vec<(&str, Vec<String>)> = Vec::new();
-    for one in cells {
-        for row in one.rows().iter().filter(|row| !row.kept()) {
-            let (case, series) = (&one.case.name, &one.cell.series);
-            let fits = |cause: &&Cause| cause.covers(case, series, row.figure.name());
-            let cause = causes.cause.iter().find(fits);
-            let cause = cause.map_or("No cause is known.", |cause| cause.text.trim());
-            let cell = format!("{series} {}: {}", row.thread, row.figure.name());
-            match said.iter_mut().find(|(known, _)| *known == cause) {
-                Some((_, cells)) => cells.push(cell),
-                None => said.push((cause, vec![cell])),
-            }
-        }
-    }
-    for (cause, cells) in said {
-        let _ = writeln!(text, "\n*Not kept*: {}. {cause}", cells.join("; "));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fidelity::Causes;
+    use crate::kernels::SERIES;
+    use crate::page;
 
     /// The recorded kernels are the referee, without booting them. `rt --recorded` takes what has
     /// become better into the list.
     #[test]
     fn no_limit_that_was_kept_is_lost() {
-        let now = met(&compare(Path::new(CASES), &[], SERIES).unwrap());
-        let before = std::fs::read_to_string(Path::new(crate::truth::DIRECTORY).join(MET)).unwrap();
-        let lost: Vec<&str> = before.lines().filter(|line| !now.contains(*line)).collect();
-        assert!(before.lines().count() > 100, "the list of what is kept is nearly empty");
+        let lost = page::lost(&compare(Path::new(CASES), &[], SERIES).unwrap(), MET);
         assert!(lost.is_empty(), "kept before, not now:\n{}", lost.join("\n"));
     }
 
