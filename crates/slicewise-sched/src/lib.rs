@@ -19,6 +19,7 @@ mod rt;
 pub mod rt_group;
 mod scheduler;
 mod task;
+pub mod topology;
 mod view;
 mod weight;
 
@@ -36,4 +37,5 @@ pub use profile::{
 };
 pub use rt_group::{RtLimit, RtLimitError};
 pub use scheduler::{ConfigError, SchedConfig, Scheduler};
+pub use topology::{CpuPlace, Topology};
 pub use view::{Candidate, DeadlineView, Decision, FairView, QueueView};
