@@ -1099,7 +1099,7 @@ impl Scheduler {
         let group = &self.groups.list[group as usize];
         let load = GroupLoad {
             queued_weight,
-            load_avg: average.load_avg,
+            load_avg: average.load_avg(),
             published,
             total: group.total_load,
         };
@@ -1159,8 +1159,8 @@ impl Scheduler {
         if limited && now_ns.saturating_sub(queue.published_ns) < PUBLISH_NS {
             return;
         }
-        let (load, published) = (queue.average.load_avg, queue.published);
-        let runnable = queue.average.runnable_avg;
+        let (load, published) = (queue.average.load_avg(), queue.published);
+        let runnable = queue.average.runnable_avg();
         if runnable.abs_diff(queue.published_runnable) > queue.published_runnable / 64 {
             let group = &mut self.groups.list[queue.group as usize];
             group.total_runnable =
