@@ -1,0 +1,3 @@
+//! Machines as a scheduler sees them: which CPUs share a core, a cache, a package, a memory node.
+//!
+//! `truth/` has what real kernels made of a few dozen machines.
