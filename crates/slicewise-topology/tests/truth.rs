@@ -4,7 +4,9 @@
 
 mod support;
 
-use support::{KERNELS, cases, domains, root_domains};
+use slicewise_sched::topology::CpuPlace;
+use slicewise_topology::{SysFiles, from_sysfs};
+use support::{KERNELS, cases, domains, root_domains, snapshot};
 
 #[test]
 fn every_recording_is_whole_and_of_one_piece() {
@@ -29,6 +31,36 @@ fn every_recording_is_whole_and_of_one_piece() {
         for pair in domains.windows(2).filter(|pair| pair[0].cpu == pair[1].cpu) {
             assert_eq!(pair[0].level + 1, pair[1].level);
             assert!(pair[0].span.iter().all(|cpu| pair[1].span.contains(cpu)));
+        }
+    }
+}
+
+#[test]
+fn every_snapshot_of_a_real_kernel_is_a_machine() {
+    for (case, kernel) in cases().iter().flat_map(|case| KERNELS.map(|kernel| (case, kernel))) {
+        let files = SysFiles::from_lines(&snapshot(case, kernel)).unwrap();
+        let machine =
+            from_sysfs(&files, case).unwrap_or_else(|problem| panic!("{case}: {problem:?}"));
+        let places = machine.topology().places();
+        // What a kernel balances between siblings is a core, and what it takes to share a
+        // cache does so.
+        let of_number = |number: &u32| {
+            let at = machine.cpus().iter().position(|cpu| cpu.number == *number);
+            places[at.unwrap_or_else(|| panic!("{case}: CPU {number}"))]
+        };
+        for domain in domains(case, kernel) {
+            let own = of_number(&domain.cpu);
+            let alike = |same: &dyn Fn(&CpuPlace) -> bool| {
+                domain.span.iter().all(|cpu| same(&of_number(cpu)))
+            };
+            match domain.name.as_str() {
+                "SMT" => assert!(alike(&|place| place.core == own.core), "{case} {domain:?}"),
+                "MC" => assert!(alike(&|place| place.llc == own.llc), "{case} {domain:?}"),
+                "PKG" | "DIE" => {
+                    assert!(alike(&|place| place.node == own.node), "{case} {domain:?}")
+                }
+                _ => {}
+            }
         }
     }
 }
