@@ -37,7 +37,6 @@ pub(crate) struct Layout {
 }
 
 /// Whether a text is meant to be a layout, well or badly.
-#[allow(dead_code)]
 pub(crate) fn looks_like_layout(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit())
         && !text.contains(['/', '.', '\\'])

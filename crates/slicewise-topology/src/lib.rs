@@ -15,14 +15,20 @@
 
 mod layout;
 mod list;
+mod lscpu;
 mod machine;
 mod presets;
 mod problem;
+mod source;
 mod sysfs;
+mod toml;
 
+pub use self::toml::{MACHINE_KEYS, from_table, from_toml, named, to_toml};
 pub use layout::layout;
 pub use list::{ListError, format_list, parse_list};
+pub use lscpu::from_lscpu;
 pub use machine::{Cache, CacheKind, Cpu, Kind, LOCAL_LATENCY_NS, Machine, Node, REMOTE_DISTANCE};
 pub use presets::{PRESETS, Preset, preset};
 pub use problem::Problem;
-pub use sysfs::{SysFiles, SysFilesError, SysPlace, from_sysfs};
+pub use source::{SourceError, find, host, read_path, read_text};
+pub use sysfs::{SysFiles, SysPlace, from_sysfs};

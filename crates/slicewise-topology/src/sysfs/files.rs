@@ -36,15 +36,6 @@ pub(super) const OF_CPUS: [&str; 9] = [
 pub(super) const OF_CACHES: [&str; 4] = ["level", "type", "size", "shared_cpu_list"];
 pub(super) const OF_NODES: [&str; 3] = ["cpulist", "distance", "meminfo"];
 
-/// Why there are no files.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SysFilesError {
-    /// The line, from 1; 0 where it is about the whole.
-    pub line: usize,
-    /// What is wrong.
-    pub message: String,
-}
-
 /// Files by their paths under `/sys/devices/system` (`cpu_core` and `cpu_atom`: under `/sys/devices`). Only
 /// those that tell of the topology are kept.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -106,7 +97,7 @@ impl SysFiles {
     ///
     /// # Errors
     /// If no line tells of a CPU.
-    pub fn from_lines(text: &str) -> Result<Self, SysFilesError> {
+    pub fn from_lines(text: &str) -> Result<Self, String> {
         let mut files = Self::default();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             if let Some((path, content)) = line.split_once(':') {
@@ -117,7 +108,7 @@ impl SysFiles {
             let message = "no line is of the form PATH:CONTENT with the path of a file of \
                            /sys/devices/system/cpu"
                 .to_owned();
-            return Err(SysFilesError { line: 0, message });
+            return Err(message);
         }
         Ok(files)
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use slicewise_sched::topology::{CAPACITY_MAX, NODES_MAX};
 
-pub use files::{SysFiles, SysFilesError};
+pub use files::SysFiles;
 pub use tree::SysPlace;
 
 use crate::machine::{CacheKind, Draft, DraftCache, DraftCpu, DraftNode, Kind};
@@ -200,9 +200,10 @@ impl Reader<'_> {
             for index in 0..files::CACHES_MAX {
                 let name = |file: &str| format!("cache/index{index}/{file}");
                 let path = |file: &str| format!("cpu/cpu{cpu}/{}", name(file));
-                let Some(level) = self.number(&path("level"))? else { continue };
-                let level = u32::try_from(level).ok().filter(|level| (1..=9).contains(level));
-                let level = level.ok_or_else(|| format!("{}: must be 1 to 9", path("level")))?;
+                let Some(number) = self.number(&path("level"))? else { continue };
+                let level = u32::try_from(number).ok().filter(|level| (1..=9).contains(level));
+                let wrong = || format!("{}: {number} must be 1 to 9", path("level"));
+                let level = level.ok_or_else(wrong)?;
                 let kind = match self.files.get(&path("type")) {
                     Some("Data") => CacheKind::Data,
                     Some("Instruction") => CacheKind::Instruction,
