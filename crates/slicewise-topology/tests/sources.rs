@@ -73,6 +73,7 @@ fn a_saved_snapshot_is_the_same_machine() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
     fn a_saved_layout_is_the_same_machine(
         sockets in 1_u32..4, nodes in 1_u32..4, llcs in 1_u32..3, clusters in 1_u32..3, cores in 1_u32..4, threads in 1_u32..3
