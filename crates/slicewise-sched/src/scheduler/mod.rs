@@ -272,7 +272,8 @@ impl Scheduler {
             nr_must_move: 0,
             groups: Groups::new(&rt, config.cpus),
             loads: Loads::new(config.cpus, matches!(config.profile.groups, GroupQueueing::Flat(_))),
-            smp: Smp::new(&config.smp, config.cpus, config.hz).map_err(ConfigError::Topology)?,
+            smp: Smp::new(&config.smp, config.profile.smp.intervals, config.cpus, config.hz)
+                .map_err(ConfigError::Topology)?,
             deadlines: Deadlines::new(RootDomain::new(&rt, config.cpus)),
             rt_bandwidth: RtBandwidth::new(&rt),
         };

@@ -28,6 +28,7 @@ use self::rules::NewidleOdds;
 use super::{Cpu, Scheduler};
 use crate::domains::{Domain, DomainFlags, DomainLink, Domains, packing_priority};
 use crate::mask::CpuMask;
+use crate::profile::IntervalRule;
 use crate::topology::Topology;
 use crate::{CpuId, CpuSet, Error, TaskId};
 
@@ -162,13 +163,19 @@ pub(super) struct Smp {
     migration_cost_ns: i64,
     nr_migrate: u32,
     newidle_cpu_ns: u64,
+    intervals: IntervalRule,
     /// Of the throws.
     random: u64,
     scratch: Scratch,
 }
 
 impl Smp {
-    pub(super) fn new(config: &SmpConfig, cpus: u32, hz: u32) -> Result<Self, TopologySize> {
+    pub(super) fn new(
+        config: &SmpConfig,
+        intervals: IntervalRule,
+        cpus: u32,
+        hz: u32,
+    ) -> Result<Self, TopologySize> {
         let uniform = || Topology::uniform(cpus).map_err(|_| TopologySize { topology: 0, cpus });
         let made;
         let topology = match &config.topology {
@@ -192,7 +199,10 @@ impl Smp {
         let steps = |cpu: u32| {
             let chain = domains.of(cpu);
             chain
-                .map(|(_, domain)| Step { interval_ms: domain.weight, ..Step::default() })
+                .map(|(_, domain)| {
+                    let interval_ms = domain.min_interval_ms(intervals);
+                    Step { interval_ms, ..Step::default() }
+                })
                 .collect()
         };
         let states = topology.places().iter().zip(0..).map(|(place, cpu)| CpuSmp {
@@ -231,6 +241,7 @@ impl Smp {
             migration_cost_ns: config.migration_cost_ns,
             nr_migrate: config.nr_migrate,
             newidle_cpu_ns: config.newidle_cpu_ns,
+            intervals,
             random: config.seed ^ 0x9e37_79b9_7f4a_7c15,
             scratch: Scratch::new(cpus),
             domains,

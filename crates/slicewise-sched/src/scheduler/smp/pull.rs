@@ -122,7 +122,7 @@ impl Scheduler {
         if !all_pinned {
             self.note_pinned(dst, step, false);
         }
-        let max_ms = 2 * self.smp.link(dst, step).1.min_interval_ms();
+        let max_ms = 2 * self.smp.link(dst, step).1.min_interval_ms(self.smp.intervals);
         let state = &mut self.smp.cpus[dst as usize].steps[step];
         state.nr_failed = 0;
         if idle == Idleness::Newly {
@@ -152,7 +152,7 @@ impl Scheduler {
         balance: &Balance,
         moved: u32,
     ) {
-        let min_ms = self.smp.link(dst, step).1.min_interval_ms();
+        let min_ms = self.smp.link(dst, step).1.min_interval_ms(self.smp.intervals);
         if moved > 0 {
             let state = &mut self.smp.cpus[dst as usize].steps[step];
             (state.nr_failed, state.interval_ms) = (0, min_ms);
