@@ -13,8 +13,9 @@ use crate::scenario::{PolicyWord, check_feature, parse_cpu_list, parse_policy};
 use crate::settings::{HZ_MAX, PREEMPTIONS, kernel_names, parse_preemption};
 use crate::units::parse_duration;
 
-const MACHINE_KEYS: [&str; 20] = [
+const MACHINE_KEYS: [&str; 21] = [
     "cpus",
+    "topology",
     "hz",
     "kernel",
     "duration",
@@ -151,7 +152,23 @@ fn set_group(loaded: &mut Loaded, rest: &str, value: &str) -> Result<(), String>
 fn set_machine(loaded: &mut Loaded, key: &str, value: &str) -> Result<(), String> {
     let settings = &mut loaded.settings;
     match key {
-        "cpus" => settings.cpus = Some(number(key, value, 1, i128::from(CPUS_MAX))? as u32),
+        "cpus" => {
+            let cpus = number(key, value, 1, i128::from(CPUS_MAX))? as u32;
+            let of_topology =
+                settings.topology.as_ref().map(|machine| machine.topology().nr_cpus());
+            if let Some(count) = of_topology.filter(|count| *count != cpus) {
+                return Err(format!("`cpus` cannot be {cpus}: the topology has {count} CPUs"));
+            }
+            settings.cpus = Some(cpus);
+        }
+        "topology" => {
+            let machine =
+                slicewise_topology::named(value).map_err(|problem| match problem.help {
+                    Some(help) => format!("{}; {help}", problem.message),
+                    None => problem.message,
+                })?;
+            settings.set_topology(machine);
+        }
         "hz" => settings.hz = Some(number(key, value, 1, i128::from(HZ_MAX))? as u32),
         "seed" => settings.seed = Some(number(key, value, 0, i128::from(u64::MAX))? as u64),
         "kernel" => {

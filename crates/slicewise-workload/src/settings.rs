@@ -3,6 +3,7 @@
 use slicewise_machine::{Costs, Preemption};
 use slicewise_sched::RtRules;
 use slicewise_sched::deadline::{PERIOD_MAX_NS, PERIOD_MIN_NS};
+use slicewise_topology::Machine;
 
 use crate::units::show_ns;
 
@@ -14,6 +15,8 @@ pub struct Settings {
     pub kernel: Option<String>,
     /// How many CPUs, 1 to [`CPUS_MAX`](slicewise_sched::CPUS_MAX).
     pub cpus: Option<u32>,
+    /// What the machine looks like. It has [`cpus`](Self::cpus) CPUs then.
+    pub topology: Option<Machine>,
     /// Ticks a second.
     pub hz: Option<u32>,
     /// How long to run, ns.
@@ -44,6 +47,14 @@ pub struct Settings {
     pub rtapp_loop_ns: Option<u64>,
     /// rt-app's `cumulative_slack`: already in the programs, kept for reports.
     pub cumulative_slack: bool,
+}
+
+impl Settings {
+    /// Has the workload run on this machine, whatever was said of CPUs before.
+    pub fn set_topology(&mut self, machine: Machine) {
+        self.cpus = Some(machine.topology().nr_cpus());
+        self.topology = Some(machine);
+    }
 }
 
 /// The real-time sysctls that are given, and the fair server; the others stay as the kernel has them.

@@ -65,6 +65,10 @@ pub(crate) fn override_settings(
     seed: Option<&str>,
     sets: &[&str],
 ) -> Result<(), Failure> {
+    // First: the number of CPUs follows from it.
+    if let Some(word) = &simulation.topology {
+        loaded.settings.set_topology(crate::topology::machine(word)?);
+    }
     let options = [
         ("--cpus", "cpus", simulation.cpus.as_deref()),
         ("--duration", "duration", simulation.duration.as_deref()),
@@ -96,7 +100,7 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
             format!("the kernels are {}", known.join(", ")),
         ));
     };
-    let cpus = settings.cpus.unwrap_or_else(|| cpus_needed(&loaded));
+    let cpus = cpus_of(&loaded);
     let mut features = profile.features;
     let mut diagnostics = check_against_machine(&loaded, cpus, &profile);
     diagnostics.extend(settle_cgroups(&mut loaded, &profile));
@@ -127,8 +131,19 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
         let place = shown_place(&name, &loaded.sources, diagnostic.span.start);
         format!("{place}: {}", diagnostic.message)
     };
-    let warnings = loaded.warnings.iter().chain(&diagnostics).map(shown).collect();
+    let mut warnings: Vec<String> = loaded.warnings.iter().chain(&diagnostics).map(shown).collect();
+    if settings.topology.is_some() {
+        warnings.push(
+            "of the topology, only the number of CPUs counts yet: all are taken to be alike"
+                .to_owned(),
+        );
+    }
     Ok(Prepared { name, loaded, config, warnings, cgroup_files: false })
+}
+
+/// How many CPUs there are.
+pub(crate) fn cpus_of(loaded: &Loaded) -> u32 {
+    loaded.settings.cpus.unwrap_or_else(|| cpus_needed(loaded))
 }
 
 /// One CPU, or as many as it takes for every CPU the workload names to exist.

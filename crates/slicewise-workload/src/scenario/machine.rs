@@ -14,6 +14,7 @@ use crate::settings::{
 
 pub(super) const MACHINE_KEYS: &[&str] = &[
     "cpus",
+    "topology",
     "hz",
     "kernel",
     "duration",
@@ -43,7 +44,10 @@ impl Reader<'_, '_> {
             return (settings, features_span);
         };
         let integer = |reader: &mut Self, key, allowed| fields.integer(reader.sink, key, allowed);
-        settings.cpus = integer(self, "cpus", 1..i128::from(CPUS_MAX) + 1).map(|(n, _)| n as u32);
+        let cpus = integer(self, "cpus", 1..i128::from(CPUS_MAX) + 1);
+        settings.topology = self.topology(&fields, cpus.as_ref());
+        let of_topology = settings.topology.as_ref().map(|machine| machine.topology().nr_cpus());
+        settings.cpus = of_topology.or(cpus.map(|(n, _)| n as u32));
         settings.hz = integer(self, "hz", 1..i128::from(HZ_MAX) + 1).map(|(n, _)| n as u32);
         settings.seed = integer(self, "seed", 0..i128::from(u64::MAX) + 1).map(|(n, _)| n as u64);
         settings.duration_ns = fields.positive_duration(self.sink, "duration");
