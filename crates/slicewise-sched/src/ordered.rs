@@ -26,6 +26,8 @@ pub(crate) struct Entry {
     pub(crate) entity: u32,
 }
 
+const NOTHING: Entry = Entry { key: 0, seq: 0, vruntime: 0, slice: 0, entity: 0 };
+
 /// What an inner node knows of a subtree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Summary {
@@ -206,8 +208,16 @@ impl Ordered {
     }
 
     /// Adds an entry. Its (key, seq) must be new.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, entry: Entry) {
+        let Entry { key, seq, vruntime, slice, entity } = entry;
+        self.insert_in_tree(key, seq, vruntime, slice, entity);
+    }
+
+    /// The fields one by one: see [`insert_into_leaf`].
+    #[inline(never)]
+    fn insert_in_tree(&mut self, key: u64, seq: u64, vruntime: u64, slice: u64, entity: u32) {
+        let entry = Entry { key, seq, vruntime, slice, entity };
         if self.height == 0
             && let Some(leaf) = self.leaves.get_mut(self.root as usize)
             && leaf.len() < NODE_MAX
@@ -222,8 +232,16 @@ impl Ordered {
     /// Adds an entry that may well be the next to be taken out.
     #[inline(always)]
     pub(crate) fn insert_beside(&mut self, entry: Entry) {
-        if let Some(earlier) = self.beside.replace(entry) {
-            self.insert(earlier);
+        if self.beside.is_some() {
+            self.put_into_tree();
+        }
+        self.beside = Some(entry);
+    }
+
+    #[inline(never)]
+    fn put_into_tree(&mut self) {
+        if let Some(entry) = self.beside.take() {
+            self.insert(entry);
         }
     }
 
@@ -464,9 +482,9 @@ impl<'q> Iterator for Iter<'q> {
 }
 
 /// Puts an entry in its place, from the end: most come late.
-#[inline]
+#[inline(always)]
 fn insert_into_leaf(leaf: &mut Vec<Entry>, entry: Entry) {
-    leaf.push(entry);
+    leaf.push(NOTHING);
     let entries = leaf.as_mut_slice();
     let mut at = entries.len() - 1;
     while at > 0 {
@@ -477,7 +495,15 @@ fn insert_into_leaf(leaf: &mut Vec<Entry>, entry: Entry) {
         entries[at] = earlier;
         at -= 1;
     }
-    entries[at] = entry;
+    // Field by field, so that they come from registers: an entry is not read in one go that has just
+    // been written field by field, which makes a processor wait.
+    let Entry { key, seq, vruntime, slice, entity } = entry;
+    let place = &mut entries[at];
+    place.key = key;
+    place.seq = seq;
+    place.vruntime = vruntime;
+    place.slice = slice;
+    place.entity = entity;
 }
 
 #[inline]
