@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 
 use slicewise_sched::{
-    Attr, CpuId, GroupId, GroupTimer, Output, SchedConfig, Scheduler, Switch, Timer, Wake,
+    Attr, CpuId, GroupId, GroupTimer, Output, SchedConfig, Scheduler, SmpConfig, Switch, Timer,
+    Wake,
 };
 use slicewise_trace::{Event, Left, Sink, Slot, TaskInfo};
 
@@ -218,6 +219,7 @@ impl<'w, S: Sink> Machine<'w, S> {
             base_slice_ns: config.base_slice_ns,
             cpus: config.cpus,
             hz: config.hz,
+            smp: SmpConfig { seed: config.seed, ..config.smp.clone() },
         })
         .map_err(SetupError::Scheduler)?;
         if config.tick_phase_ns >= 1_000_000_000_u64.div_ceil(u64::from(config.hz)) {

@@ -15,6 +15,7 @@ mod report;
 mod rt;
 mod table;
 mod text;
+mod topology;
 
 pub use compare::{
     Better, CompareReport, ComparedGroup, ComparedTask, Comparison, Unit, Value, render_compare,
@@ -39,3 +40,7 @@ pub use rt::{
 };
 pub use table::{render_run, render_runqlat};
 pub use text::Style;
+pub use topology::{
+    TaskPlaces, TopologyCache, TopologyCpu, TopologyNode, TopologyReport, TopologyTasks,
+    render_topology, topology_svg,
+};

@@ -85,6 +85,24 @@ impl CpuSet {
         count
     }
 
+    /// The only CPU of the set below `cpus`, if there is just one.
+    #[inline]
+    pub(crate) fn only_within(&self, cpus: u32) -> Option<u32> {
+        let mut found = None;
+        for word in 0..cpus.div_ceil(64) {
+            let left = cpus - word * 64;
+            let mask = if left >= 64 { u64::MAX } else { (1 << left) - 1 };
+            let bits = self.word(word as usize) & mask;
+            if bits != 0 {
+                if found.is_some() || !bits.is_power_of_two() {
+                    return None;
+                }
+                found = Some(word * 64 + bits.trailing_zeros());
+            }
+        }
+        found
+    }
+
     /// The lowest CPU of the set below `cpus`, if any.
     pub fn first_within(&self, cpus: u32) -> Option<CpuId> {
         (0..cpus.div_ceil(64)).find_map(|word| {

@@ -241,6 +241,22 @@ impl LoadAverage {
         self.util_sum = util_sum.max(narrow(floor(self.util_avg())));
     }
 
+    /// An entity joined or left further down: what that changes here at once (D.4).
+    pub(crate) fn shift(&mut self, load: i64, runnable: i64, util: i64) {
+        let divider = self.divider();
+        self.load_avg = self.load_avg.saturating_add_signed(load);
+        self.load_sum = self.load_avg.saturating_mul(divider);
+        self.runnable_avg = narrow(self.runnable_avg().saturating_add_signed(runnable));
+        self.runnable_sum = self.runnable_avg() * divider;
+        self.util_avg = narrow(self.util_avg().saturating_add_signed(util));
+        self.util_sum = narrow(self.util_avg() * divider);
+    }
+
+    /// Whether the last update was longer ago.
+    pub(crate) fn is_older(&self, now_ns: u64, age_ns: u64) -> bool {
+        now_ns.saturating_sub(self.updated_ns) >= age_ns
+    }
+
     fn sums_from_averages(&mut self, weight: u64) {
         let divider = self.divider();
         self.util_sum = narrow(self.util_avg() * divider);

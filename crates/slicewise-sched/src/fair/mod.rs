@@ -543,6 +543,12 @@ impl FairQueue {
         (self.curr != NOBODY).then_some(self.curr)
     }
 
+    /// Whether all who are queued are idle.
+    #[inline]
+    pub(crate) fn all_idle(&self) -> bool {
+        self.nr_idle == self.nr_queued
+    }
+
     /// Sum of the weights queued.
     #[inline]
     pub(crate) fn load_weight(&self) -> u64 {
