@@ -598,8 +598,8 @@ impl<'w, S: Sink> Machine<'w, S> {
 
     #[inline(never)]
     fn take_all_outputs(&mut self) {
-        while let Some(output) = self.sched.output() {
-            match output {
+        while let Some(output) = self.sched.next_output() {
+            match *output {
                 Output::Reschedule { cpu, lazy } => self.note_resched(cpu, lazy),
                 Output::ArmTimer { cpu, timer: Timer::HrTick, at_ns } => {
                     self.arm_slice_timer(cpu, at_ns);
@@ -826,8 +826,8 @@ impl<'w, S: Sink> Machine<'w, S> {
             Err(error) => return Err(self.refused(error)),
         };
         woken.cpu = cpu.0;
-        while let Some(output) = self.sched.output() {
-            match output {
+        while let Some(output) = self.sched.next_output() {
+            match *output {
                 Output::Reschedule { cpu, lazy } => self.note_resched(cpu, lazy),
                 other => self.take_output(other),
             }
