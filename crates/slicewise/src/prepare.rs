@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use slicewise_machine::{Costs, MachineConfig, Preemption};
-use slicewise_sched::{CPUS_MAX, CpuId, CpuSet, Profile};
+use slicewise_sched::{CPUS_MAX, CpuId, CpuSet, Profile, SmpConfig};
 use slicewise_workload::{
     Diagnostic, Format, LoadFileError, Loaded, Rejected, Severity, apply_set,
     check_against_machine, load_file, load_in, read_text, settle_cgroups,
@@ -119,7 +119,10 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
         base_slice_ns: settings.base_slice_ns,
         cpus,
         hz: settings.hz.unwrap_or(HZ_DEFAULT),
-        smp: slicewise_sched::SmpConfig::default(),
+        smp: SmpConfig {
+            topology: settings.topology.as_ref().map(|machine| machine.topology().clone()),
+            ..SmpConfig::default()
+        },
         tick_phase_ns: settings.tick_phase_ns.unwrap_or(0),
         tick_skew_ns: settings.tick_skew_ns.unwrap_or(0),
         preemption: settings.preemption.unwrap_or(preemption_default),
@@ -131,13 +134,7 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
         let place = shown_place(&name, &loaded.sources, diagnostic.span.start);
         format!("{place}: {}", diagnostic.message)
     };
-    let mut warnings: Vec<String> = loaded.warnings.iter().chain(&diagnostics).map(shown).collect();
-    if settings.topology.is_some() {
-        warnings.push(
-            "of the topology, only the number of CPUs counts yet: all are taken to be alike"
-                .to_owned(),
-        );
-    }
+    let warnings: Vec<String> = loaded.warnings.iter().chain(&diagnostics).map(shown).collect();
     Ok(Prepared { name, loaded, config, warnings, cgroup_files: false })
 }
 
