@@ -364,7 +364,8 @@ fn settle_dies(draft: &mut Draft) {
     for cpu in draft.cpus.values() {
         dies.entry(cpu.package).or_default().insert(cpu.die);
     }
-    if dies.values().all(|dies| dies.len() == 1) {
+    let unknown = draft.cpus.values().any(|cpu| cpu.die.is_none());
+    if unknown || dies.values().all(|dies| dies.len() == 1) {
         for cpu in draft.cpus.values_mut() {
             cpu.die = None;
         }
