@@ -117,6 +117,7 @@ fn config(settings: &Settings) -> MachineConfig {
         base_slice_ns: None,
         cpus: settings.cpus,
         hz: settings.hz,
+        smp: slicewise_sched::SmpConfig::default(),
         tick_phase_ns: 0,
         tick_skew_ns: 0,
         preemption: if profile.lazy_preemption { Preemption::Lazy } else { Preemption::Full },

@@ -166,6 +166,7 @@ fn run_round(
         base_slice_ns: loaded.settings.base_slice_ns,
         cpus: case.cpus,
         hz: loaded.settings.hz.unwrap_or(HZ),
+        smp: slicewise_sched::SmpConfig::default(),
         tick_phase_ns: round.tick_phase_ns % TICK_NS,
         tick_skew_ns: round.tick_skew_ns,
         preemption: loaded.settings.preemption.unwrap_or(preemption),

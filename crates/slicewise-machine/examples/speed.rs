@@ -17,6 +17,7 @@ fn config(cpus: u32, duration_ms: u64) -> Option<MachineConfig> {
         base_slice_ns: None,
         cpus,
         hz: 250,
+        smp: slicewise_sched::SmpConfig::default(),
         tick_phase_ns: 0,
         tick_skew_ns: 0,
         preemption: Preemption::Full,

@@ -1,6 +1,6 @@
 //! What the machine is like: CPUs, tick, preemption model, costs, kernel.
 
-use slicewise_sched::{Features, Profile};
+use slicewise_sched::{Features, Profile, SmpConfig};
 
 /// When a request to reschedule is honoured while the current task is inside a system call. User
 /// mode is always preempted at once (classes.md A.6).
@@ -92,6 +92,8 @@ pub struct MachineConfig {
     pub base_slice_ns: Option<u64>,
     /// How many CPUs, 1 or more.
     pub cpus: u32,
+    /// What they are like, and how they are balanced. The run's seed takes the place of its own.
+    pub smp: SmpConfig,
     /// Ticks a second.
     pub hz: u32,
     /// When CPU 0 has its first tick, ns; less than a tick.

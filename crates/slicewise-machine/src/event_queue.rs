@@ -5,33 +5,96 @@
 //! event is in the first bucket that is not empty; when it is taken, the rest of its bucket is filed
 //! again, finer. Arming and disarming are O(1), and an event is filed at most once for each digit of
 //! a time. Nothing is allocated after the start.
+//!
+//! A slot that is put off stays in its bucket, however late it is due then: it is filed anew when the
+//! bucket's turn comes. Slice timers are put off at each switch and seldom fire.
 
 /// Digits of a time, the finest first: where each begins, in bits. Any would do; with these, what is
-/// due within 16 ms goes to buckets of 16 us, where it is mostly alone.
-const SHIFTS: [u32; LEVELS] = [0, 6, 14, 24, 34, 44, 54];
-const LEVELS: usize = 7;
-/// The most values a digit has, and words of bits for them. Digits are cut off at this many values,
-/// and may show bits of the next one: those are the same in all times of a level.
-const DIGITS: usize = 1 << 10;
-const WORDS: usize = DIGITS / 64;
+/// due within 16 ms goes to buckets of 16 us, where it is mostly alone, and all buckets have a bit in
+/// 64 words.
+const SHIFTS: [u32; LEVELS] = [0, 6, 14, 24, 34, 43, 52, 61];
+const LEVELS: usize = 8;
+const BUCKETS: usize = 64 * 64;
+
+/// The buckets of one digit.
+#[derive(Clone, Copy)]
+struct Level {
+    shift: u32,
+    /// The values of the digit less one.
+    mask: u16,
+    /// The bucket of value 0.
+    first: u16,
+}
+
+const LEVEL_TABLE: [Level; LEVELS] = {
+    let mut levels = [Level { shift: 0, mask: 0, first: 0 }; LEVELS];
+    let (mut level, mut first) = (0, 0);
+    while level < LEVELS {
+        let end = if level + 1 < LEVELS { SHIFTS[level + 1] } else { u64::BITS };
+        let values = 1 << (end - SHIFTS[level]);
+        levels[level] = Level { shift: SHIFTS[level], mask: values - 1, first };
+        // Each begins with a word of its own.
+        first += if values < 64 { 64 } else { values };
+        level += 1;
+    }
+    assert!(first as usize <= BUCKETS);
+    levels
+};
 
 /// The digit each bit of a time belongs to.
-const LEVEL_OF_BIT: [u8; 64] = {
-    let mut levels = [0; 64];
+const OF_BIT: [Level; 64] = {
+    let mut of = [LEVEL_TABLE[0]; 64];
     let mut bit = 0;
     while bit < 64 {
         let mut level = LEVELS - 1;
         while SHIFTS[level] as usize > bit {
             level -= 1;
         }
-        levels[bit] = level as u8;
+        of[bit] = LEVEL_TABLE[level];
         bit += 1;
     }
-    levels
+    of
 };
+
+/// The digit each word of buckets belongs to.
+const OF_WORD: [Level; 64] = {
+    let mut of = [LEVEL_TABLE[LEVELS - 1]; 64];
+    let mut word = 0;
+    while word < 64 {
+        let mut level = LEVELS - 1;
+        while LEVEL_TABLE[level].first as usize > word * 64 {
+            level -= 1;
+        }
+        of[word] = LEVEL_TABLE[level];
+        word += 1;
+    }
+    of
+};
+
+impl Level {
+    /// The bucket of this time.
+    #[inline(always)]
+    fn bucket(self, time_ns: u64) -> u32 {
+        u32::from(self.first) + u32::from((time_ns >> self.shift) as u16 & self.mask)
+    }
+
+    #[inline(always)]
+    fn of(bucket: u32) -> Self {
+        OF_WORD[bucket as usize / 64 % 64]
+    }
+
+    /// How far a bucket is from that of `now_ns`, in buckets.
+    #[inline(always)]
+    fn distance(self, bucket: u32, now_ns: u64) -> u64 {
+        let digit = (bucket as u16).wrapping_sub(self.first);
+        u64::from(digit.wrapping_sub((now_ns >> self.shift) as u16) & self.mask)
+    }
+}
 
 /// No slot; no bucket.
 const NONE: u32 = u32::MAX;
+/// Beside the number of a bucket: the slot is due later than the bucket is for.
+const LATER: u32 = 1 << 31;
 
 /// The most slots there can be.
 pub(crate) const SLOTS_MAX: usize = 1 << 24;
@@ -42,35 +105,27 @@ struct Link {
     time_ns: u64,
     next: u32,
     previous: u32,
-    /// [`NONE`] while not armed.
+    /// [`NONE`] while not armed; else the bucket, perhaps with [`LATER`].
     bucket: u32,
+    /// Tells which of two was armed first.
+    turn: u32,
 }
 
-const UNARMED: Link = Link { time_ns: 0, next: NONE, previous: NONE, bucket: NONE };
+const UNARMED: Link = Link { time_ns: 0, next: NONE, previous: NONE, bucket: NONE, turn: 0 };
 
-/// A list of slots in the order they were armed.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    first: u32,
-    last: u32,
-}
-
-const EMPTY: Bucket = Bucket { first: NONE, last: NONE };
-
-/// Pending events, at most one for every slot. Equal times come in the order they were armed: they
-/// are always in the same bucket, and filing a bucket again keeps its order.
+/// Pending events, at most one for every slot. Equal times come in the order they were armed.
 #[derive(Clone, Debug)]
 pub(crate) struct EventQueue {
     links: Vec<Link>,
-    /// By level and digit.
-    buckets: Vec<Bucket>,
+    /// The first slot of each bucket; the others follow in no order.
+    buckets: Box<[u32; BUCKETS]>,
     /// A bit for every bucket that is not empty.
-    used: [[u64; WORDS]; LEVELS],
+    used: [u64; BUCKETS / 64],
     /// A bit for every word of those that is not 0.
-    words: [u32; LEVELS],
-    /// A bit for every level that is not empty.
-    levels: u32,
+    words: u64,
     armed: usize,
+    /// Of the slot armed last.
+    turn: u32,
     /// When the last event was.
     now_ns: u64,
 }
@@ -80,11 +135,11 @@ impl EventQueue {
     pub(crate) fn new(slots: usize) -> Self {
         Self {
             links: vec![UNARMED; slots],
-            buckets: vec![EMPTY; LEVELS * DIGITS],
-            used: [[0; WORDS]; LEVELS],
-            words: [0; LEVELS],
-            levels: 0,
+            buckets: Box::new([NONE; BUCKETS]),
+            used: [0; BUCKETS / 64],
+            words: 0,
             armed: 0,
+            turn: 0,
             now_ns: 0,
         }
     }
@@ -98,16 +153,64 @@ impl EventQueue {
 
     /// Sets the time of a slot, replacing an earlier one. The end of time means never; what is past
     /// counts as now. Whether there was an earlier one.
+    #[inline(always)]
     pub(crate) fn arm(&mut self, slot: usize, time_ns: u64) -> bool {
         let was_armed = self.is_armed(slot);
-        if was_armed {
-            self.unlink(slot);
-        }
-        if time_ns != u64::MAX {
-            self.armed += 1;
-            self.file(slot, time_ns.max(self.now_ns));
+        match (was_armed, time_ns) {
+            (false, u64::MAX) => {}
+            (true, u64::MAX) => self.unlink(slot),
+            (false, _) => self.arm_idle(slot, time_ns),
+            (true, _) => self.arm_again(slot, time_ns),
         }
         was_armed
+    }
+
+    /// Sets the time of a slot that is not armed.
+    #[inline(never)]
+    fn arm_idle(&mut self, slot: usize, time_ns: u64) {
+        let turn = self.next_turn();
+        self.armed += 1;
+        self.file(slot, time_ns.max(self.now_ns), turn);
+    }
+
+    /// Sets another time of an armed slot. If it is not before its bucket, the slot stays there.
+    #[inline(never)]
+    fn arm_again(&mut self, slot: usize, time_ns: u64) {
+        let turn = self.next_turn();
+        let time_ns = time_ns.max(self.now_ns);
+        let link = &mut self.links[slot];
+        let bucket = link.bucket & !LATER;
+        let level = Level::of(bucket);
+        let ahead = (time_ns >> level.shift) - (self.now_ns >> level.shift);
+        let distance = level.distance(bucket, self.now_ns);
+        if ahead >= distance {
+            link.bucket = if ahead == distance { bucket } else { bucket | LATER };
+            (link.time_ns, link.turn) = (time_ns, turn);
+        } else {
+            self.take_out(slot);
+            self.file(slot, time_ns, turn);
+        }
+    }
+
+    #[inline(always)]
+    fn next_turn(&mut self) -> u32 {
+        if self.turn == u32::MAX {
+            self.count_turns_anew();
+        }
+        self.turn += 1;
+        self.turn
+    }
+
+    /// The turns of all armed slots from 1 on, in the same order.
+    #[cold]
+    fn count_turns_anew(&mut self) {
+        let mut armed: Vec<&mut Link> =
+            self.links.iter_mut().filter(|link| link.bucket != NONE).collect();
+        armed.sort_unstable_by_key(|link| link.turn);
+        self.turn = armed.len() as u32;
+        for (turn, link) in (1..).zip(armed) {
+            link.turn = turn;
+        }
     }
 
     /// Takes the time of a slot away.
@@ -139,144 +242,169 @@ impl EventQueue {
 
     /// The earliest time, if there is one.
     pub(crate) fn first_ns(&self) -> Option<u64> {
-        let (level, digit) = self.first_bucket()?;
-        Some(self.links[self.earliest_of(level, digit) as usize].time_ns)
+        let mut times = self.bucket(self.first_bucket()?);
+        let mut earliest = u64::MAX;
+        match times.all(|link| {
+            earliest = earliest.min(link.time_ns);
+            link.bucket & LATER == 0
+        }) {
+            true => Some(earliest),
+            // Slots that were put off may be due after those of other buckets.
+            false => {
+                let armed = self.links.iter().filter(|link| link.bucket != NONE);
+                armed.map(|link| link.time_ns).min()
+            }
+        }
+    }
+
+    /// The slots of a bucket.
+    fn bucket(&self, bucket: u32) -> impl Iterator<Item = &Link> {
+        let first = self.links.get(self.buckets[bucket as usize] as usize);
+        core::iter::successors(first, |link| self.links.get(link.next as usize))
     }
 
     /// Takes the first event, if it is not after this time, and disarms its slot.
     #[inline(always)]
     pub(crate) fn take_until(&mut self, until_ns: u64) -> Option<(u64, usize)> {
-        let (level, digit) = self.first_bucket()?;
-        let Bucket { first, last } = self.buckets[level * DIGITS + digit];
-        if first == last {
-            let link = &mut self.links[first as usize];
-            let time_ns = link.time_ns;
+        loop {
+            let bucket = self.first_bucket()?;
+            let slot = self.buckets[bucket as usize % BUCKETS] as usize;
+            let link = &mut self.links[slot];
+            if link.next != NONE {
+                match self.take_of_several(bucket, until_ns) {
+                    Some(taken) => return taken,
+                    None => continue,
+                }
+            }
+            let Link { time_ns, turn, .. } = *link;
+            if link.bucket != bucket {
+                self.empty(bucket);
+                self.file_later(slot, time_ns, turn);
+                continue;
+            }
             if time_ns > until_ns {
                 return None;
             }
             link.bucket = NONE;
             self.armed -= 1;
             self.now_ns = time_ns;
-            self.empty(level, digit);
-            return Some((time_ns, first as usize));
+            self.empty(bucket);
+            return Some((time_ns, slot));
         }
-        self.take_of_several(level, digit, until_ns)
     }
 
-    /// The first event, where its bucket has others too.
+    /// The first event, where its bucket has others too; `None` if that is not known yet, because
+    /// some had been put off and have been filed anew.
     #[inline(never)]
-    fn take_of_several(
-        &mut self,
-        level: usize,
-        digit: usize,
-        until_ns: u64,
-    ) -> Option<(u64, usize)> {
-        let slot = self.earliest_of(level, digit) as usize;
-        let time_ns = self.links[slot].time_ns;
-        if time_ns > until_ns {
-            return None;
-        }
-        self.unlink(slot);
-        self.now_ns = time_ns;
-        if level > 0 {
-            self.file_again(level, digit);
-        }
-        Some((time_ns, slot))
-    }
-
-    /// Level and digit of the first bucket that is not empty.
-    #[inline]
-    fn first_bucket(&self) -> Option<(usize, usize)> {
-        if self.levels == 0 {
-            return None;
-        }
-        let level = self.levels.trailing_zeros() as usize;
-        let word = self.words[level].trailing_zeros() as usize % WORDS;
-        Some((level, word * 64 + self.used[level][word].trailing_zeros() as usize))
-    }
-
-    /// The earliest slot of a bucket; of equals the one armed first.
-    fn earliest_of(&self, level: usize, digit: usize) -> u32 {
-        let first = self.buckets[level * DIGITS + digit].first;
-        // Times in a bucket of the finest level are equal.
-        if level == 0 {
-            return first;
-        }
-        let mut earliest = (first, self.links[first as usize].time_ns);
-        let mut slot = self.links[first as usize].next;
-        while slot != NONE {
-            let Link { time_ns, next, .. } = self.links[slot as usize];
-            if time_ns < earliest.1 {
-                earliest = (slot, time_ns);
+    #[expect(clippy::option_option, reason = "whether it is known, and what it is")]
+    fn take_of_several(&mut self, bucket: u32, until_ns: u64) -> Option<Option<(u64, usize)>> {
+        let mut earliest: Option<(u64, u32, u32)> = None;
+        let mut put_off = false;
+        let mut slot = self.buckets[bucket as usize % BUCKETS];
+        while let Some(&Link { time_ns, turn, next, bucket, .. }) = self.links.get(slot as usize) {
+            if bucket & LATER != 0 {
+                self.take_out(slot as usize);
+                self.file_later(slot as usize, time_ns, turn);
+                put_off = true;
+            } else if earliest.is_none_or(|earliest| (time_ns, turn) < (earliest.0, earliest.1)) {
+                earliest = Some((time_ns, turn, slot));
             }
             slot = next;
         }
-        earliest.0
+        let (time_ns, _, slot) = earliest?;
+        if put_off {
+            return None;
+        }
+        if time_ns > until_ns {
+            return Some(None);
+        }
+        self.unlink(slot as usize);
+        self.now_ns = time_ns;
+        // Times in a bucket of the finest level are equal.
+        if bucket >= LEVEL_TABLE[1].first.into() {
+            self.file_again(bucket);
+        }
+        Some(Some((time_ns, slot as usize)))
     }
 
-    /// Puts a slot at the end of the bucket of its time.
-    #[inline]
-    fn file(&mut self, slot: usize, time_ns: u64) {
+    /// The first bucket that is not empty.
+    #[inline(always)]
+    fn first_bucket(&self) -> Option<u32> {
+        if self.words == 0 {
+            return None;
+        }
+        let word = self.words.trailing_zeros();
+        Some(word * 64 + self.used[word as usize % 64].trailing_zeros())
+    }
+
+    /// Puts a slot into the bucket of its time.
+    #[inline(always)]
+    fn file(&mut self, slot: usize, time_ns: u64, turn: u32) {
         // The lowest bit makes equal times differ in the finest digit.
         let highest = ((time_ns ^ self.now_ns) | 1).ilog2();
-        let level = usize::from(LEVEL_OF_BIT[highest as usize]);
-        let digit = (time_ns >> SHIFTS[level]) as usize % DIGITS;
-        let number = level * DIGITS + digit;
-        let bucket = &mut self.buckets[number];
-        let previous = core::mem::replace(&mut bucket.last, slot as u32);
-        if previous == NONE {
-            bucket.first = slot as u32;
-            self.used[level][digit / 64] |= 1 << (digit % 64);
-            self.words[level] |= 1 << (digit / 64);
-            self.levels |= 1 << level;
-        } else {
-            self.links[previous as usize].next = slot as u32;
+        let bucket = OF_BIT[highest as usize % 64].bucket(time_ns);
+        let first = &mut self.buckets[bucket as usize % BUCKETS];
+        let next = core::mem::replace(first, slot as u32);
+        match self.links.get_mut(next as usize) {
+            Some(next) => next.previous = slot as u32,
+            None => {
+                let word = bucket / 64 % 64;
+                self.used[word as usize] |= 1 << (bucket % 64);
+                self.words |= 1 << word;
+            }
         }
-        self.links[slot] = Link { time_ns, next: NONE, previous, bucket: number as u32 };
+        self.links[slot] = Link { time_ns, next, previous: NONE, bucket, turn };
+    }
+
+    /// As [`file`](Self::file), of a slot that has been filed before.
+    #[inline(never)]
+    fn file_later(&mut self, slot: usize, time_ns: u64, turn: u32) {
+        self.file(slot, time_ns, turn);
+    }
+
+    /// Takes the time of an armed slot away.
+    #[inline(never)]
+    fn unlink(&mut self, slot: usize) {
+        self.take_out(slot);
+        self.links[slot].bucket = NONE;
+        self.armed -= 1;
     }
 
     /// Takes an armed slot out of its bucket.
     #[inline]
-    fn unlink(&mut self, slot: usize) {
+    fn take_out(&mut self, slot: usize) {
         let Link { next, previous, bucket, .. } = self.links[slot];
-        self.links[slot].bucket = NONE;
-        self.armed -= 1;
-        let (level, digit) = (bucket as usize / DIGITS, bucket as usize % DIGITS);
+        let bucket = bucket & !LATER;
         if next == previous {
             // Both are none: it was alone.
-            self.empty(level, digit);
+            self.empty(bucket);
             return;
         }
-        match next {
-            NONE => self.buckets[bucket as usize].last = previous,
-            next => self.links[next as usize].previous = previous,
+        if let Some(next) = self.links.get_mut(next as usize) {
+            next.previous = previous;
         }
-        match previous {
-            NONE => self.buckets[bucket as usize].first = next,
-            previous => self.links[previous as usize].next = next,
+        match self.links.get_mut(previous as usize) {
+            Some(previous) => previous.next = next,
+            None => self.buckets[bucket as usize % BUCKETS] = next,
         }
     }
 
-    #[inline]
-    fn empty(&mut self, level: usize, digit: usize) {
-        self.buckets[level * DIGITS + digit] = EMPTY;
-        let word = &mut self.used[level][digit / 64];
-        *word &= !(1 << (digit % 64));
+    #[inline(always)]
+    fn empty(&mut self, bucket: u32) {
+        self.buckets[bucket as usize % BUCKETS] = NONE;
+        let word = &mut self.used[bucket as usize / 64 % 64];
+        *word &= !(1 << (bucket % 64));
         if *word == 0 {
-            self.words[level] &= !(1 << (digit / 64));
-            if self.words[level] == 0 {
-                self.levels &= !(1 << level);
-            }
+            self.words &= !(1 << (bucket / 64 % 64));
         }
     }
 
     /// Files what is left in the bucket of the event just taken, nearer now than it was.
-    fn file_again(&mut self, level: usize, digit: usize) {
-        let mut slot = self.buckets[level * DIGITS + digit].first;
-        self.empty(level, digit);
-        while slot != NONE {
-            let Link { time_ns, next, .. } = self.links[slot as usize];
-            self.file(slot as usize, time_ns);
+    fn file_again(&mut self, bucket: u32) {
+        let mut slot = self.buckets[bucket as usize % BUCKETS];
+        self.empty(bucket);
+        while let Some(&Link { time_ns, next, turn, .. }) = self.links.get(slot as usize) {
+            self.file_later(slot as usize, time_ns, turn);
             slot = next;
         }
     }
@@ -316,6 +444,33 @@ mod tests {
         assert_eq!(drain(&mut queue), [(10, 1), (10, 0)]);
         queue.arm(0, u64::MAX);
         assert_eq!(queue.first_ns(), None);
+    }
+
+    #[test]
+    fn putting_off_keeps_order_among_equals_and_shows_in_the_first_time() {
+        let mut queue = EventQueue::new(4);
+        queue.arm(0, 1_000);
+        queue.arm(1, 70_000);
+        // Past slot 1, beside it, and behind it among equals.
+        queue.arm(0, 90_000);
+        assert_eq!((queue.first_ns(), queue.time_ns(0)), (Some(70_000), Some(90_000)));
+        queue.arm(2, 90_000);
+        queue.arm(3, 500);
+        queue.arm(3, 90_000);
+        assert_eq!(queue.take_until(69_999), None);
+        assert_eq!(drain(&mut queue), [(70_000, 1), (90_000, 0), (90_000, 2), (90_000, 3)]);
+    }
+
+    #[test]
+    fn order_survives_the_end_of_the_count() {
+        let mut queue = EventQueue::new(6);
+        queue.turn = u32::MAX - 3;
+        for slot in [5, 1, 4, 0, 2] {
+            queue.arm(slot, 10);
+        }
+        queue.arm(1, 10);
+        assert_eq!(queue.turn, 6);
+        assert_eq!(drain(&mut queue), [(10, 5), (10, 4), (10, 0), (10, 2), (10, 1)]);
     }
 
     #[test]

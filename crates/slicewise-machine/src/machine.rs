@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 
 use slicewise_sched::{
-    Attr, CpuId, GroupId, GroupTimer, Output, SchedConfig, Scheduler, Switch, Timer, Wake,
+    Attr, CpuId, GroupId, GroupTimer, Output, SchedConfig, Scheduler, SmpConfig, Switch, Timer,
+    Wake,
 };
 use slicewise_trace::{Event, Left, Sink, Slot, TaskInfo};
 
@@ -218,6 +219,7 @@ impl<'w, S: Sink> Machine<'w, S> {
             base_slice_ns: config.base_slice_ns,
             cpus: config.cpus,
             hz: config.hz,
+            smp: SmpConfig { seed: config.seed, ..config.smp.clone() },
         })
         .map_err(SetupError::Scheduler)?;
         if config.tick_phase_ns >= 1_000_000_000_u64.div_ceil(u64::from(config.hz)) {
@@ -596,8 +598,8 @@ impl<'w, S: Sink> Machine<'w, S> {
 
     #[inline(never)]
     fn take_all_outputs(&mut self) {
-        while let Some(output) = self.sched.output() {
-            match output {
+        while let Some(output) = self.sched.next_output() {
+            match *output {
                 Output::Reschedule { cpu, lazy } => self.note_resched(cpu, lazy),
                 Output::ArmTimer { cpu, timer: Timer::HrTick, at_ns } => {
                     self.arm_slice_timer(cpu, at_ns);
@@ -824,8 +826,8 @@ impl<'w, S: Sink> Machine<'w, S> {
             Err(error) => return Err(self.refused(error)),
         };
         woken.cpu = cpu.0;
-        while let Some(output) = self.sched.output() {
-            match output {
+        while let Some(output) = self.sched.next_output() {
+            match *output {
                 Output::Reschedule { cpu, lazy } => self.note_resched(cpu, lazy),
                 other => self.take_output(other),
             }

@@ -60,6 +60,18 @@ features! {
     /// The budget of a deadline task ends by a high-resolution timer, not at the tick (classes.md
     /// A.8).
     HRTICK_DL = 17;
+    /// A wakeup looks at fewer CPUs for an idle one the busier they are (G.2).
+    SIS_UTIL = 18;
+    /// A wakeup compares the waker's CPU and the previous one by whether they idle (G.2).
+    WA_IDLE = 19;
+    /// A wakeup compares the waker's CPU and the previous one by load (G.2).
+    WA_WEIGHT = 20;
+    /// The comparison by load favours the waker's CPU by half of the imbalance that is allowed (G.2).
+    WA_BIAS = 21;
+    /// What a task may use is remembered while it sleeps (F.7).
+    UTIL_EST = 22;
+    /// CPUs about to idle look for work as often as they have found some lately (G.8).
+    NI_RANDOM = 23;
 }
 
 /// A set of switches that are on, and of those the kernel has at all.

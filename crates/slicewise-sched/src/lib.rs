@@ -7,10 +7,12 @@ pub mod bandwidth;
 mod cgroup_weight;
 mod cpuset;
 pub mod deadline;
+pub mod domains;
 mod fair;
 mod feature;
 pub mod host;
 mod id;
+pub mod mask;
 mod ordered;
 pub mod pelt;
 mod profile;
@@ -32,10 +34,10 @@ pub use host::{Error, GroupTimer, Input, Output, Rule, Spawn, Switch, Timer, Wak
 pub use id::{CpuId, GroupId, TaskId};
 pub use profile::{
     CfsRules, EevdfRules, FairRules, FairServerRules, GroupQueueing, GroupWeight, GrubRule,
-    Inflation, LagLimit, Profile, Protection, Reweight, RtRules, Throttling, WakeupRule, YieldRule,
-    ZeroPoint,
+    Inflation, IntervalRule, LagLimit, Profile, Protection, Reweight, RtRules, SiblingRule,
+    SmpRules, Throttling, WakeupRule, YieldRule, ZeroPoint,
 };
 pub use rt_group::{RtLimit, RtLimitError};
-pub use scheduler::{ConfigError, SchedConfig, Scheduler};
+pub use scheduler::{ConfigError, SchedConfig, Scheduler, SmpConfig};
 pub use topology::{CpuPlace, Topology};
 pub use view::{Candidate, DeadlineView, Decision, FairView, QueueView};

@@ -5,6 +5,9 @@
 //! and longest slice below it. The kernel answers the same questions with an augmented red-black
 //! tree; the shape of the tree is not observable, the order and the answers are. With up to
 //! [`NODE_MAX`] tasks the whole queue is one sorted array, which is what real runqueues mostly are.
+//!
+//! Who wakes often runs at once, and would be put into the tree only to be taken out again. So the
+//! entry added last as one that has woken stays beside the tree until another one comes.
 
 /// Entries of a leaf and children of an inner node, at most.
 const NODE_MAX: usize = 32;
@@ -22,6 +25,8 @@ pub(crate) struct Entry {
     pub(crate) slice: u64,
     pub(crate) entity: u32,
 }
+
+const NOTHING: Entry = Entry { key: 0, seq: 0, vruntime: 0, slice: 0, entity: 0 };
 
 /// What an inner node knows of a subtree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,6 +85,8 @@ struct Step {
 /// The queue.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ordered {
+    /// An entry that is not in the tree.
+    beside: Option<Entry>,
     leaves: Vec<Vec<Entry>>,
     inners: Vec<Vec<Child>>,
     free_leaves: Vec<u32>,
@@ -87,7 +94,18 @@ pub(crate) struct Ordered {
     root: u32,
     /// Inner levels above the leaves.
     height: usize,
+    /// Entries in the tree.
     len: usize,
+}
+
+/// The first of two entries.
+#[inline(always)]
+fn first_of<'q>(a: Option<&'q Entry>, b: Option<&'q Entry>) -> Option<&'q Entry> {
+    match (a, b) {
+        (Some(a), Some(b)) if ordered_before(b.key, b.seq, a.key, a.seq) => Some(b),
+        (Some(a), _) => Some(a),
+        (None, b) => b,
+    }
 }
 
 impl Ordered {
@@ -99,10 +117,9 @@ impl Ordered {
     /// The first entry.
     #[inline(always)]
     pub(crate) fn first(&self) -> Option<&Entry> {
-        if self.height > 0 {
-            return self.first_below();
-        }
-        self.leaf(self.root).first()
+        let in_tree =
+            if self.height > 0 { self.first_below() } else { self.leaf(self.root).first() };
+        first_of(in_tree, self.beside.as_ref())
     }
 
     #[inline(never)]
@@ -118,10 +135,13 @@ impl Ordered {
     /// virtual runtime too.
     #[inline(always)]
     pub(crate) fn first_passing(&self, passes: impl Fn(u64) -> bool) -> Option<&Entry> {
-        if self.height > 0 {
-            return self.first_passing_below(passes);
-        }
-        self.leaf(self.root).iter().find(|entry| passes(entry.vruntime))
+        let beside = self.beside.as_ref().filter(|entry| passes(entry.vruntime));
+        let in_tree = if self.height > 0 {
+            self.first_passing_below(passes)
+        } else {
+            self.leaf(self.root).iter().find(|entry| passes(entry.vruntime))
+        };
+        first_of(in_tree, beside)
     }
 
     #[inline(never)]
@@ -137,24 +157,30 @@ impl Ordered {
     /// What is known of all entries; `None` if there are none.
     #[inline]
     pub(crate) fn summary(&self) -> Option<Summary> {
-        if self.len == 0 {
-            return None;
-        }
-        if self.height == 0 {
+        let in_tree = if self.height == 0 {
             summary_of_leaf(self.leaf(self.root))
         } else {
             self.summary_of_inner(self.root)
+        };
+        match (in_tree, self.beside.as_ref().map(Summary::of)) {
+            (Some(a), Some(b)) => Some(a.join(b)),
+            (a, b) => a.or(b),
         }
     }
 
     /// The least virtual runtime of all entries; `None` if there are none.
     #[inline]
     pub(crate) fn least_vruntime(&self) -> Option<u64> {
-        if self.height > 0 {
-            return self.summary_of_inner(self.root).map(|summary| summary.min_vruntime);
+        let in_tree = if self.height > 0 {
+            self.summary_of_inner(self.root).map(|summary| summary.min_vruntime)
+        } else {
+            let vruntimes = self.leaf(self.root).iter().map(|entry| entry.vruntime);
+            vruntimes.reduce(earlier)
+        };
+        match (in_tree, &self.beside) {
+            (Some(least), Some(beside)) => Some(earlier(least, beside.vruntime)),
+            (least, beside) => least.or(beside.as_ref().map(|beside| beside.vruntime)),
         }
-        let (first, rest) = self.leaf(self.root).split_first()?;
-        Some(rest.iter().fold(first.vruntime, |least, entry| earlier(least, entry.vruntime)))
     }
 
     #[inline(never)]
@@ -163,7 +189,15 @@ impl Ordered {
     }
 
     /// All entries, first to last.
-    pub(crate) fn iter(&self) -> Iter<'_> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        let (mut in_tree, mut beside) = (self.iter_tree().peekable(), self.beside.as_ref());
+        core::iter::from_fn(move || {
+            let first = first_of(in_tree.peek().copied(), beside)?;
+            if beside == Some(first) { beside.take() } else { in_tree.next() }
+        })
+    }
+
+    fn iter_tree(&self) -> Iter<'_> {
         let mut iter =
             Iter { queue: self, stack: [(0, 0); HEIGHT_MAX], leaf: self.leaf(self.root).iter() };
         if self.height > 0 {
@@ -174,8 +208,16 @@ impl Ordered {
     }
 
     /// Adds an entry. Its (key, seq) must be new.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, entry: Entry) {
+        let Entry { key, seq, vruntime, slice, entity } = entry;
+        self.insert_in_tree(key, seq, vruntime, slice, entity);
+    }
+
+    /// The fields one by one: see [`insert_into_leaf`].
+    #[inline(never)]
+    fn insert_in_tree(&mut self, key: u64, seq: u64, vruntime: u64, slice: u64, entity: u32) {
+        let entry = Entry { key, seq, vruntime, slice, entity };
         if self.height == 0
             && let Some(leaf) = self.leaves.get_mut(self.root as usize)
             && leaf.len() < NODE_MAX
@@ -184,6 +226,22 @@ impl Ordered {
             self.len += 1;
         } else {
             self.insert_below(entry);
+        }
+    }
+
+    /// Adds an entry that may well be the next to be taken out.
+    #[inline(always)]
+    pub(crate) fn insert_beside(&mut self, entry: Entry) {
+        if self.beside.is_some() {
+            self.put_into_tree();
+        }
+        self.beside = Some(entry);
+    }
+
+    #[inline(never)]
+    fn put_into_tree(&mut self) {
+        if let Some(entry) = self.beside.take() {
+            self.insert(entry);
         }
     }
 
@@ -254,8 +312,19 @@ impl Ordered {
     }
 
     /// Takes out the entry with this (key, seq). Whether there was one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, key: u64, seq: u64) -> bool {
+        if let Some(beside) = &self.beside
+            && (beside.key, beside.seq) == (key, seq)
+        {
+            self.beside = None;
+            return true;
+        }
+        self.remove_from_tree(key, seq)
+    }
+
+    #[inline(never)]
+    fn remove_from_tree(&mut self, key: u64, seq: u64) -> bool {
         if self.height > 0 {
             return self.remove_below(key, seq);
         }
@@ -371,8 +440,8 @@ impl Ordered {
     }
 }
 
-/// Entries in order.
-pub(crate) struct Iter<'q> {
+/// Entries of the tree in order.
+struct Iter<'q> {
     queue: &'q Ordered,
     /// For each inner level from the root: the node, and which child we are in.
     stack: [(u32, u32); HEIGHT_MAX],
@@ -413,9 +482,9 @@ impl<'q> Iterator for Iter<'q> {
 }
 
 /// Puts an entry in its place, from the end: most come late.
-#[inline]
+#[inline(always)]
 fn insert_into_leaf(leaf: &mut Vec<Entry>, entry: Entry) {
-    leaf.push(entry);
+    leaf.push(NOTHING);
     let entries = leaf.as_mut_slice();
     let mut at = entries.len() - 1;
     while at > 0 {
@@ -426,7 +495,15 @@ fn insert_into_leaf(leaf: &mut Vec<Entry>, entry: Entry) {
         entries[at] = earlier;
         at -= 1;
     }
-    entries[at] = entry;
+    // Field by field, so that they come from registers: an entry is not read in one go that has just
+    // been written field by field, which makes a processor wait.
+    let Entry { key, seq, vruntime, slice, entity } = entry;
+    let place = &mut entries[at];
+    place.key = key;
+    place.seq = seq;
+    place.vruntime = vruntime;
+    place.slice = slice;
+    place.entity = entity;
 }
 
 #[inline]
@@ -525,7 +602,7 @@ mod tests {
     }
 
     fn agree(queue: &Ordered, naive: &Naive) {
-        assert_eq!(queue.len, naive.0.len());
+        assert_eq!(queue.len + usize::from(queue.beside.is_some()), naive.0.len());
         assert!(queue.iter().eq(naive.0.iter()));
         assert_eq!(queue.first(), naive.0.first());
         assert_eq!(queue.summary(), naive.summary());
@@ -552,7 +629,11 @@ mod tests {
                         slice,
                         entity: seq as u32,
                     };
-                    queue.insert(entry);
+                    if dice & 1 << 31 == 0 {
+                        queue.insert(entry);
+                    } else {
+                        queue.insert_beside(entry);
+                    }
                     naive.insert(entry);
                 } else {
                     let entry = naive.0.remove(dice as usize / 8 % naive.0.len());

@@ -17,7 +17,7 @@ const DIVIDER_MIN: u64 = SUM_MAX - WINDOW;
 const FORGOTTEN: u64 = 2016;
 
 /// y^n · 2^32 for n from 0 to 31, with y = 2^(-1/32).
-const Y_POWERS: [u64; 32] = [
+const Y_POWERS: [u32; 32] = [
     0xffff_ffff,
     0xfa83_b2da,
     0xf525_7d14,
@@ -52,13 +52,33 @@ const Y_POWERS: [u64; 32] = [
     0x82cd_8698,
 ];
 
-/// value · y^windows.
-fn decay(value: u64, windows: u64) -> u64 {
-    if windows > FORGOTTEN {
-        return 0;
+/// y to the power of a number of windows.
+#[derive(Clone, Copy)]
+struct Decay {
+    halvings: u32,
+    /// What is left after the halvings, of 2^32.
+    rest: u32,
+}
+
+impl Decay {
+    #[inline]
+    fn over(windows: u64) -> Self {
+        if windows > FORGOTTEN {
+            return Self { halvings: 0, rest: 0 };
+        }
+        let rest = Y_POWERS[(windows % 32) as usize];
+        Self { halvings: (windows / 32) as u32, rest }
     }
-    let halved = value >> (windows / 32);
-    ((u128::from(halved) * u128::from(Y_POWERS[(windows % 32) as usize])) >> 32) as u64
+
+    #[inline]
+    fn of(self, value: u64) -> u64 {
+        ((u128::from(value >> self.halvings) * u128::from(self.rest)) >> 32) as u64
+    }
+
+    #[inline]
+    fn of_narrow(self, value: u32) -> u32 {
+        (((u64::from(value) >> self.halvings) * u64::from(self.rest)) >> 32) as u32
+    }
 }
 
 /// What a signal was since the last update.
@@ -73,20 +93,21 @@ pub struct Signals {
 }
 
 /// The averages of a task, a group entity or a queue.
+///
+/// Each is that of the last update in which a window ended. Sums and averages of utilisation and the
+/// average of what is runnable have 32 bits, and do not pass their greatest value: a queue joined by
+/// tasks that filled 89 CPUs, or 4 million that want to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LoadAverage {
     updated_ns: u64,
-    /// Units of the window under way that are accounted.
-    in_window: u64,
     load_sum: u64,
     runnable_sum: u64,
-    util_sum: u64,
-    /// Weight times how much of the time it was queued.
-    pub load_avg: u64,
-    /// 1024 for each that wanted to run all the time.
-    pub runnable_avg: u64,
-    /// 1024 for running all the time.
-    pub util_avg: u64,
+    load_avg: u64,
+    util_sum: u32,
+    runnable_avg: u32,
+    util_avg: u32,
+    /// Units of the window under way that are accounted.
+    in_window: u32,
 }
 
 impl LoadAverage {
@@ -100,61 +121,95 @@ impl LoadAverage {
     pub fn of_new_task(now_ns: u64, weight: u64, queue: &Self, capacity: u64) -> Self {
         let mut new = Self::new(now_ns);
         new.load_avg = weight;
-        let left = capacity.saturating_sub(queue.util_avg) / 2;
+        let left = capacity.saturating_sub(queue.util_avg()) / 2;
         if left > 0 {
-            let share = match queue.util_avg {
+            let share = match queue.util_avg() {
                 0 => left,
                 util => util.saturating_mul(weight) / (queue.load_avg + 1),
             };
-            new.util_avg = share.min(left);
+            new.util_avg = narrow(share.min(left));
         }
         new.runnable_avg = new.util_avg;
         new.sums_from_averages(weight);
         new
     }
 
+    /// Weight times how much of the time it was queued.
+    #[inline]
+    pub fn load_avg(&self) -> u64 {
+        self.load_avg
+    }
+
+    /// 1024 for each that wanted to run all the time.
+    #[inline]
+    pub fn runnable_avg(&self) -> u64 {
+        self.runnable_avg.into()
+    }
+
+    /// 1024 for running all the time.
+    #[inline]
+    pub fn util_avg(&self) -> u64 {
+        self.util_avg.into()
+    }
+
     /// Takes in the time since the last update (F.2). `weight` is what the average of the load is
     /// multiplied with: the unscaled weight of an entity, 1 for a queue. Whether a window ended, so
     /// that the averages are new. Time that goes back counts as none.
+    #[inline]
     pub fn update(&mut self, now_ns: u64, weight: u64, signals: Signals) -> bool {
-        if now_ns < self.updated_ns {
+        let Some(passed_ns) = now_ns.checked_sub(self.updated_ns) else {
             self.updated_ns = now_ns;
             return false;
-        }
-        let units = (now_ns - self.updated_ns) >> UNIT_SHIFT;
+        };
+        let units = passed_ns >> UNIT_SHIFT;
         if units == 0 {
             return false;
         }
         self.updated_ns += units << UNIT_SHIFT;
-        let Signals { load, runnable, running } =
-            if signals.load == 0 { Signals::default() } else { signals };
-        let total = units + self.in_window;
-        let windows = total / WINDOW;
-        let contribution = if windows == 0 {
-            units
-        } else {
-            for sum in [&mut self.load_sum, &mut self.runnable_sum, &mut self.util_sum] {
-                *sum = decay(*sum, windows);
-            }
-            // The rest of the old window, the whole windows between, the beginning of the new one.
-            let old = decay(WINDOW - self.in_window, windows);
-            let between = SUM_MAX - decay(SUM_MAX, windows) - WINDOW;
-            old + between + total % WINDOW
-        };
-        self.in_window = total % WINDOW;
-        let add = |sum: &mut u64, times: u64| {
-            *sum = sum.saturating_add(times.saturating_mul(contribution));
-        };
-        add(&mut self.load_sum, load);
-        add(&mut self.runnable_sum, runnable.saturating_mul(WINDOW));
-        add(&mut self.util_sum, u64::from(running) * WINDOW);
-        if windows > 0 {
-            let divider = self.divider();
-            self.load_avg = scaled(self.load_sum, weight, divider);
-            self.runnable_avg = self.runnable_sum / divider;
-            self.util_avg = self.util_sum / divider;
+        let total = units + u64::from(self.in_window);
+        if total < WINDOW {
+            self.in_window = total as u32;
+            self.add(units, signals);
+            return false;
         }
-        windows > 0
+        self.end_windows(total, weight, signals);
+        true
+    }
+
+    /// As many units, now with those of the window under way, end it and maybe others.
+    fn end_windows(&mut self, total: u64, weight: u64, signals: Signals) {
+        let (windows, rest) = (total / WINDOW, total % WINDOW);
+        // The rest of the old window, the whole windows between, the beginning of the new one.
+        let decay = Decay::over(windows);
+        let old = decay.of_narrow(WINDOW as u32 - self.in_window);
+        let between = (SUM_MAX - WINDOW) as u32 - decay.of_narrow(SUM_MAX as u32);
+        self.load_sum = decay.of(self.load_sum);
+        self.runnable_sum = decay.of(self.runnable_sum);
+        self.util_sum = decay.of_narrow(self.util_sum);
+        self.in_window = rest as u32;
+        self.add(u64::from(old + between) + rest, signals);
+
+        let per_divider = Reciprocal::of(self.divider());
+        self.load_avg = match self.load_sum.checked_mul(weight) {
+            Some(product) => per_divider.of_sum(product),
+            None => scaled(self.load_sum, weight, self.divider()),
+        };
+        self.runnable_avg = narrow(per_divider.of_sum(self.runnable_sum));
+        self.util_avg = narrow(per_divider.of_sum(self.util_sum.into()));
+    }
+
+    /// The signals over a time that counts as this many units.
+    #[inline]
+    fn add(&mut self, units: u64, Signals { load, runnable, running }: Signals) {
+        if load == 0 {
+            return;
+        }
+        self.load_sum = self.load_sum.saturating_add(load.saturating_mul(units));
+        let runnable = runnable.saturating_mul(WINDOW).saturating_mul(units);
+        self.runnable_sum = self.runnable_sum.saturating_add(runnable);
+        if running {
+            self.util_sum = self.util_sum.saturating_add((WINDOW * units) as u32);
+        }
     }
 
     /// An entity joins this queue (F.5): it takes over the queue's position in time, and its
@@ -162,17 +217,17 @@ impl LoadAverage {
     pub fn attach(&mut self, entity: &mut Self, weight: u64) {
         (entity.updated_ns, entity.in_window) = (self.updated_ns, self.in_window);
         entity.sums_from_averages(weight);
-        self.load_avg += entity.load_avg;
-        self.load_sum += weight.saturating_mul(entity.load_sum);
-        self.runnable_avg += entity.runnable_avg;
-        self.runnable_sum += entity.runnable_sum;
-        self.util_avg += entity.util_avg;
-        self.util_sum += entity.util_sum;
+        self.load_avg = self.load_avg.saturating_add(entity.load_avg);
+        self.load_sum = self.load_sum.saturating_add(weight.saturating_mul(entity.load_sum));
+        self.runnable_avg = self.runnable_avg.saturating_add(entity.runnable_avg);
+        self.runnable_sum = self.runnable_sum.saturating_add(entity.runnable_sum);
+        self.util_avg = self.util_avg.saturating_add(entity.util_avg);
+        self.util_sum = self.util_sum.saturating_add(entity.util_sum);
     }
 
     /// An entity leaves this queue. Sums never fall below what the averages left stand for.
     pub fn detach(&mut self, entity: &Self, weight: u64) {
-        let floor = |average: u64| average * DIVIDER_MIN;
+        let floor = |average: u64| average.saturating_mul(DIVIDER_MIN);
         self.load_avg = self.load_avg.saturating_sub(entity.load_avg);
         self.load_sum = self
             .load_sum
@@ -180,120 +235,80 @@ impl LoadAverage {
             .max(floor(self.load_avg));
         self.runnable_avg = self.runnable_avg.saturating_sub(entity.runnable_avg);
         self.runnable_sum =
-            self.runnable_sum.saturating_sub(entity.runnable_sum).max(floor(self.runnable_avg));
+            self.runnable_sum.saturating_sub(entity.runnable_sum).max(floor(self.runnable_avg()));
         self.util_avg = self.util_avg.saturating_sub(entity.util_avg);
-        self.util_sum = self.util_sum.saturating_sub(entity.util_sum).max(floor(self.util_avg));
+        let util_sum = self.util_sum.saturating_sub(entity.util_sum);
+        self.util_sum = util_sum.max(narrow(floor(self.util_avg())));
+    }
+
+    /// An entity joined or left further down: what that changes here at once (D.4).
+    pub(crate) fn shift(&mut self, load: i64, runnable: i64, util: i64) {
+        let divider = self.divider();
+        self.load_avg = self.load_avg.saturating_add_signed(load);
+        self.load_sum = self.load_avg.saturating_mul(divider);
+        self.runnable_avg = narrow(self.runnable_avg().saturating_add_signed(runnable));
+        self.runnable_sum = self.runnable_avg() * divider;
+        self.util_avg = narrow(self.util_avg().saturating_add_signed(util));
+        self.util_sum = narrow(self.util_avg() * divider);
+    }
+
+    /// Whether the last update was longer ago.
+    pub(crate) fn is_older(&self, now_ns: u64, age_ns: u64) -> bool {
+        now_ns.saturating_sub(self.updated_ns) >= age_ns
     }
 
     fn sums_from_averages(&mut self, weight: u64) {
         let divider = self.divider();
-        self.util_sum = self.util_avg * divider;
-        self.runnable_sum = self.runnable_avg * divider;
+        self.util_sum = narrow(self.util_avg() * divider);
+        self.runnable_sum = self.runnable_avg() * divider;
         let product = self.load_avg.saturating_mul(divider);
         self.load_sum = if product > weight { product / weight.max(1) } else { 1 };
     }
 
     /// What a sum of a signal that is 1 all the time would be now.
+    #[inline]
     fn divider(&self) -> u64 {
-        DIVIDER_MIN + self.in_window
+        DIVIDER_MIN + u64::from(self.in_window)
     }
 }
 
-/// sum · weight / divider, truncated.
+fn narrow(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+/// Divides several sums by one divider at the price of one division.
+struct Reciprocal {
+    divider: u64,
+    /// 2^64 / divider, rounded up.
+    inverse: u64,
+}
+
+impl Reciprocal {
+    /// A divider of sums: between [`DIVIDER_MIN`] and [`SUM_MAX`].
+    #[inline]
+    fn of(divider: u64) -> Self {
+        Self { divider, inverse: u64::MAX / divider + 1 }
+    }
+
+    /// sum / divider, truncated. The inverse is too great by less than 1, so sum · inverse / 2^64 is
+    /// by less than sum / 2^64. From a fraction of the divider to the next whole number it is 1 /
+    /// divider at least, which is more while sum · divider ≤ 2^64.
+    #[inline]
+    fn of_sum(&self, sum: u64) -> u64 {
+        const EXACT: u64 = 1 << 48;
+        if sum > EXACT {
+            return sum / self.divider;
+        }
+        ((u128::from(sum) * u128::from(self.inverse)) >> 64) as u64
+    }
+}
+
+/// sum · weight / divider, truncated, where the product needs more than 64 bits.
+#[cold]
 fn scaled(sum: u64, weight: u64, divider: u64) -> u64 {
-    let wide = u128::from(sum) * u128::from(weight) / u128::from(divider.max(1));
+    let wide = u128::from(sum) * u128::from(weight) / u128::from(divider);
     u64::try_from(wide).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const WINDOW_NS: u64 = 1024 * 1024;
-    const RUNS: Signals = Signals { load: 1, runnable: 1, running: true };
-
-    fn util_after(windows: u64) -> u64 {
-        let mut average = LoadAverage::new(0);
-        average.update(windows * WINDOW_NS, 1024, RUNS);
-        average.util_avg
-    }
-
-    #[test]
-    fn wx34_sums_and_averages_of_fresh_windows() {
-        assert_eq!([decay(1024, 1), decay(47_742, 1), decay(1024, 32)], [1002, 46_718, 511]);
-        assert_eq!([1, 16, 32, 345].map(util_after), [21, 299, 512, 1023]);
-        let mut average = LoadAverage::new(0);
-        average.update(32 * WINDOW_NS, 1024, RUNS);
-        assert_eq!(average.util_sum, 23_919_616);
-        let mut average = LoadAverage::new(0);
-        average.update(345 * WINDOW_NS, 1024, RUNS);
-        average.update(377 * WINDOW_NS, 1024, Signals::default());
-        assert_eq!(average.util_avg, 511);
-    }
-
-    #[test]
-    fn wx34_utilisation_at_ticks_of_four_milliseconds() {
-        let mut average = LoadAverage::new(0);
-        let at_tick = (1..=25).map(|tick| {
-            average.update(tick * 4_000_000, 1024, RUNS);
-            average.util_avg
-        });
-        let seen: Vec<u64> = at_tick.collect();
-        assert_eq!(seen[..10], [81, 156, 224, 288, 346, 400, 449, 495, 537, 575]);
-        assert_eq!(seen[24], 894, "after 100 ms");
-    }
-
-    #[test]
-    fn wx35_new_tasks_share_what_utilisation_is_left() {
-        let mut queue = LoadAverage::new(0);
-        let utils: Vec<u64> = (0..3)
-            .map(|_| {
-                let mut task = LoadAverage::of_new_task(0, 1024, &queue, 1024);
-                queue.attach(&mut task, 1024);
-                task.util_avg
-            })
-            .collect();
-        assert_eq!(utils, [512, 256, 128]);
-    }
-
-    #[test]
-    fn a_queue_of_hogs_weighs_what_they_weigh() {
-        let mut queue = LoadAverage::new(0);
-        for tick in 1..=100 {
-            queue.update(tick * 4_000_000, 1, Signals { load: 2048, runnable: 2, running: true });
-        }
-        assert!((2040..=2048).contains(&queue.load_avg), "{queue:?}");
-        assert!((2040..=2048).contains(&queue.runnable_avg), "{queue:?}");
-    }
-
-    #[test]
-    fn who_leaves_takes_along_what_it_brought() {
-        let mut queue = LoadAverage::new(0);
-        let mut task = LoadAverage::of_new_task(0, 335, &queue, 1024);
-        queue.attach(&mut task, 335);
-        queue.detach(&task, 335);
-        assert_eq!((queue.load_avg, queue.util_avg, queue.runnable_avg), (0, 0, 0));
-    }
-
-    proptest! {
-        #[test]
-        fn averages_stay_within_what_could_be(
-            steps in proptest::collection::vec((0..u64::MAX >> 8, any::<bool>(), any::<bool>()), 1..40),
-            weight in 2..100_000_u64,
-        ) {
-            let mut average = LoadAverage::new(0);
-            let mut now_ns = 0_u64;
-            for (pause_ns, queued, running) in steps {
-                now_ns = now_ns.saturating_add(pause_ns >> (pause_ns % 48));
-                let load = u64::from(queued);
-                let running = queued && running;
-                average.update(now_ns, weight, Signals { load, runnable: load, running });
-                prop_assert!(average.util_avg <= 1024, "{average:?}");
-                prop_assert!(average.util_avg <= average.runnable_avg, "{average:?}");
-                prop_assert!(average.load_avg <= weight, "{average:?}");
-            }
-        }
-    }
-}
+mod tests;

@@ -26,8 +26,50 @@ pub struct Profile {
     pub rt: RtRules,
     /// Never compared with a real kernel, and not all of its rules are here.
     pub experimental: bool,
+    /// Several CPUs: placement and balancing.
+    pub smp: SmpRules,
     /// Each group's grid of periods begins at a random time (6.3 and later), not at 0 (fair.md E.9).
     pub random_period_phase: bool,
+}
+
+/// Placement and balancing of fair tasks on several CPUs (fair.md G).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SmpRules {
+    /// How groups that prefer to spread are compared (G.6).
+    pub siblings: SiblingRule,
+    /// Cores whose siblings are all busy are relieved by cores that idle (6.6 and later).
+    pub smt_balance: bool,
+    /// Of a group's idle CPUs, one on a core that idles as a whole balances for it (6.6 and later);
+    /// otherwise the first.
+    pub whole_cores_first: bool,
+    /// Delayed tasks count among those a balance compares (up to 6.12).
+    pub counts_delayed: bool,
+    /// Delayed tasks count when a waker that is about to sleep is asked whether it is alone (6.12.117 and
+    /// later do not).
+    pub sync_counts_delayed: bool,
+    /// Tasks that have had more than their share are not the first to be moved to where others are
+    /// queued (6.18 and later).
+    pub ineligible_stay: bool,
+    /// What the time between balances of a domain goes by.
+    pub intervals: IntervalRule,
+}
+
+/// What the time between balances of a domain goes by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IntervalRule {
+    /// The CPUs it would have if all were in one partition (seen up to 6.18.15).
+    WholeSpan,
+    /// Its CPUs (seen on 7.2).
+    Span,
+}
+
+/// How many more tasks a group has than another that it shares a parent with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SiblingRule {
+    /// As many as it has more (up to 6.5).
+    Plain,
+    /// As many as it has more than its cores' share; for an idle destination only (6.6 and later).
+    ByCores,
 }
 
 /// Real-time bandwidth (classes.md B.4, C.2, C.10).
@@ -261,6 +303,33 @@ impl Profile {
     }
 }
 
+/// On in every kernel.
+const SMP_ON: [Feature; 5] =
+    [Feature::SIS_UTIL, Feature::WA_IDLE, Feature::WA_WEIGHT, Feature::WA_BIAS, Feature::UTIL_EST];
+
+const SMP_6_1: SmpRules = SmpRules {
+    siblings: SiblingRule::Plain,
+    smt_balance: false,
+    whole_cores_first: false,
+    counts_delayed: true,
+    sync_counts_delayed: true,
+    ineligible_stay: false,
+    intervals: IntervalRule::WholeSpan,
+};
+
+const SMP_6_6: SmpRules = SmpRules {
+    siblings: SiblingRule::ByCores,
+    smt_balance: true,
+    whole_cores_first: true,
+    ..SMP_6_1
+};
+
+const SMP_6_12: SmpRules = SmpRules { sync_counts_delayed: false, ..SMP_6_6 };
+
+const SMP_6_18: SmpRules = SmpRules { counts_delayed: false, ineligible_stay: true, ..SMP_6_12 };
+
+const SMP_7_2: SmpRules = SmpRules { intervals: IntervalRule::Span, ..SMP_6_18 };
+
 /// Up to 6.11.
 const RT_THROTTLED: RtRules = RtRules {
     runtime_us: Some(950_000),
@@ -326,6 +395,12 @@ const V6_1: Profile = Profile {
             Feature::LAST_BUDDY,
             Feature::ALT_PERIOD,
             Feature::BASE_SLICE,
+            SMP_ON[0],
+            SMP_ON[1],
+            SMP_ON[2],
+            SMP_ON[3],
+            SMP_ON[4],
+            Feature::NI_RANDOM,
         ],
         &[Feature::NEXT_BUDDY, Feature::HRTICK_DL, Feature::CFS_SLICE_EXPIRY],
     ),
@@ -335,6 +410,7 @@ const V6_1: Profile = Profile {
     groups: GroupQueueing::Nested,
     rt: RT_THROTTLED,
     experimental: false,
+    smp: SMP_6_1,
     random_period_phase: false,
 };
 
@@ -400,6 +476,11 @@ const V6_6: Profile = Profile {
             Feature::PLACE_DEADLINE_INITIAL,
             Feature::RUN_TO_PARITY,
             Feature::WAKEUP_PREEMPTION,
+            SMP_ON[0],
+            SMP_ON[1],
+            SMP_ON[2],
+            SMP_ON[3],
+            SMP_ON[4],
         ],
         &[Feature::NEXT_BUDDY, Feature::HRTICK, Feature::HRTICK_DL],
     ),
@@ -409,10 +490,11 @@ const V6_6: Profile = Profile {
     groups: GroupQueueing::Nested,
     rt: RT_THROTTLED,
     experimental: false,
+    smp: SMP_6_6,
     random_period_phase: true,
 };
 
-const MODERN_ON: [Feature; 9] = [
+const MODERN_ON: [Feature; 15] = [
     Feature::PLACE_LAG,
     Feature::PLACE_DEADLINE_INITIAL,
     Feature::PLACE_REL_DEADLINE,
@@ -422,6 +504,12 @@ const MODERN_ON: [Feature; 9] = [
     Feature::DELAY_DEQUEUE,
     Feature::DELAY_ZERO,
     Feature::WAKEUP_PREEMPTION,
+    SMP_ON[0],
+    SMP_ON[1],
+    SMP_ON[2],
+    SMP_ON[3],
+    SMP_ON[4],
+    Feature::NI_RANDOM,
 ];
 
 const MODERN: Features =
@@ -438,6 +526,7 @@ const V6_12: Profile = Profile {
     groups: GroupQueueing::Nested,
     rt: RT_SERVED_6_12,
     experimental: false,
+    smp: SMP_6_12,
     random_period_phase: true,
 };
 
@@ -452,6 +541,7 @@ const V6_18: Profile = Profile {
     groups: GroupQueueing::Nested,
     rt: RT_SERVED,
     experimental: false,
+    smp: SMP_6_18,
     random_period_phase: true,
 };
 
@@ -483,6 +573,12 @@ const V7_2: Profile = Profile {
             MODERN_ON[6],
             MODERN_ON[7],
             MODERN_ON[8],
+            MODERN_ON[9],
+            MODERN_ON[10],
+            MODERN_ON[11],
+            MODERN_ON[12],
+            MODERN_ON[13],
+            MODERN_ON[14],
             Feature::HRTICK,
             Feature::HRTICK_DL,
         ],
@@ -494,6 +590,7 @@ const V7_2: Profile = Profile {
     groups: GroupQueueing::Nested,
     rt: RT_SERVED_7_2,
     experimental: false,
+    smp: SMP_7_2,
     random_period_phase: true,
 };
 

@@ -13,7 +13,9 @@ use slicewise_ftrace::{
     Event, Findings, HrtimerExpire, Kind, Other, Reader, StatRuntime, TaskRef, TimerFunction,
     Value, Wakeup,
 };
-use slicewise_sched::{CpuId, CpuSet, Output, SchedConfig, Scheduler, Spawn, TaskId, Timer, Wake};
+use slicewise_sched::{
+    CpuId, CpuSet, Output, SchedConfig, Scheduler, SmpConfig, Spawn, TaskId, Timer, Wake,
+};
 
 use crate::ShadowError;
 use crate::config::ShadowConfig;
@@ -78,6 +80,7 @@ impl<'c> Replay<'c> {
             base_slice_ns: config.base_slice_ns,
             cpus: nr_cpus,
             hz,
+            smp: SmpConfig::default(),
         })?;
         let next_tick_ns = match survey.ticks {
             Ticks::Inferred { first_ns } => Some(first_ns),

@@ -19,7 +19,8 @@ use slicewise_machine::{
 };
 use slicewise_report::Metrics;
 use slicewise_sched::{
-    Attr, CpuId, CpuSet, Nice, Output, Policy, Profile, RtPriority, SchedConfig, Scheduler, Spawn,
+    Attr, CpuId, CpuSet, Nice, Output, Policy, Profile, RtPriority, SchedConfig, Scheduler,
+    SmpConfig, Spawn,
 };
 use slicewise_trace::TraceHash;
 
@@ -48,6 +49,7 @@ fn config(kernel: &str, cpus: u32, duration_ns: u64) -> MachineConfig {
         base_slice_ns: None,
         cpus,
         hz: 250,
+        smp: slicewise_sched::SmpConfig::default(),
         tick_phase_ns: 0,
         tick_skew_ns: 0,
         preemption: Preemption::Full,
@@ -129,8 +131,14 @@ fn switches_per_second() -> f64 {
 /// ns for a tick that ends a slice, the pick, and putting the old task back.
 fn pick_and_put_ns(kernel: &str, tasks: u32) -> f64 {
     let profile = Profile::named(kernel).expect("a kernel there is a profile for");
-    let config =
-        SchedConfig { profile, features: profile.features, base_slice_ns: None, cpus: 1, hz: 250 };
+    let config = SchedConfig {
+        profile,
+        features: profile.features,
+        base_slice_ns: None,
+        cpus: 1,
+        hz: 250,
+        smp: SmpConfig::default(),
+    };
     let mut sched = Scheduler::new(&config).expect("a valid machine");
     let cpu = CpuId(0);
     for i in 0..tasks {

@@ -119,6 +119,7 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
         base_slice_ns: settings.base_slice_ns,
         cpus,
         hz: settings.hz.unwrap_or(HZ_DEFAULT),
+        smp: slicewise_sched::SmpConfig::default(),
         tick_phase_ns: settings.tick_phase_ns.unwrap_or(0),
         tick_skew_ns: settings.tick_skew_ns.unwrap_or(0),
         preemption: settings.preemption.unwrap_or(preemption_default),

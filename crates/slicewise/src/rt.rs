@@ -192,6 +192,7 @@ fn simulate(set: &TaskSet, analysis: &Analysis, rules: &KernelRules) -> Result<R
         base_slice_ns: None,
         cpus: set.cpus,
         hz: 250,
+        smp: slicewise_sched::SmpConfig::default(),
         tick_phase_ns: 0,
         tick_skew_ns: 0,
         preemption: Preemption::Full,

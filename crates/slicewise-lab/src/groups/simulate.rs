@@ -43,6 +43,7 @@ fn run_until(
         base_slice_ns: None,
         cpus: case.cpus,
         hz: HZ,
+        smp: slicewise_sched::SmpConfig::default(),
         tick_phase_ns: 0,
         tick_skew_ns: 0,
         preemption,

@@ -51,6 +51,7 @@ fn run_round(
         base_slice_ns: loaded.settings.base_slice_ns,
         cpus: case.cpus,
         hz: HZ,
+        smp: slicewise_sched::SmpConfig::default(),
         tick_phase_ns: conditions.tick_phase_ns % TICK_NS,
         tick_skew_ns: conditions.tick_skew_ns,
         preemption,

@@ -158,6 +158,7 @@ pub(crate) fn config(cpus: u32, duration_ns: u64) -> MachineConfig {
         base_slice_ns: None,
         cpus,
         hz: 250,
+        smp: slicewise_sched::SmpConfig::default(),
         tick_phase_ns: 0,
         tick_skew_ns: 0,
         preemption: Preemption::Full,

@@ -2,7 +2,7 @@
 
 use super::*;
 use slicewise_sched::{
-    Attr, CpuId, Nice, Profile, QueueView, RtPriority, SchedConfig, Scheduler, Spawn,
+    Attr, CpuId, Nice, Profile, QueueView, RtPriority, SchedConfig, Scheduler, SmpConfig, Spawn,
 };
 
 const PLAIN: Style = Style { color: false, width: 120 };
@@ -11,7 +11,14 @@ const PLAIN: Style = Style { color: false, width: 120 };
 fn ids() -> Vec<TaskId> {
     let profile = Profile::named("6.12").unwrap();
     let features = profile.features;
-    let config = SchedConfig { profile, features, base_slice_ns: None, cpus: 1, hz: 1000 };
+    let config = SchedConfig {
+        profile,
+        features,
+        base_slice_ns: None,
+        cpus: 1,
+        hz: 1000,
+        smp: SmpConfig::default(),
+    };
     let mut scheduler = Scheduler::new(&config).unwrap();
     (0..4).map(|_| scheduler.spawn(0, Spawn::default()).unwrap()).collect()
 }

@@ -308,20 +308,21 @@ impl FairQueue {
 
     #[inline(always)]
     fn tree_insert(&mut self, params: &FairParams, entities: &mut [Entity], id: u32) {
-        let entity = &mut entities[id as usize];
+        let entry = self.entry(params, &mut entities[id as usize], id);
+        self.tree.insert(entry);
+    }
+
+    /// What stands for an entity in the tree, behind its equals there.
+    #[inline(always)]
+    fn entry(&mut self, params: &FairParams, entity: &mut Entity, id: u32) -> Entry {
         self.next_seq += 1;
         entity.seq = self.next_seq;
         let key = match params.algorithm {
             Algorithm::Cfs(_) => entity.vruntime,
             Algorithm::Eevdf(_) => entity.deadline,
         };
-        self.tree.insert(Entry {
-            key,
-            seq: entity.seq,
-            vruntime: entity.vruntime,
-            slice: entity.slice,
-            entity: id,
-        });
+        let Entity { seq, vruntime, slice, .. } = *entity;
+        Entry { key, seq, vruntime, slice, entity: id }
     }
 
     #[inline(always)]
@@ -405,7 +406,8 @@ impl FairQueue {
         self.nr_custom_slice += u32::from(entity.custom_slice);
         self.load_weight += entity.load.weight;
         if !current {
-            self.tree_insert(params, entities, id);
+            let entry = self.entry(params, entity, id);
+            self.tree.insert_beside(entry);
         }
         if let Algorithm::Eevdf(_) = params.algorithm {
             self.join_sums(&entities[id as usize]);
@@ -539,6 +541,12 @@ impl FairQueue {
     #[inline]
     pub(crate) fn curr(&self) -> Option<u32> {
         (self.curr != NOBODY).then_some(self.curr)
+    }
+
+    /// Whether all who are queued are idle.
+    #[inline]
+    pub(crate) fn all_idle(&self) -> bool {
+        self.nr_idle == self.nr_queued
     }
 
     /// Sum of the weights queued.

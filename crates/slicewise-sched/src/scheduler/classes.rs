@@ -1,10 +1,11 @@
 //! Tasks on and off the queues of their class; class order; the pick and the switch.
 
+use super::groups::Level;
 use super::{Resched, Scheduler};
 use crate::deadline::entity::Owner;
 use crate::fair::{Algorithm, Dequeue, Enqueue, FairQueue, Wakeup};
 use crate::rt::Position;
-use crate::task::{PolicyKind, State, class_with};
+use crate::task::{PolicyKind, ROOT, State, class_with};
 use crate::weight::Load;
 use crate::{
     Attr, Class, CpuId, CpuSet, Decision, DlParams, Feature, Output, Policy, Rule, Switch, TaskId,
@@ -44,7 +45,13 @@ impl Scheduler {
     /// into the one path that simulations live on: calls with that many arguments are a fifth of it.
     #[inline(always)]
     pub(super) fn activate_inlined(&mut self, now_ns: u64, cpu: u32, slot: u32, how: Enqueue) {
-        self.idle.set(cpu, false);
+        self.note_idle(cpu, false);
+        self.activate_in_class(now_ns, cpu, slot, how);
+        self.note_crowd(cpu);
+    }
+
+    #[inline(always)]
+    fn activate_in_class(&mut self, now_ns: u64, cpu: u32, slot: u32, how: Enqueue) {
         match self.class_of(slot) {
             Class::Fair => {
                 if self.groups.any() {
@@ -53,6 +60,9 @@ impl Scheduler {
                     self.fair_arrives(now_ns, cpu);
                     self.update_hrtick(now_ns, cpu, false);
                     return;
+                }
+                if self.loads.on() {
+                    self.load_arrives(now_ns, slot, Level { cpu, queue: ROOT });
                 }
                 let rq = &mut self.cpus[cpu as usize];
                 rq.fair.enqueue(&self.params, &mut self.entities, slot, how, now_ns);
@@ -84,21 +94,38 @@ impl Scheduler {
         slot: u32,
         how: Dequeue,
     ) -> bool {
+        let left = self.deactivate_in_class(now_ns, cpu, slot, how);
+        self.note_crowd(cpu);
+        left
+    }
+
+    #[inline(always)]
+    fn deactivate_in_class(&mut self, now_ns: u64, cpu: u32, slot: u32, how: Dequeue) -> bool {
         let class = self.tasks.slots[slot as usize].class;
         if class == Class::Fair && self.groups.any() {
             let left = self.dequeue_in_groups(now_ns, cpu, slot, how);
+            if left {
+                self.leave_load(now_ns, slot, how);
+            }
+            self.tell_server(now_ns, cpu);
+            return left;
+        }
+        if class == Class::Fair {
+            if self.loads.on() {
+                self.update_root_load(now_ns, cpu);
+                self.load_leaves(now_ns, slot, how == Dequeue::Sleep);
+            }
+            let rq = &mut self.cpus[cpu as usize];
+            let left = rq.fair.dequeue_inlined(&self.params, &mut self.entities, slot, how, now_ns);
+            rq.take_fair_resched(cpu, self.profile.lazy_preemption, &mut self.outputs);
+            if left {
+                self.leave_load(now_ns, slot, how);
+            }
             self.tell_server(now_ns, cpu);
             return left;
         }
         let rq = &mut self.cpus[cpu as usize];
         match class {
-            Class::Fair => {
-                let left =
-                    rq.fair.dequeue_inlined(&self.params, &mut self.entities, slot, how, now_ns);
-                rq.take_fair_resched(cpu, self.profile.lazy_preemption, &mut self.outputs);
-                self.tell_server(now_ns, cpu);
-                left
-            }
             Class::Deadline => {
                 self.dequeue_dl(now_ns, cpu, slot, how);
                 true
@@ -121,6 +148,16 @@ impl Scheduler {
                 rq.stop.retain(|other| *other != slot);
                 true
             }
+        }
+    }
+
+    /// A fair task has left its queue.
+    #[inline]
+    fn leave_load(&mut self, now_ns: u64, slot: u32, how: Dequeue) {
+        match how {
+            // It goes to another queue, or is no fair task any more.
+            Dequeue::Move | Dequeue::Leave => self.detach_load(now_ns, slot),
+            _ => self.load_left(slot),
         }
     }
 
@@ -266,6 +303,9 @@ impl Scheduler {
         if self.nr_must_move > 0 {
             self.move_displaced(now_ns, cpu);
         }
+        if self.smp.nr_pushes > 0 {
+            self.push_away(now_ns, cpu);
+        }
         if self.deadlines.nr_queued > 0 {
             self.pull_dl(now_ns, cpu);
         }
@@ -348,7 +388,7 @@ impl Scheduler {
     /// The pick of a CPU that has nothing of its own.
     #[inline(never)]
     fn pick_elsewhere(&mut self, now_ns: u64, cpu: u32) -> (Option<u32>, Rule) {
-        if !self.pull_newidle(now_ns, cpu) {
+        if self.cpus.len() == 1 || !self.balance_newidle(now_ns, cpu) {
             return (None, Rule::Idle);
         }
         let rq = &mut self.cpus[cpu as usize];
@@ -402,6 +442,9 @@ impl Scheduler {
         self.charge_idle_before_switch(now_ns, cpu);
         let mut prev_id = None;
         let mut leaves = None;
+        if self.loads.on() {
+            self.load_switches(now_ns, cpu, prev, next);
+        }
         let grouped = self.groups.any();
         if grouped {
             self.switch_in_groups(now_ns, cpu, next);
@@ -432,7 +475,7 @@ impl Scheduler {
             rq.exec_start_ns = now_ns;
         }
         if next.is_none() || prev.is_none() {
-            self.idle.set(cpu, next.is_none() && self.cpus[cpu as usize].nr_running() == 0);
+            self.note_idle(cpu, next.is_none() && self.cpus[cpu as usize].nr_running() == 0);
         }
         // Seen on 7.2: a pick that keeps the running task does not arm the timer again; the regular
         // tick or an enqueue does.
@@ -495,7 +538,8 @@ impl Scheduler {
     fn stay(&mut self, now_ns: u64, cpu: u32) {
         let rq = &self.cpus[cpu as usize];
         if rq.current.is_none() {
-            self.idle.set(cpu, rq.nr_running() == 0);
+            let idle = rq.nr_running() == 0;
+            self.note_idle(cpu, idle);
         }
         if self.nr_rt_waiting > 0 {
             self.push_rt(now_ns, cpu);
@@ -617,7 +661,7 @@ impl Scheduler {
             self.change_class_asleep(now_ns, slot, old_class, class);
         }
         let load = Load::of(attr.policy, attr.nice);
-        self.age_average(now_ns, slot);
+        self.note_load(now_ns, slot);
         FairQueue::reweight_off_queue(&self.params, &mut self.entities, slot, load);
         let mut entity = self.entities[slot as usize];
         if class != old_class {

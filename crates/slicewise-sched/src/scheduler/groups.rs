@@ -35,8 +35,6 @@ use crate::{
 const IDLE_SHARES: u64 = 3;
 /// A CPU publishes its load at most this often, where the profile says so (D.2).
 const PUBLISH_NS: u64 = 1_000_000;
-/// The capacity of a CPU.
-const CAPACITY: u64 = 1024;
 
 /// What the counts of a root queue are off by from the tasks of its CPU.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,9 +46,9 @@ pub(super) struct Below {
 /// A queue: the root's of a CPU, or that of a group there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Level {
-    cpu: u32,
+    pub(super) cpu: u32,
     /// In [`Groups::queues`], or [`ROOT`].
-    queue: u32,
+    pub(super) queue: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -112,14 +110,6 @@ struct GroupQueue {
     published_ns: u64,
 }
 
-/// A task's average, and the queue it is counted in.
-#[derive(Clone, Copy, Debug)]
-struct TaskAverage {
-    average: LoadAverage,
-    queue: u32,
-    begun: bool,
-}
-
 /// All groups but the root.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Groups {
@@ -133,8 +123,6 @@ pub(super) struct Groups {
     /// Room for the queues below a group, and for those still to be looked at; kept to allocate
     /// nothing.
     subtree: [Vec<u32>; 2],
-    /// By slot; with one CPU nothing depends on averages, and they are not kept.
-    averages: Vec<TaskAverage>,
     /// Room for the two chains of a switch, kept to allocate nothing.
     chains: [Vec<(Level, u32)>; 2],
     /// Real-time queues and limits of groups, where the kernel has them.
@@ -173,11 +161,33 @@ impl Groups {
         }
     }
 
-    /// The slot belongs to a new task.
-    pub(super) fn forget_average(&mut self, slot: u32) {
-        if let Some(own) = self.averages.get_mut(slot as usize) {
-            own.begun = false;
-        }
+    /// The averages of a group's queue; `None` at the root.
+    #[inline]
+    pub(super) fn average_of(&self, level: Level) -> Option<LoadAverage> {
+        self.queues.get(level.queue as usize).map(|queue| queue.average)
+    }
+
+    #[inline]
+    pub(super) fn average_of_mut(&mut self, level: Level) -> Option<&mut LoadAverage> {
+        self.queues.get_mut(level.queue as usize).map(|queue| &mut queue.average)
+    }
+
+    /// The CPU of a queue.
+    pub(super) fn cpu_of(&self, queue: u32) -> u32 {
+        self.queues.get(queue as usize).map_or(0, |queue| queue.cpu)
+    }
+
+    /// How many entities a group has queued on a CPU; `None` at the root, or where it never was.
+    pub(super) fn nr_queued_on(&self, group: u32, cpu: u32) -> Option<u32> {
+        let queue = *self.list.get(group as usize)?.queues.get(cpu as usize)?;
+        self.queues.get(queue as usize).map(|queue| queue.fair.nr_queued)
+    }
+
+    /// Whether a group, or one it is in, is throttled on a CPU.
+    pub(super) fn throttled_on(&self, group: u32, cpu: u32) -> bool {
+        let queues = self.list.get(group as usize).map(|group| group.queues[cpu as usize]);
+        let queue = queues.and_then(|queue| self.queues.get(queue as usize));
+        queue.is_some_and(|queue| queue.throttle_count > 0)
     }
 
     /// Tasks that wait in groups' queues of a CPU, in no order of theirs.
@@ -228,7 +238,7 @@ impl Groups {
     }
 
     /// The entity that stands for a level's queue, and the level it is in.
-    fn above(&self, level: Level) -> Option<(u32, Level)> {
+    pub(super) fn above(&self, level: Level) -> Option<(u32, Level)> {
         let queue = self.queues.get(level.queue as usize)?;
         Some((queue.entity, Level { cpu: queue.cpu, queue: queue.parent }))
     }
@@ -366,7 +376,7 @@ impl Scheduler {
                 fair.cfs_detach_sleeper(&mut entities[slot as usize]);
             });
         }
-        self.detach_average(now_ns, slot);
+        self.detach_load(now_ns, slot);
         self.tasks.slots[slot as usize].group = group;
         if queued {
             self.activate(now_ns, cpu, slot, Enqueue::Restore);
@@ -416,13 +426,13 @@ impl Scheduler {
     }
 
     /// The level a task or a group's entity is queued on.
-    fn level_of(&self, slot: u32) -> Level {
+    pub(super) fn level_of(&self, slot: u32) -> Level {
         let home = self.home_of(slot);
         if self.is_flat() { Level { queue: ROOT, ..home } } else { home }
     }
 
     /// The level of the group a task or a group's entity is in.
-    fn home_of(&self, slot: u32) -> Level {
+    pub(super) fn home_of(&self, slot: u32) -> Level {
         let task = &self.tasks.slots[slot as usize];
         let own = task.group as usize;
         if task.state == State::Group {
@@ -639,7 +649,7 @@ impl Scheduler {
             return self.enqueue_flat(now_ns, cpu, slot, how);
         }
         let own = self.level_on(slot, cpu);
-        self.attach_average(now_ns, slot, own);
+        self.load_arrives(now_ns, slot, own);
         let count = i32::from(own.queue != ROOT);
         self.enqueue_up(now_ns, slot, own, how, (count, count));
     }
@@ -710,7 +720,7 @@ impl Scheduler {
         let sleeps = how == Dequeue::Sleep;
         let (mut entity, mut level, mut how) = (slot, own, how);
         if is_task {
-            self.note_average(now_ns, slot);
+            self.load_leaves(now_ns, slot, sleeps);
         }
         let mut slice = None;
         loop {
@@ -957,8 +967,8 @@ impl Scheduler {
 
     /// The tick, from the running task up.
     pub(super) fn tick_in_groups(&mut self, now_ns: u64, cpu: u32) {
-        if let Some(slot) = self.cpus[cpu as usize].current {
-            self.note_average(now_ns, slot);
+        if self.loads.on() {
+            self.load_ticks(now_ns, cpu);
         }
         if self.is_flat() {
             self.tick_flat(now_ns, cpu);
@@ -1099,7 +1109,7 @@ impl Scheduler {
         let group = &self.groups.list[group as usize];
         let load = GroupLoad {
             queued_weight,
-            load_avg: average.load_avg,
+            load_avg: average.load_avg(),
             published,
             total: group.total_load,
         };
@@ -1132,11 +1142,11 @@ impl Scheduler {
     /// Whether averages matter: on one CPU a group's part of its shares is all of them.
     #[inline]
     fn keeps_averages(&self) -> bool {
-        (self.cpus.len() > 1 || self.is_flat()) && self.groups.any()
+        self.loads.on() && self.groups.any()
     }
 
     /// Brings the average of a group's queue up to now, and publishes it.
-    fn update_average(&mut self, now_ns: u64, level: Level) {
+    pub(super) fn update_average(&mut self, now_ns: u64, level: Level) {
         if !self.keeps_averages() {
             return;
         }
@@ -1159,8 +1169,8 @@ impl Scheduler {
         if limited && now_ns.saturating_sub(queue.published_ns) < PUBLISH_NS {
             return;
         }
-        let (load, published) = (queue.average.load_avg, queue.published);
-        let runnable = queue.average.runnable_avg;
+        let (load, published) = (queue.average.load_avg(), queue.published);
+        let runnable = queue.average.runnable_avg();
         if runnable.abs_diff(queue.published_runnable) > queue.published_runnable / 64 {
             let group = &mut self.groups.list[queue.group as usize];
             group.total_runnable =
@@ -1176,76 +1186,11 @@ impl Scheduler {
         }
     }
 
-    /// The average of a task that is about to be queued, counted where it will be.
-    fn attach_average(&mut self, now_ns: u64, slot: u32, level: Level) {
-        if !self.keeps_averages() {
-            return;
+    /// As [`publish`](Self::publish); nothing is published of the root.
+    pub(super) fn publish_level(&mut self, now_ns: u64, level: Level) {
+        if level.queue != ROOT {
+            self.publish(now_ns, level.queue);
         }
-        let none = TaskAverage { average: LoadAverage::default(), queue: ROOT, begun: false };
-        if self.groups.averages.len() <= slot as usize {
-            self.groups.averages.resize(slot as usize + 1, none);
-        }
-        let weight = scale_down(self.own_weight(slot));
-        let TaskAverage { mut average, queue, begun } = self.groups.averages[slot as usize];
-        let empty = LoadAverage::new(now_ns);
-        if begun {
-            average.update(now_ns, weight, Signals::default());
-        } else {
-            let on = self.groups.queues.get(level.queue as usize);
-            let queue_average = on.map_or(empty, |queue| queue.average);
-            average = LoadAverage::of_new_task(now_ns, weight, &queue_average, CAPACITY);
-        }
-        if queue != level.queue {
-            self.groups.averages[slot as usize] = TaskAverage { average, queue, begun: true };
-            self.detach_average(now_ns, slot);
-            self.update_average(now_ns, level);
-            if let Some(queue) = self.groups.queues.get_mut(level.queue as usize) {
-                queue.average.attach(&mut average, weight);
-                self.publish(now_ns, level.queue);
-            }
-        }
-        self.groups.averages[slot as usize] =
-            TaskAverage { average, queue: level.queue, begun: true };
-    }
-
-    /// The time of a queued task, before that ends or its weight changes.
-    fn note_average(&mut self, now_ns: u64, slot: u32) {
-        let weight = scale_down(self.own_weight(slot));
-        let entity = &self.entities[slot as usize];
-        let signals = Signals {
-            load: u64::from(entity.on_rq),
-            runnable: u64::from(entity.on_rq && !entity.delayed),
-            running: false,
-        };
-        if self.keeps_averages()
-            && let Some(own) = self.groups.averages.get_mut(slot as usize)
-        {
-            own.average.update(now_ns, weight, signals);
-        }
-    }
-
-    /// As [`note_average`](Self::note_average), for a task whose weight is about to change.
-    pub(super) fn age_average(&mut self, now_ns: u64, slot: u32) {
-        if self.groups.any() {
-            self.note_average(now_ns, slot);
-        }
-    }
-
-    /// The task is counted nowhere any more.
-    pub(super) fn detach_average(&mut self, now_ns: u64, slot: u32) {
-        if !self.keeps_averages() {
-            return;
-        }
-        let Some(own) = self.groups.averages.get_mut(slot as usize) else { return };
-        let queue = core::mem::replace(&mut own.queue, ROOT);
-        let average = own.average;
-        let weight = scale_down(self.own_weight(slot));
-        let Some(cpu) = self.groups.queues.get(queue as usize).map(|queue| queue.cpu) else {
-            return;
-        };
-        self.update_average(now_ns, Level { cpu, queue });
-        self.groups.queues[queue as usize].average.detach(&average, weight);
-        self.publish(now_ns, queue);
     }
 }
 

@@ -7,6 +7,7 @@
 //! [`Scheduler::select_wake_cpu`], [`Scheduler::pull_before_pick`], [`Scheduler::pull_newidle`],
 //! [`Scheduler::push_rt`]. Nothing else in the crate chooses a CPU.
 
+use super::smp::wake::Waking;
 use super::{Resched, Scheduler};
 use crate::deadline::entity::Owner;
 use crate::fair::{Dequeue, Enqueue};
@@ -31,18 +32,36 @@ impl IdleCpus {
         Self { words, count: cpus }
     }
 
+    /// Whether that is new.
     #[inline]
-    pub(super) fn set(&mut self, cpu: u32, idle: bool) {
+    pub(super) fn set(&mut self, cpu: u32, idle: bool) -> bool {
         let (word, bit) = (&mut self.words[(cpu / 64) as usize], cpu % 64);
         let was = *word >> bit & 1 == 1;
         if was != idle {
             *word ^= 1 << bit;
             self.count = if idle { self.count + 1 } else { self.count - 1 };
         }
+        was != idle
+    }
+
+    /// How many.
+    #[inline]
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The first from `from` on, without going round.
+    pub(super) fn next_from(&self, from: u32) -> Option<u32> {
+        let start = (from / 64) as usize;
+        (start..self.words.len()).find_map(|word| {
+            let mask = if word == start { u64::MAX << (from % 64) } else { u64::MAX };
+            let bits = self.words[word] & mask;
+            (bits != 0).then(|| word as u32 * 64 + bits.trailing_zeros())
+        })
     }
 
     #[inline]
-    fn contains(&self, cpu: u32) -> bool {
+    pub(super) fn contains(&self, cpu: u32) -> bool {
         self.words[(cpu / 64) as usize] >> (cpu % 64) & 1 == 1
     }
 
@@ -81,32 +100,65 @@ impl Scheduler {
         if allowed.first_within(self.nr_cpus()).is_none() {
             return Err(Error::NoAllowedCpu);
         }
+        if self.nr_cpus() == 1 {
+            return Ok(0);
+        }
         if attr.policy.class() == Class::Fair
-            && let Some(idle) = self.idle.first_from(parent_cpu, allowed)
+            && let Some(cpu) = self.select_fork_fair(parent_cpu, allowed)
         {
-            return Ok(idle);
+            return Ok(cpu);
         }
         self.least_loaded(parent_cpu, allowed).ok_or(Error::NoAllowedCpu)
     }
 
     /// Where a sleeper wakes up.
     #[inline(always)]
-    pub(super) fn select_wake_cpu(&self, slot: u32, prev_cpu: u32, _waker_cpu: u32) -> u32 {
+    pub(super) fn select_wake_cpu(&mut self, now_ns: u64, waking: Waking) -> u32 {
+        let Waking { slot, prev, .. } = waking;
+        if self.cpus.len() == 1 {
+            return prev;
+        }
+        self.select_wake_cpu_of_many(now_ns, waking, slot, prev)
+    }
+
+    #[inline(never)]
+    fn select_wake_cpu_of_many(
+        &mut self,
+        now_ns: u64,
+        waking: Waking,
+        slot: u32,
+        prev: u32,
+    ) -> u32 {
         let task = &self.tasks.slots[slot as usize];
-        let prev_allowed = task.affinity.contains(CpuId(prev_cpu));
+        let prev_allowed = task.affinity.contains(CpuId(prev));
+        let only = match task.affinity {
+            CpuSet::All => None,
+            ref some => some.only_within(self.nr_cpus()),
+        };
+        if let Some(only) = only {
+            return only;
+        }
         match task.class {
-            Class::Rt => return self.select_wake_cpu_rt(slot, prev_cpu, prev_allowed),
-            Class::Deadline => return self.select_wake_cpu_dl(slot, prev_cpu, prev_allowed),
-            _ => {}
+            Class::Rt => return self.select_wake_cpu_rt(slot, prev, prev_allowed),
+            Class::Deadline => return self.select_wake_cpu_dl(slot, prev, prev_allowed),
+            Class::Fair => {}
+            _ => return prev,
         }
-        if prev_allowed && self.idle.contains(prev_cpu) {
-            return prev_cpu;
+        let cpu = self.select_wake_fair(now_ns, waking);
+        if self.tasks.slots[slot as usize].affinity.contains(CpuId(cpu)) {
+            return cpu;
         }
-        match self.idle.first_from(prev_cpu, &task.affinity) {
-            Some(idle) => idle,
-            None if prev_allowed => prev_cpu,
-            None => self.least_loaded(prev_cpu, &task.affinity).unwrap_or(prev_cpu),
-        }
+        self.allowed_near(slot, cpu).unwrap_or(prev)
+    }
+
+    /// An allowed CPU where a task must go that may not be where it should: the first of the same
+    /// memory node, else the first there is.
+    fn allowed_near(&self, slot: u32, cpu: u32) -> Option<u32> {
+        let affinity = &self.tasks.slots[slot as usize].affinity;
+        let near = (0..self.nr_cpus())
+            .filter(|other| affinity.contains(CpuId(*other)))
+            .find(|other| self.smp.same_node(cpu, *other));
+        near.or_else(|| affinity.first_within(self.nr_cpus()).map(|first| first.0))
     }
 
     /// classes.md B.5: stay unless something at least as important runs there.
@@ -313,39 +365,6 @@ impl Scheduler {
         if let Some((_, slot)) = found {
             self.take_over(now_ns, slot, cpu);
         }
-    }
-
-    /// A CPU about to idle takes one waiting fair task from the CPU with the most.
-    #[inline]
-    pub(super) fn pull_newidle(&mut self, now_ns: u64, cpu: u32) -> bool {
-        let mut busiest: Option<(u32, u32)> = None;
-        for (other, rq) in self.cpus.iter().enumerate() {
-            let other = other as u32;
-            let waiting = rq.nr_fair_runnable();
-            let enough = if rq.current.is_some() { 2 } else { 1 };
-            if other != cpu
-                && rq.nr_runnable() >= enough
-                && waiting > 0
-                && busiest.is_none_or(|(most, _)| waiting > most)
-                && self.waiting_for(other, cpu).is_some()
-            {
-                busiest = Some((waiting, other));
-            }
-        }
-        let Some((_, from)) = busiest else { return false };
-        let Some(slot) = self.waiting_for(from, cpu) else { return false };
-        self.take_over(now_ns, slot, cpu);
-        true
-    }
-
-    /// The first waiting fair task of `from` that is awake and may run on `cpu`.
-    fn waiting_for(&self, from: u32, cpu: u32) -> Option<u32> {
-        let groups = self.groups.any().then(|| self.groups.waiting(from, &self.tasks));
-        let waiting = self.cpus[from as usize].fair.waiting().filter(|slot| !self.is_group(*slot));
-        waiting.chain(groups.into_iter().flatten()).find(|slot| {
-            !self.entities[*slot as usize].delayed
-                && self.tasks.slots[*slot as usize].affinity.contains(CpuId(cpu))
-        })
     }
 
     /// Moves a waiting task here without asking for a reschedule: one is under way.

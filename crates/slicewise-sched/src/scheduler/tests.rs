@@ -4,6 +4,7 @@
 mod deadline;
 mod groups;
 mod rt_groups;
+mod smp;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,10 +39,21 @@ impl Host {
     }
 
     fn with(profile: Profile, cpus: u32, hz: u32) -> Self {
-        let config =
-            SchedConfig { profile, features: profile.features, base_slice_ns: None, cpus, hz };
+        let config = SchedConfig {
+            profile,
+            features: profile.features,
+            base_slice_ns: None,
+            cpus,
+            hz,
+            smp: SmpConfig::default(),
+        };
+        Self::of(&config)
+    }
+
+    fn of(config: &SchedConfig) -> Self {
+        let cpus = config.cpus;
         Self {
-            sched: Scheduler::new(&config).unwrap(),
+            sched: Scheduler::new(config).unwrap(),
             now_ns: 0,
             hrtick: vec![None; cpus as usize],
             timers: BTreeMap::new(),

@@ -23,7 +23,7 @@ impl Scheduler {
     }
 
     /// The weight a task has in its own group; of a group's entity, in its parent.
-    pub(super) fn own_weight(&self, slot: u32) -> u64 {
+    pub(in super::super) fn own_weight(&self, slot: u32) -> u64 {
         if self.is_flat() && !self.is_group(slot) {
             self.tasks.slots[slot as usize].load().weight
         } else {
@@ -133,7 +133,7 @@ impl Scheduler {
     pub(super) fn enqueue_flat(&mut self, now_ns: u64, cpu: u32, slot: u32, how: Enqueue) {
         self.level_on(slot, cpu);
         let home = Level { cpu, ..self.home_of(slot) };
-        self.attach_average(now_ns, slot, home);
+        self.load_arrives(now_ns, slot, home);
         let weight = self.own_weight(slot);
         let mut level = home;
         while level.queue != ROOT {
@@ -163,7 +163,7 @@ impl Scheduler {
     pub(super) fn dequeue_flat(&mut self, now_ns: u64, slot: u32, how: Dequeue) -> bool {
         let home = self.home_of(slot);
         let was_delayed = self.entities[slot as usize].delayed;
-        self.note_average(now_ns, slot);
+        self.load_leaves(now_ns, slot, how == Dequeue::Sleep);
         let root = Level { queue: ROOT, ..home };
         let left = self.on_level(root, |fair, params, entities| {
             fair.dequeue(params, entities, slot, how, now_ns)

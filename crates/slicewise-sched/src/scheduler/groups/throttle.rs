@@ -372,14 +372,21 @@ impl Scheduler {
 
 #[cfg(test)]
 mod tests {
-    use crate::{GroupId, Profile, SchedConfig, Scheduler, Spawn};
+    use crate::{GroupId, Profile, SchedConfig, Scheduler, SmpConfig, Spawn};
 
     /// Seen on 6.18.15 and 7.2.12 with three groups in one that is throttled.
     #[test]
     fn newer_groups_go_on_first_and_a_group_after_those_in_it() {
         let profile = Profile::named("6.18").unwrap();
         let features = profile.features;
-        let config = SchedConfig { profile, features, base_slice_ns: None, cpus: 1, hz: 250 };
+        let config = SchedConfig {
+            profile,
+            features,
+            base_slice_ns: None,
+            cpus: 1,
+            hz: 250,
+            smp: SmpConfig::default(),
+        };
         let mut sched = Scheduler::new(&config).unwrap();
         let outer = sched.create_group(None).unwrap();
         let [one, two] = [(); 2].map(|()| sched.create_group(Some(outer)).unwrap());

@@ -1,0 +1,253 @@
+//! Where a fair task wakes up (fair.md G.2).
+//!
+//! *Simplifications*: no energy model; whether a waker is a thread bound to its CPU by the kernel is
+//! not known (step 3 of the search is left out).
+
+use super::super::Scheduler;
+use super::rules;
+use crate::Feature;
+use crate::domains::DomainFlags;
+
+/// How often changes of partners are halved.
+const FLIPS_HALVED_NS: u64 = 1_000_000_000;
+
+/// A wakeup.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Waking {
+    pub(in super::super) slot: u32,
+    pub(in super::super) prev: u32,
+    /// Where the waker runs, or the interrupt came.
+    pub(in super::super) this: u32,
+    /// The waker is about to sleep.
+    pub(in super::super) sync: bool,
+}
+
+impl Scheduler {
+    /// The CPU a fair task wakes on; it may not be allowed, if no better was found.
+    pub(in super::super) fn select_wake_fair(&mut self, now_ns: u64, waking: Waking) -> u32 {
+        let Waking { slot, prev, this, .. } = waking;
+        let wide = self.meets(now_ns, this, slot);
+        let affine = !wide && self.allows(slot, this);
+        let mut target = prev;
+        if affine
+            && this != prev
+            && let Some(step) = self.smp.step_with(this, DomainFlags::WAKE_AFFINE, Some(prev))
+        {
+            let (_, domain) = self.smp.link(this, step);
+            if self.is_affine(waking, domain.imbalance_pct) {
+                target = this;
+            }
+        }
+        self.select_idle_near(slot, prev, target)
+    }
+
+    /// Who runs on `this` wakes `slot`: how often partners change. Whether both have many.
+    fn meets(&mut self, now_ns: u64, this: u32, slot: u32) -> bool {
+        let Some(waker) = self.cpus[this as usize].current else { return false };
+        let llc_size = self.smp.llc(this).size;
+        let tasks = &mut self.loads.tasks;
+        if waker as usize >= tasks.len() || slot as usize >= tasks.len() {
+            return false;
+        }
+        let wakee_flips = tasks[slot as usize].flips;
+        let waker = &mut tasks[waker as usize];
+        if now_ns.saturating_sub(waker.flips_ns) > FLIPS_HALVED_NS {
+            waker.flips >>= 1;
+            waker.flips_ns = now_ns;
+        }
+        if waker.last_wakee != slot {
+            waker.last_wakee = slot;
+            waker.flips = waker.flips.saturating_add(1);
+        }
+        rules::wake_wide(waker.flips, wakee_flips, llc_size)
+    }
+
+    /// Whether the waker's CPU is the better place to look from.
+    fn is_affine(&self, waking: Waking, imbalance_pct: u32) -> bool {
+        let Waking { slot, prev, this, sync } = waking;
+        let rq = self.rq(this);
+        if self.params.has(Feature::WA_IDLE)
+            && let Some(affine) = self.is_affine_by_idleness(waking)
+        {
+            return affine;
+        }
+        if !self.params.has(Feature::WA_WEIGHT) {
+            return false;
+        }
+        let side =
+            |cpu| rules::Side { load: self.cpu_load(cpu), capacity: self.smp.capacity_left(cpu) };
+        let waker = rq.current.filter(|_| sync).map(|waker| self.task_load(waker));
+        let pct = if self.params.has(Feature::WA_BIAS) { imbalance_pct } else { 100 };
+        rules::wakes_here(side(this), side(prev), self.task_load(slot), waker, pct)
+    }
+
+    /// Whether idleness decides between the waker's CPU and the previous one, and how.
+    fn is_affine_by_idleness(&self, waking: Waking) -> Option<bool> {
+        let Waking { prev, this, sync, .. } = waking;
+        if self.idles(this) && self.smp.share_cache(this, prev) {
+            return Some(!self.idles(prev));
+        }
+        let rq = self.rq(this);
+        let queued = match self.profile.smp.sync_counts_delayed {
+            true => rq.nr_running(),
+            false => rq.nr_runnable(),
+        };
+        if sync && queued == 1 {
+            return Some(true);
+        }
+        self.idles(prev).then_some(false)
+    }
+
+    /// An idle CPU close to `target`, or that itself.
+    fn select_idle_near(&mut self, slot: u32, prev: u32, target: u32) -> u32 {
+        let util = if self.smp.asymmetric { self.task_util(slot) } else { 0 };
+        let fits = |sched: &Self, cpu: u32| {
+            !sched.smp.asymmetric || rules::fits(util, sched.smp.capacity_left(cpu))
+        };
+        if self.is_free(target) && fits(self, target) {
+            return target;
+        }
+        if prev != target
+            && self.smp.share_cache(prev, target)
+            && self.is_free(prev)
+            && fits(self, prev)
+        {
+            return prev;
+        }
+        let recent = core::mem::replace(&mut self.loads.tasks[slot as usize].recent_cpu, prev);
+        if recent != prev
+            && recent != target
+            && (recent as usize) < self.cpus.len()
+            && self.smp.share_cache(recent, target)
+            && self.is_free(recent)
+            && self.allows(slot, recent)
+            && fits(self, recent)
+        {
+            return recent;
+        }
+        if self.smp.asymmetric
+            && let Some(step) = self.smp.step_with(target, DomainFlags::ASYM_CPUCAPACITY_FULL, None)
+        {
+            return self.select_idle_capacity(slot, target, step, util).unwrap_or(target);
+        }
+        if self.smp.link_count(target) == 0 {
+            return target;
+        }
+        let mut idle_core = self.smp.has_smt && self.smp.llc(target).has_idle_core;
+        if self.smp.has_smt
+            && !idle_core
+            && self.smp.share_cache(prev, target)
+            && let Some(sibling) = self.select_idle_sibling(slot, prev)
+        {
+            return sibling;
+        }
+        let found = if idle_core {
+            self.select_idle_core(slot, target, &mut idle_core)
+        } else {
+            self.scan_idle(slot, target)
+        };
+        found.unwrap_or(target)
+    }
+
+    /// Any free sibling.
+    fn select_idle_sibling(&self, slot: u32, cpu: u32) -> Option<u32> {
+        let siblings = self.smp.siblings(cpu).iter().copied();
+        let mut others = siblings.filter(|sibling| *sibling != cpu);
+        others.find(|sibling| self.allows(slot, *sibling) && self.is_free(*sibling))
+    }
+
+    /// A core with nobody on it, or else the first free CPU met on the way.
+    fn select_idle_core(&mut self, slot: u32, target: u32, idle_core: &mut bool) -> Option<u32> {
+        let llc = self.smp.domains.llc[target as usize] as usize;
+        let mut first_free = None;
+        let span = &self.smp.domains.llcs[llc];
+        for cpu in span.iter_from(target + 1) {
+            if !self.allows(slot, cpu) {
+                continue;
+            }
+            // A core is looked at once, from the first of its CPUs that comes.
+            let siblings = self.smp.siblings(cpu);
+            let met = |other: u32| {
+                other != cpu && self.allows(slot, other) && comes_before(other, cpu, target + 1)
+            };
+            if siblings.iter().any(|sibling| met(*sibling)) {
+                continue;
+            }
+            if siblings.iter().all(|sibling| self.idles(*sibling)) {
+                return Some(cpu);
+            }
+            if first_free.is_none() {
+                let mut allowed = siblings.iter().filter(|sibling| self.allows(slot, **sibling));
+                first_free = allowed.find(|sibling| self.is_free(**sibling)).copied();
+            }
+        }
+        *idle_core = false;
+        self.smp.llcs[llc].has_idle_core = false;
+        first_free
+    }
+
+    /// The first free CPU of the cache, but only so many are looked at as its utilisation leaves hope.
+    fn scan_idle(&self, slot: u32, target: u32) -> Option<u32> {
+        let llc = self.smp.llc(target);
+        let limited = self.params.has(Feature::SIS_UTIL);
+        if limited && llc.nr_idle_scan == 0 {
+            return None;
+        }
+        let span = &self.smp.domains.llcs[self.smp.domains.llc[target as usize] as usize];
+        let mut left = if limited { llc.nr_idle_scan } else { u32::MAX };
+        let cluster = self.smp.cluster_of(target);
+        let near = cluster.into_iter().flat_map(|span| span.iter_from(target + 1));
+        let far = span.iter_from(target + 1);
+        let beyond = far.filter(|cpu| cluster.is_none_or(|span| !span.contains(*cpu)));
+        for cpu in near.chain(beyond) {
+            if !self.allows(slot, cpu) {
+                continue;
+            }
+            if left == 0 {
+                return None;
+            }
+            left -= 1;
+            if self.is_free(cpu) {
+                return Some(cpu);
+            }
+        }
+        None
+    }
+
+    /// CPUs of different capacities: the first free one that fits, else the free one with the most.
+    fn select_idle_capacity(&self, slot: u32, target: u32, step: usize, util: u64) -> Option<u32> {
+        let (_, domain) = self.smp.link(target, step);
+        let mut best = None;
+        for cpu in domain.span.iter_from(target) {
+            if !self.allows(slot, cpu) || !self.is_free(cpu) {
+                continue;
+            }
+            let capacity = self.smp.capacity_left(cpu);
+            if rules::fits(util, capacity) {
+                return Some(cpu);
+            }
+            if best.is_none_or(|(most, _)| capacity > most) {
+                best = Some((capacity, cpu));
+            }
+        }
+        best.map(|(_, cpu)| cpu)
+    }
+}
+
+/// Which of two CPUs comes first, counting from `from` and round.
+fn comes_before(one: u32, other: u32, from: u32) -> bool {
+    (one < from, one) < (other < from, other)
+}
+
+impl super::Smp {
+    fn link_count(&self, cpu: u32) -> usize {
+        self.domains.chains[cpu as usize].len()
+    }
+
+    /// The cluster of a CPU, where its machine has such.
+    fn cluster_of(&self, cpu: u32) -> Option<&crate::mask::CpuMask> {
+        let cluster =
+            self.domains.of(cpu).find(|(_, domain)| domain.flags.has(DomainFlags::CLUSTER));
+        cluster.map(|(_, domain)| &domain.span)
+    }
+}
