@@ -157,6 +157,31 @@ pub struct StaticPolicy {
     pub quota_with_exclusive_cpus: bool,
 }
 
+impl StaticPolicy {
+    /// The names of the kubelet's options.
+    pub const OPTIONS: [&str; 6] = [
+        "full-pcpus-only",
+        "strict-cpu-reservation",
+        "distribute-cpus-across-numa",
+        "align-by-socket",
+        "distribute-cpus-across-cores",
+        "prefer-align-cpus-by-uncorecache",
+    ];
+
+    /// The option of this name.
+    pub fn option(&mut self, name: &str) -> Option<&mut bool> {
+        Some(match name {
+            "full-pcpus-only" => &mut self.full_pcpus_only,
+            "strict-cpu-reservation" => &mut self.strict_cpu_reservation,
+            "distribute-cpus-across-numa" => &mut self.distribute_cpus_across_numa,
+            "align-by-socket" => &mut self.align_by_socket,
+            "distribute-cpus-across-cores" => &mut self.distribute_cpus_across_cores,
+            "prefer-align-cpus-by-uncorecache" => &mut self.prefer_align_cpus_by_uncorecache,
+            _ => return None,
+        })
+    }
+}
+
 impl Node {
     /// A node with so many CPUs and the defaults: nothing reserved, no CPU manager, quotas of
     /// 100 ms, systemd with cgroup v2, weights of kubelets and runtimes of 2026.

@@ -112,7 +112,7 @@ impl Cpusets {
     }
 
     /// What a cpuset leaves its tasks, before what they asked for: any CPU if that were none.
-    fn allowed_in(&self, group: usize) -> CpuSet {
+    pub(super) fn allowed_in(&self, group: usize) -> CpuSet {
         let allowed = self.own_allowed_in(group);
         if allowed.is_empty() { CpuSet::first(self.machine.cpus) } else { allowed }
     }
