@@ -7,7 +7,7 @@ use slicewise_machine::{Costs, MachineConfig, Preemption};
 use slicewise_sched::{CPUS_MAX, CpuId, CpuSet, Profile, SmpConfig};
 use slicewise_workload::{
     Diagnostic, Format, LoadFileError, Loaded, Rejected, Severity, apply_set,
-    check_against_machine, load_file, load_in, read_text, settle_cgroups,
+    check_against_machine, load_file, load_in, read_text, settle_cgroups, settle_cpusets,
 };
 
 use crate::args::SimulationArgs;
@@ -104,6 +104,7 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
     let mut features = profile.features;
     let mut diagnostics = check_against_machine(&loaded, cpus, &profile);
     diagnostics.extend(settle_cgroups(&mut loaded, &profile));
+    diagnostics.extend(settle_cpusets(&mut loaded, &profile, cpus));
     if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return Err(Failure::Input { name, sources: loaded.sources, diagnostics });
     }
