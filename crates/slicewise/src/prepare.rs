@@ -6,7 +6,7 @@ use std::path::Path;
 use slicewise_machine::{Costs, MachineConfig, Preemption};
 use slicewise_sched::{CPUS_MAX, CpuId, CpuSet, Profile, SmpConfig};
 use slicewise_workload::{
-    Diagnostic, Format, LoadFileError, Loaded, Rejected, Severity, apply_set,
+    CpuPartitions, Diagnostic, Format, LoadFileError, Loaded, Rejected, Severity, apply_set,
     check_against_machine, load_file, load_in, read_text, settle_cgroups, settle_cpusets,
 };
 
@@ -122,6 +122,7 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
         hz: settings.hz.unwrap_or(HZ_DEFAULT),
         smp: SmpConfig {
             topology: settings.topology.as_ref().map(|machine| machine.topology().clone()),
+            partitions: partitions(&loaded.cpu_partitions),
             ..SmpConfig::default()
         },
         tick_phase_ns: settings.tick_phase_ns.unwrap_or(0),
@@ -137,6 +138,12 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
     };
     let warnings: Vec<String> = loaded.warnings.iter().chain(&diagnostics).map(shown).collect();
     Ok(Prepared { name, loaded, config, warnings, cgroup_files: false })
+}
+
+/// What is balanced among each other; `None` if nothing was said of that.
+fn partitions(cpus: &CpuPartitions) -> Option<Vec<CpuSet>> {
+    let told = !cpus.domains.is_empty() || !cpus.isolated.is_empty();
+    told.then(|| cpus.domains.clone())
 }
 
 /// How many CPUs there are.
