@@ -213,20 +213,18 @@ fn cpusets_do_what_they_did_on_real_kernels() {
     let mut paths: Vec<_> = dir.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let mut tables = 0;
+    let mut rows = Vec::new();
     for path in paths {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         if name == "differs" {
             continue;
         }
         let outcome = replay(&path);
-        println!(
-            "{name}: {} operations, {} as in the kernel before the first difference of their \
-             episode; {} episodes, {} as in the kernel",
-            outcome.steps,
-            outcome.agreeing,
-            outcome.episodes,
-            outcome.episodes - outcome.differences.len()
-        );
+        let whole = outcome.episodes - outcome.differences.len();
+        rows.push(format!(
+            "| {name} | {} of {} | {whole} of {} |",
+            outcome.agreeing, outcome.steps, outcome.episodes
+        ));
         all.extend(outcome.differences);
         tables += 1;
     }
@@ -234,6 +232,12 @@ fn cpusets_do_what_they_did_on_real_kernels() {
         assert!(all.is_empty(), "{}", all.join("\n"));
     }
     assert_eq!(tables, 13);
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cpusets.md");
+    let table = rows.join("\n");
+    assert!(
+        fs::read_to_string(docs).unwrap().contains(&table),
+        "docs/cpusets.md says not:\n{table}"
+    );
     let known =
         fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/truth/cpuset/differs.txt"));
     let known = known.unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use slicewise_containers::{
-    CgroupVersion, Driver, GroupKind, Manifest, Node, Note, Part, WeightFormula,
+    CgroupVersion, DeviceGrant, Driver, GroupKind, Manifest, Node, Note, Part, WeightFormula,
 };
 use slicewise_report::{
     Histogram, KubeBaseline, KubeContainer, KubeFinding, KubeLaunch, KubeNode, KubeOther, KubePart,
@@ -48,6 +48,7 @@ pub struct Study<'m> {
     pub(crate) node: Node,
     pub(crate) mapping: Mapping,
     notes: Vec<Note>,
+    devices: Vec<DeviceGrant>,
 }
 
 impl<'m> Study<'m> {
@@ -58,7 +59,8 @@ impl<'m> Study<'m> {
     pub fn new(manifest: &'m Manifest, node: &Node) -> Result<Self, Error> {
         let tree = slicewise_containers::tree(manifest, node)?;
         let mapping = map(manifest, node, &tree)?;
-        Ok(Self { manifest, node: node.clone(), mapping, notes: tree.notes })
+        let (notes, devices) = (tree.notes, tree.devices);
+        Ok(Self { manifest, node: node.clone(), mapping, notes, devices })
     }
 
     /// What runs on the machine.
@@ -172,7 +174,7 @@ impl<'m> Study<'m> {
             workloads,
             containers,
             suggestions: Vec::new(),
-            remarks: self.remarks(question, outcome),
+            remarks: self.remarks(question),
         };
         report.findings = self.findings(question, &report.workloads);
         report
@@ -214,7 +216,7 @@ impl<'m> Study<'m> {
         }
     }
 
-    fn remarks(&self, question: &Question, outcome: &Outcome) -> Vec<String> {
+    fn remarks(&self, question: &Question) -> Vec<String> {
         let mut remarks: Vec<String> = self.notes.iter().map(ToString::to_string).collect();
         let without = self.mapping.containers.iter().filter(|it| it.parts.is_empty()).count();
         if without > 0 {
@@ -223,14 +225,6 @@ impl<'m> Study<'m> {
                 "nobody says what {without} of {count} containers do, so they do nothing: give them \
                  a load in the annotation slicewise.dev/load, or in a document of kind Load"
             ));
-        }
-        let is_busy = |busy: &u64| *busy >= outcome.simulated_ns / 100 * 99;
-        if outcome.cpu_busy_ns.len() > 1 && outcome.cpu_busy_ns.iter().all(is_busy) {
-            remarks.push(
-                "all CPUs are busy, and there is no periodic load balancing yet: with more threads \
-                 than CPUs, shares are less even than on Linux"
-                    .to_owned(),
-            );
         }
         if question.settings.profile.experimental {
             remarks.push("this kernel's profile is experimental".to_owned());
@@ -374,6 +368,8 @@ impl Writer<'_> {
             weight: group.weight,
             quota: self.quota(first.group),
             exclusive_cpus: first.exclusive.as_ref().filter(|_| is_one).map(ToString::to_string),
+            numa_nodes: self.numa_nodes(first).unwrap_or_default(),
+            devices: self.devices(copies),
             saturated: self.saturated[copies[0]],
             has_load: copies.iter().any(|copy| !mapping.containers[*copy].parts.is_empty()),
             cpu_ns: figures.cpu_ns,
@@ -392,6 +388,18 @@ impl Writer<'_> {
         container.settle_throttling();
         container.verdict = container.sentence();
         container
+    }
+
+    /// The NUMA nodes of a container's own CPUs, where there are several.
+    fn numa_nodes(&self, container: &crate::mapping::Mapped) -> Option<Vec<u32>> {
+        let topology = self.study.node.topology.as_ref()?;
+        let cpus = container.exclusive.as_ref()?;
+        (topology.numa_nodes().len() > 1).then(|| topology.numa_nodes_of(cpus))
+    }
+
+    fn devices(&self, copies: &[usize]) -> Vec<String> {
+        let own = self.study.devices.iter().filter(|it| copies.contains(&it.container));
+        own.flat_map(|it| it.ids.iter().cloned()).collect()
     }
 
     /// The tightest quota of a group and those around it; its own of several equal ones.

@@ -7,7 +7,7 @@ mod support;
 use slicewise_sched::Profile;
 use slicewise_sched::domains::{Domain, DomainGroup, Domains};
 use slicewise_sched::mask::CpuMask;
-use slicewise_sched::topology::Topology;
+use slicewise_sched::topology::{CpuPlace, Topology};
 use slicewise_topology::{SysFiles, from_sysfs};
 use support::{KERNELS, cases, domains, root_domains, snapshot};
 
@@ -21,7 +21,11 @@ impl Ours {
     fn of(case: &str, kernel: &str) -> Self {
         let files = SysFiles::from_lines(&snapshot(case, kernel)).unwrap();
         let machine = from_sysfs(&files, case).unwrap();
-        let topology: &Topology = machine.topology();
+        let topology: &Topology = &match (case.starts_with("arm-"), kernel) {
+            // Debian builds these without SCHED_CLUSTER.
+            (true, "6.1" | "6.12") => without_clusters(machine.topology()),
+            _ => machine.topology().clone(),
+        };
         let numbers: Vec<u32> = machine.cpus().iter().map(|cpu| cpu.number).collect();
         // Those made later have taken CPUs from those made before.
         // The partition of these two is an isolated one.
@@ -58,6 +62,13 @@ impl Ours {
         let order = (0..groups).map(|step| (local as usize + step) % groups);
         order.map(|at| self.group(&domain.groups[at])).collect()
     }
+}
+
+fn without_clusters(topology: &Topology) -> Topology {
+    let places = topology.places().iter().map(|place| CpuPlace { cluster: None, ..*place });
+    let nodes = 0..topology.nr_nodes();
+    let row = |from| nodes.clone().filter_map(|to| topology.distance(from, to)).collect();
+    Topology::new(places.collect(), nodes.clone().map(row).collect()).unwrap()
 }
 
 fn words(text: String) -> Vec<String> {

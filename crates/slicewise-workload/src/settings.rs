@@ -5,6 +5,7 @@ use slicewise_sched::RtRules;
 use slicewise_sched::deadline::{PERIOD_MAX_NS, PERIOD_MIN_NS};
 use slicewise_topology::Machine;
 
+use crate::cpusets::BootText;
 use crate::units::show_ns;
 
 /// What the file (or [`apply_set`](crate::apply_set)) says about the machine and the run. `None`
@@ -39,6 +40,10 @@ pub struct Settings {
     pub costs: CostOverrides,
     /// Real-time limits and the fair server.
     pub rt: RtOverrides,
+    /// `isolcpus=` of the kernel's command line.
+    pub isolcpus: Option<BootText>,
+    /// `nohz_full=` of the kernel's command line.
+    pub nohz_full: Option<BootText>,
     /// rt-app's `logdir`.
     pub log_dir: Option<String>,
     /// rt-app's `log_basename`.

@@ -583,9 +583,29 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "LIST")]
     pub(crate) reserved_cpus: Option<String>,
 
+    /// Sockets, NUMA nodes in each, caches in each, cores in each, threads in each: 2x1x1x16x2
+    #[arg(long, value_name = "SHAPE", conflicts_with_all = ["cpus", "threads_per_core"])]
+    pub(crate) topology: Option<String>,
+
+    /// Devices with the NUMA nodes they are at, `-` if unknown: nvidia.com/gpu=0,0,1,1
+    #[arg(long, value_name = "RESOURCE=NODES")]
+    pub(crate) devices: Vec<String>,
+
     /// The CPU manager: `static` gives Guaranteed containers of whole CPUs their own
-    #[arg(long, value_enum, value_name = "POLICY")]
+    #[arg(long, visible_alias = "cpu-manager-policy", value_enum, value_name = "POLICY")]
     pub(crate) cpu_manager: Option<CpuManagerArg>,
+
+    /// Options of the static policy: align-by-socket,distribute-cpus-across-numa
+    #[arg(long, value_name = "OPTIONS", value_delimiter = ',')]
+    pub(crate) cpu_manager_options: Vec<String>,
+
+    /// Which pods the topology manager rejects: none, best-effort, restricted, single-numa-node
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) topology_manager_policy: Option<String>,
+
+    /// Whether it aligns containers or whole pods: container, pod
+    #[arg(long, value_name = "SCOPE")]
+    pub(crate) topology_manager_scope: Option<String>,
 
     /// Static CPU manager: only whole cores
     #[arg(long)]

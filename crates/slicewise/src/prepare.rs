@@ -4,10 +4,10 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use slicewise_machine::{Costs, MachineConfig, Preemption};
-use slicewise_sched::{CPUS_MAX, CpuId, CpuSet, Profile};
+use slicewise_sched::{CPUS_MAX, CpuId, CpuSet, Profile, SmpConfig};
 use slicewise_workload::{
-    Diagnostic, Format, LoadFileError, Loaded, Rejected, Severity, apply_set,
-    check_against_machine, load_file, load_in, read_text, settle_cgroups,
+    CpuPartitions, Diagnostic, Format, LoadFileError, Loaded, Rejected, Severity, apply_set,
+    check_against_machine, load_file, load_in, read_text, settle_cgroups, settle_cpusets,
 };
 
 use crate::args::SimulationArgs;
@@ -104,6 +104,7 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
     let mut features = profile.features;
     let mut diagnostics = check_against_machine(&loaded, cpus, &profile);
     diagnostics.extend(settle_cgroups(&mut loaded, &profile));
+    diagnostics.extend(settle_cpusets(&mut loaded, &profile, cpus));
     if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return Err(Failure::Input { name, sources: loaded.sources, diagnostics });
     }
@@ -119,7 +120,11 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
         base_slice_ns: settings.base_slice_ns,
         cpus,
         hz: settings.hz.unwrap_or(HZ_DEFAULT),
-        smp: slicewise_sched::SmpConfig::default(),
+        smp: SmpConfig {
+            topology: settings.topology.as_ref().map(|machine| machine.topology().clone()),
+            partitions: partitions(&loaded.cpu_partitions),
+            ..SmpConfig::default()
+        },
         tick_phase_ns: settings.tick_phase_ns.unwrap_or(0),
         tick_skew_ns: settings.tick_skew_ns.unwrap_or(0),
         preemption: settings.preemption.unwrap_or(preemption_default),
@@ -133,14 +138,14 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
         let place = shown_place(&name, &loaded.sources, diagnostic.span.start);
         format!("{place}: {}", diagnostic.message)
     };
-    let mut warnings: Vec<String> = loaded.warnings.iter().chain(&diagnostics).map(shown).collect();
-    if settings.topology.is_some() {
-        warnings.push(
-            "of the topology, only the number of CPUs counts yet: all are taken to be alike"
-                .to_owned(),
-        );
-    }
+    let warnings: Vec<String> = loaded.warnings.iter().chain(&diagnostics).map(shown).collect();
     Ok(Prepared { name, loaded, config, warnings, cgroup_files: false })
+}
+
+/// What is balanced among each other; `None` if nothing was said of that.
+fn partitions(cpus: &CpuPartitions) -> Option<Vec<CpuSet>> {
+    let told = !cpus.domains.is_empty() || !cpus.isolated.is_empty();
+    told.then(|| cpus.domains.clone())
 }
 
 /// How many CPUs there are.

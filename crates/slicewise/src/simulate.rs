@@ -136,13 +136,6 @@ fn run_info(prepared: &Prepared, summary: &RunSummary, hash: &TraceHash) -> RunI
             }));
         }
     }
-    if config.cpus > 1 && summary.cpus.iter().all(|cpu| cpu.busy_ns >= summary.end_ns / 100 * 99) {
-        warnings.push(
-            "all CPUs are busy, and there is no periodic load balancing yet: with more tasks than \
-             CPUs, shares are less even than on Linux"
-                .to_owned(),
-        );
-    }
     RunInfo {
         kernel: config.profile.name.to_owned(),
         release: config.profile.release.to_owned(),

@@ -14,6 +14,8 @@ use crate::prepare::read;
 
 /// The word that asks for a list, not for a machine.
 const LIST: &str = "list";
+/// Kinds of tasks that are shown; more are no drawing.
+const PLACES_MAX: usize = 500;
 
 /// `slicewise topology`.
 pub(crate) fn topology(args: &TopologyArgs) -> Result<(), Failure> {
@@ -100,7 +102,7 @@ fn with_scenario(
         None => uniform(&loaded)?,
     };
     let cpus = machine.topology().nr_cpus();
-    let tasks = places(&loaded);
+    let tasks = places(&loaded)?;
     let beyond = |set: &CpuSet| match set {
         CpuSet::All => false,
         set => set.count_within(slicewise_sched::CPUS_MAX) > set.count_within(cpus),
@@ -127,25 +129,26 @@ fn uniform(loaded: &Loaded) -> Result<Machine, Failure> {
         .map_err(|problem| Failure::plain(problem.message))
 }
 
-/// Tasks by their descriptions in the file; of those that differ, each.
-fn places(loaded: &Loaded) -> Vec<TaskPlaces> {
+/// Tasks by their descriptions in the file, and by where they may run.
+fn places(loaded: &Loaded) -> Result<Vec<TaskPlaces>, Failure> {
     let mut places: Vec<TaskPlaces> = Vec::new();
     for group in &loaded.groups {
-        let tasks = &loaded.workload.tasks[group.first as usize..][..group.count as usize];
-        let alike = tasks.iter().all(|task| task.affinity == tasks[0].affinity);
-        if alike && !tasks.is_empty() {
-            let (name, cpus) = (group.name.clone(), tasks[0].affinity.clone());
-            places.push(TaskPlaces { name, tasks: group.count, cpus });
-        } else {
-            let place = |task: &slicewise_machine::TaskSpec| TaskPlaces {
-                name: task.name.clone(),
-                tasks: 1,
-                cpus: task.affinity.clone(),
-            };
-            places.extend(tasks.iter().map(place));
+        let first = places.len();
+        for task in &loaded.workload.tasks[group.first as usize..][..group.count as usize] {
+            match places[first..].iter_mut().find(|known| known.cpus == task.affinity) {
+                Some(known) => known.tasks += 1,
+                None => {
+                    let (name, cpus) = (group.name.clone(), task.affinity.clone());
+                    places.push(TaskPlaces { name, tasks: 1, cpus });
+                }
+            }
+            if places.len() > PLACES_MAX {
+                let message = format!("tasks have more than {PLACES_MAX} different sets of CPUs");
+                return Err(Failure::with_help(message, "draw the machine without them"));
+            }
         }
     }
-    places
+    Ok(places)
 }
 
 /// Whether a file is a scenario, as far as its text shows: it has tasks or groups.

@@ -412,6 +412,18 @@ impl Cpusets {
         self.existing(group).ok().map(|at| &self.sets[at].effective)
     }
 
+    /// The CPUs a group leaves its tasks, before what they ask for themselves; `None` if it does not
+    /// exist.
+    pub fn allowed(&self, group: CpusetId) -> Option<CpuSet> {
+        self.existing(group).ok().map(|at| self.allowed_in(at))
+    }
+
+    /// Why a group's partition is invalid, where the kernel says so.
+    pub fn partition_reason(&self, group: CpusetId) -> Option<Reason> {
+        let set = self.sets.get(group.0).filter(|set| set.exists && set.is_broken())?;
+        set.reason
+    }
+
     /// Takes a CPU offline.
     ///
     /// # Errors

@@ -604,7 +604,8 @@ impl Cpusets {
         let set = &self.sets[at];
         let granted = set.granted.clone();
         if set.is_remote {
-            if !granted.intersects(&self.online) && self.is_populated(at, None) {
+            let has_none = !granted.intersects(&self.online) && self.is_populated(at, None);
+            if has_none || self.sets[0].effective.is_empty() {
                 self.invalidate(at, Some(Reason::Hotplug));
                 self.refresh(0);
             }

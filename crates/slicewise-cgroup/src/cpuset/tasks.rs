@@ -111,8 +111,13 @@ impl Cpusets {
         Ok(())
     }
 
-    /// What a cpuset leaves its tasks, before what they asked for.
-    fn allowed_in(&self, group: usize) -> CpuSet {
+    /// What a cpuset leaves its tasks, before what they asked for: any CPU if that were none.
+    pub(super) fn allowed_in(&self, group: usize) -> CpuSet {
+        let allowed = self.own_allowed_in(group);
+        if allowed.is_empty() { CpuSet::first(self.machine.cpus) } else { allowed }
+    }
+
+    fn own_allowed_in(&self, group: usize) -> CpuSet {
         if group == 0 && self.rules.root_masks_have_offline_cpus {
             // Offline CPUs stay in the masks of the root group's tasks.
             let all = CpuSet::first(self.machine.cpus);

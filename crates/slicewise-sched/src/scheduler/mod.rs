@@ -808,6 +808,8 @@ impl Scheduler {
     }
 
     fn push_migrated(&mut self, slot: u32, from: u32, to: u32) {
+        // Its cache is cold there.
+        self.entities[slot as usize].exec_start = 0;
         let task = self.tasks.id(slot);
         self.outputs.push(Output::Migrated { task, from: CpuId(from), to: CpuId(to) });
     }

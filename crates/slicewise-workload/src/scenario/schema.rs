@@ -251,6 +251,10 @@ struct Machine {
     fair_server_runtime: Option<Duration>,
     /// The period of the fair server.
     fair_server_period: Option<Duration>,
+    /// CPUs set apart at boot, as behind `isolcpus=`: "2-3", or with flags "domain,2-3".
+    isolcpus: Option<String>,
+    /// CPUs whose tick stops while at most one task is runnable, as behind `nohz_full=`.
+    nohz_full: Option<String>,
     /// What the machine itself costs.
     costs: Option<Costs>,
 }
@@ -328,6 +332,46 @@ struct Group {
     /// v1 with RT_GROUP_SCHED: that period, us; 1000000 if not given.
     #[serde(rename = "cpu.rt_period_us")]
     rt_period_us: Option<FileText>,
+    /// The cpuset files, as dotted keys: `cpuset.mems`, or `cpuset.cpus` alone.
+    cpuset: Option<CpusetFiles>,
+    /// The CPUs its tasks may use, "0-3"; all of the group it is in if not given.
+    #[serde(rename = "cpuset.cpus")]
+    cpuset_cpus: Option<FileText>,
+    /// v2: CPUs it may have for itself, or hand down to partitions below it.
+    #[serde(rename = "cpuset.cpus.exclusive")]
+    cpuset_cpus_exclusive: Option<FileText>,
+    /// v2: member, root (its CPUs are its own) or isolated (and not balanced).
+    #[serde(rename = "cpuset.cpus.partition")]
+    cpuset_cpus_partition: Option<FileText>,
+    /// The memory nodes its tasks may use: there is one, 0.
+    #[serde(rename = "cpuset.mems")]
+    cpuset_mems: Option<FileText>,
+}
+
+/// The cpuset files of a group as dotted keys; `cpuset.cpus` beside `cpuset.cpus.partition` must be
+/// quoted.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct CpusetFiles {
+    /// `cpuset.cpus`, or what is below it.
+    cpus: Option<CpusetCpusFiles>,
+    /// `cpuset.mems`.
+    mems: Option<FileText>,
+}
+
+/// `cpuset.cpus`, `cpuset.cpus.exclusive` and `cpuset.cpus.partition`.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum CpusetCpusFiles {
+    /// `cpuset.cpus`.
+    Cpus(FileText),
+    /// What is below it.
+    Below {
+        /// `cpuset.cpus.exclusive`.
+        exclusive: Option<FileText>,
+        /// `cpuset.cpus.partition`.
+        partition: Option<FileText>,
+    },
 }
 
 /// The files of a group as dotted keys. `cpu.max` and `cpu.max.burst` cannot both be dotted keys in

@@ -203,34 +203,38 @@ fn root_signals(rq: &Cpu) -> Signals {
 }
 
 impl Scheduler {
-    /// What a task did since its averages were brought up to date last.
-    #[inline]
-    fn signals_of(&self, slot: u32) -> Signals {
-        let entity = &self.entities[slot as usize];
-        let cpu = self.tasks.slots[slot as usize].cpu;
-        Signals {
-            load: u64::from(entity.on_rq),
-            runnable: u64::from(entity.on_rq && !entity.delayed),
-            running: entity.on_rq && self.cpus[cpu as usize].current == Some(slot),
-        }
-    }
-
     /// The averages of a CPU's root queue.
     #[inline]
     pub(in super::super) fn update_root_load(&mut self, now_ns: u64, cpu: u32) {
-        let signals = root_signals(&self.cpus[cpu as usize]);
-        self.loads.cpus[cpu as usize].average.update(now_ns, 1, signals);
+        let load = &mut self.loads.cpus[cpu as usize];
+        if !load.average.is_current(now_ns) {
+            load.average.update(now_ns, 1, root_signals(&self.cpus[cpu as usize]));
+        }
     }
 
-    /// Brings a queued or running task up to now, before what it does changes.
+    /// Brings a task up to now, before what it does changes.
     #[inline]
     pub(in super::super) fn note_load(&mut self, now_ns: u64, slot: u32) {
-        if !self.loads.on {
+        let cpu = self.tasks.slots[slot as usize].cpu;
+        let running = self.cpus[cpu as usize].current == Some(slot);
+        self.note_load_of(now_ns, slot, running);
+    }
+
+    /// The same, where it is known whether the task has been running, if it is queued.
+    #[inline(always)]
+    fn note_load_of(&mut self, now_ns: u64, slot: u32, running: bool) {
+        let Some(task) = self.loads.tasks.get(slot as usize) else { return };
+        if task.average.is_current(now_ns) {
             return;
         }
         let weight = scale_down(self.own_weight(slot));
-        let signals = self.signals_of(slot);
-        let Some(task) = self.loads.tasks.get_mut(slot as usize) else { return };
+        let entity = &self.entities[slot as usize];
+        let signals = Signals {
+            load: u64::from(entity.on_rq),
+            runnable: u64::from(entity.on_rq && !entity.delayed),
+            running: entity.on_rq && running,
+        };
+        let task = &mut self.loads.tasks[slot as usize];
         task.changed |= task.average.update(now_ns, weight, signals);
     }
 
@@ -357,16 +361,21 @@ impl Scheduler {
     ) {
         let class = |slot: u32| self.tasks.slots[slot as usize].class;
         let (from, to) = (prev.map(class), next.map(class));
-        if from == Some(Class::Fair) || to == Some(Class::Fair) {
+        if from == Some(Class::Fair) && to == from && !self.groups.any() {
+            // Nothing changes for the queue.
+            if !self.loads.cpus[cpu as usize].average.is_within_window(now_ns) {
+                self.update_root_load(now_ns, cpu);
+            }
+        } else if from == Some(Class::Fair) || to == Some(Class::Fair) {
             self.update_root_load(now_ns, cpu);
         }
         if let Some(slot) =
             prev.filter(|slot| from == Some(Class::Fair) && self.entities[*slot as usize].on_rq)
         {
-            self.note_load(now_ns, slot);
+            self.note_load_of(now_ns, slot, true);
         }
         if let Some(slot) = next.filter(|_| to == Some(Class::Fair)) {
-            self.note_load(now_ns, slot);
+            self.note_load_of(now_ns, slot, false);
             self.loads.enlist(slot, cpu);
         }
         if from.is_some_and(|class| class < Class::Fair)

@@ -9,6 +9,7 @@
 //! | forks and execs: the idlest group, the idlest CPU | [`fork`] |
 //! | which group of a domain is the busiest, and what to move | [`busiest`] |
 //! | moving it, now or by pushing a running task away | [`pull`] |
+//! | how important each CPU's work is, for real-time tasks | [`priorities`] |
 //! | when: at ticks, for idle CPUs whose tick has stopped, before going idle | [`when`] |
 //!
 //! On one CPU nothing of this is in use.
@@ -16,6 +17,7 @@
 mod busiest;
 mod fork;
 pub(super) mod load;
+mod priorities;
 mod pull;
 mod rules;
 pub(super) mod wake;
@@ -24,6 +26,7 @@ mod when;
 use core::fmt;
 
 use self::busiest::Scratch;
+use self::priorities::Priorities;
 use self::rules::NewidleOdds;
 use super::{Cpu, Scheduler};
 use crate::domains::{Domain, DomainFlags, DomainLink, Domains, packing_priority};
@@ -167,6 +170,7 @@ pub(super) struct Smp {
     /// Of the throws.
     random: u64,
     scratch: Scratch,
+    priorities: Priorities,
 }
 
 impl Smp {
@@ -244,6 +248,7 @@ impl Smp {
             intervals,
             random: config.seed ^ 0x9e37_79b9_7f4a_7c15,
             scratch: Scratch::new(cpus),
+            priorities: Priorities::new(cpus),
             domains,
         })
     }

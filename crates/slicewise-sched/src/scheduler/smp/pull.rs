@@ -367,10 +367,17 @@ impl Scheduler {
             -1 => true,
             0 => false,
             cost_ns => {
-                let ran_ns = now_ns.wrapping_sub(self.entities[slot as usize].exec_start) as i64;
-                ran_ns < cost_ns
+                let ran_ns = self.entities[slot as usize].exec_start;
+                // 0: it has not run since it came.
+                ran_ns > 0 && (now_ns.wrapping_sub(ran_ns) as i64) < cost_ns
             }
         }
+    }
+
+    /// Whether a balance over cores would leave a task alone because it has just run.
+    #[cfg(test)]
+    pub(in super::super) fn hot_for_test(&self, now_ns: u64, slot: u32) -> bool {
+        self.is_hot(now_ns, slot, false)
     }
 
     /// Before a pick: a balance has asked for the running task, or another that is queued here.
