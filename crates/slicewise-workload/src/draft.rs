@@ -307,6 +307,7 @@ pub(crate) fn build(
                 start_ns: draft.start_ns,
                 group: draft.group,
                 rttime: draft.rttime,
+                memory: slicewise_machine::TaskMemory::default(),
                 template: draft.template,
                 index,
                 origin: Origin { start: draft.span.start, end: draft.span.end },

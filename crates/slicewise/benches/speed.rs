@@ -54,6 +54,8 @@ fn config(kernel: &str, cpus: u32, duration_ns: u64) -> MachineConfig {
         tick_skew_ns: 0,
         preemption: Preemption::Full,
         costs: Costs::default(),
+        speed: slicewise_machine::SpeedModel::default(),
+        nohz_full: slicewise_sched::CpuSet::Inline(0),
         seed: 1,
         duration_ns,
     }
@@ -69,6 +71,7 @@ fn task(name: String, program: u32) -> TaskSpec {
         group: None,
         template: false,
         rttime: None,
+        memory: slicewise_machine::TaskMemory::default(),
         index: 0,
         origin: Default::default(),
     }

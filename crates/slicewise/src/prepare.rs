@@ -129,6 +129,8 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
         tick_skew_ns: settings.tick_skew_ns.unwrap_or(0),
         preemption: settings.preemption.unwrap_or(preemption_default),
         costs: settings.costs.over(Costs::default()),
+        speed: slicewise_machine::SpeedModel::default(),
+        nohz_full: slicewise_sched::CpuSet::Inline(0),
         seed: settings.seed.unwrap_or(SEED_DEFAULT),
         duration_ns: settings.duration_ns.unwrap_or(DURATION_NS_DEFAULT),
     };
