@@ -69,6 +69,15 @@ pub(crate) struct SimulationArgs {
     pub(crate) hz: Option<String>,
 }
 
+/// What commands take that run several simulations.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct JobsArgs {
+    /// How many simulations to run at once; the results are the same [default: as many as there are
+    /// CPUs]
+    #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) jobs: Option<u32>,
+}
+
 /// Terminal or machine.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum OutputFormat {
@@ -148,6 +157,9 @@ pub(crate) struct CompareArgs {
     /// How to print the comparison
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: OutputFormat,
+
+    #[command(flatten)]
+    pub(crate) jobs: JobsArgs,
 }
 
 /// `slicewise explain`.
@@ -554,6 +566,9 @@ pub(crate) struct K8sArgs {
     /// How to print the result
     #[arg(long, short = 'o', visible_alias = "output", value_enum, default_value_t)]
     pub(crate) format: OutputFormat,
+
+    #[command(flatten)]
+    pub(crate) jobs: JobsArgs,
 
     #[command(flatten)]
     pub(crate) node: NodeArgs,

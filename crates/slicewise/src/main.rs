@@ -8,6 +8,7 @@ mod args;
 mod cgroup_files;
 mod commands;
 mod failure;
+mod jobs;
 mod k8s;
 mod output;
 mod prepare;

@@ -143,6 +143,29 @@ fn options_beat_the_file_and_the_file_beats_the_defaults() {
 }
 
 #[test]
+fn the_number_of_jobs_changes_no_byte() {
+    let of = |args: &[&str], jobs: &str| {
+        let output = slicewise(&[args, &["--jobs", jobs]].concat());
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{args:?} --jobs {jobs}");
+        assert!(!output.stdout.is_empty(), "{args:?} --jobs {jobs}");
+        output.stdout
+    };
+    let compare = "compare examples/request-pool.toml --duration 1s --kernel 6.1,7.2 --seed 1,2,3";
+    let suggest = "k8s examples/k8s/training.yaml --cpus 16 --duration 1s --suggest";
+    for line in [compare, suggest] {
+        for format in ["table", "json"] {
+            let mut args: Vec<&str> = line.split(' ').collect();
+            args.extend(["--format", format]);
+            let one = of(&args, "1");
+            for jobs in ["2", "5"] {
+                assert!(one == of(&args, jobs), "{line} --format {format}: {jobs} jobs differ");
+            }
+        }
+    }
+    refuses(&["compare", "examples/request-pool.toml", "--jobs", "0"], &["--jobs", "1..=1024"]);
+}
+
+#[test]
 fn logs_are_refused_where_no_thread_writes_any() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let logs = dir.path().join("logs").display().to_string();
