@@ -1,7 +1,8 @@
 //! Fuzzing the files: `cargo run --release --example fuzz -p slicewise-cgroup -- --seconds 600
 //! --seed 1`.
 //!
-//! Random texts are written to random files of a tree of groups. A panic, a refused write that
+//! Random texts are written to random files of a tree of groups, and of cpusets, and read as boot
+//! parameters. A panic, a refused write that
 //! changes something, or a text that does not read back is a finding. The same seed gives the same
 //! inputs.
 
@@ -9,6 +10,7 @@
 
 use std::time::{Duration, Instant};
 
+use slicewise_cgroup::cpuset::{Boot, CpusetFile, CpusetMachine, Cpusets};
 use slicewise_cgroup::{File, Rules, Tree, TriggerRequest, Version};
 
 const SEEDS: &[&str] = &[
@@ -31,8 +33,17 @@ const SEEDS: &[&str] = &[
     "some 150000 2000000\n",
     "full 1 10000000",
     "-1",
+    "0-3",
+    "0-7:2/4",
+    "2-N",
+    "all",
+    "root",
+    "isolated\n",
+    "member",
+    "isolcpus=domain,managed_irq,4-7",
+    "nohz_full=1-3 maxcpus=4",
 ];
-const BYTES: &[u8] = b"0123456789 \n\t\0x+-.maX\xa0";
+const BYTES: &[u8] = b"0123456789 \n\t\0x+-.,:/NmaX\xa0";
 
 struct Random(u64);
 
@@ -95,6 +106,36 @@ fn one_tree(random: &mut Random, writes: u64) -> u64 {
     taken
 }
 
+/// So many writes to cpusets; how many were taken.
+fn one_machine(random: &mut Random, writes: u64) -> u64 {
+    let rules = Rules::ALL[random.next(Rules::ALL.len())];
+    let version = [Version::V1, Version::V2][random.next(2)];
+    let machine = CpusetMachine { cpus: 1 + random.next(100) as u32, nodes: 2 };
+    let line = String::from_utf8_lossy(&text(random)).into_owned();
+    let boot = Boot::parse(&line, machine.cpus).unwrap_or_default();
+    let mut model = Cpusets::new(version, &rules, machine, boot);
+    let task = model.spawn();
+    let mut taken = 0;
+    for _ in 0..writes {
+        let groups: Vec<_> = model.groups().collect();
+        let group = groups[random.next(groups.len())];
+        let done = match random.next(12) {
+            0 if groups.len() < 12 => model.mkdir(group).map(drop),
+            1 => model.rmdir(group),
+            2 => model.attach(task, group),
+            3 => model.offline(slicewise_sched::CpuId(random.next(100) as u32)),
+            4 => model.online(slicewise_sched::CpuId(random.next(100) as u32)),
+            _ => {
+                let file = CpusetFile::ALL[random.next(CpusetFile::ALL.len())];
+                model.write(group, file, &text(random))
+            }
+        };
+        taken += u64::from(done.is_ok());
+        assert!(model.mask(task).is_some_and(|mask| !mask.is_empty()));
+    }
+    taken
+}
+
 fn argument(name: &str, default: u64) -> u64 {
     let mut arguments = std::env::args().skip_while(|argument| argument != name);
     arguments.nth(1).and_then(|value| value.parse().ok()).unwrap_or(default)
@@ -106,8 +147,8 @@ fn main() {
     let begin = Instant::now();
     let (mut writes, mut taken) = (0, 0);
     while begin.elapsed() < Duration::from_secs(seconds) {
-        taken += one_tree(&mut random, 1000);
-        writes += 1000;
+        taken += one_tree(&mut random, 1000) + one_machine(&mut random, 1000);
+        writes += 2000;
     }
     println!("{writes} writes, {taken} taken");
 }

@@ -5,6 +5,8 @@ use core::fmt;
 use slicewise_sched::RtLimitError;
 use slicewise_sched::bandwidth::LimitError;
 
+use crate::cpuset::CpusetWhy;
+
 /// The error of a write(2) or open(2), by its name in errno(3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[allow(clippy::upper_case_acronyms, reason = "these are the names")]
@@ -17,6 +19,18 @@ pub enum Errno {
     EINVAL,
     /// The number is out of range.
     ERANGE,
+    /// The number has too many bits.
+    EOVERFLOW,
+    /// It is in use.
+    EBUSY,
+    /// There is no room.
+    ENOSPC,
+    /// Not allowed there.
+    EACCES,
+    /// Not possible there.
+    EOPNOTSUPP,
+    /// There is no such task.
+    ESRCH,
 }
 
 impl Errno {
@@ -27,6 +41,12 @@ impl Errno {
             Self::E2BIG => "E2BIG",
             Self::EINVAL => "EINVAL",
             Self::ERANGE => "ERANGE",
+            Self::EOVERFLOW => "EOVERFLOW",
+            Self::EBUSY => "EBUSY",
+            Self::ENOSPC => "ENOSPC",
+            Self::EACCES => "EACCES",
+            Self::EOPNOTSUPP => "EOPNOTSUPP",
+            Self::ESRCH => "ESRCH",
         }
     }
 }
@@ -76,6 +96,8 @@ pub enum Why {
     Window(u32),
     /// A trigger's threshold of so many us, for a window of so many us.
     Threshold(u32, u32),
+    /// The cpuset controller.
+    Cpuset(CpusetWhy),
 }
 
 impl fmt::Display for Why {
@@ -103,6 +125,7 @@ impl fmt::Display for Why {
             Self::NotATrigger => f.write_str(
                 "not a trigger: must be `some THRESHOLD WINDOW` or `full THRESHOLD WINDOW` in us",
             ),
+            Self::Cpuset(why) => why.fmt(f),
             Self::Window(us) => write!(
                 f,
                 "a window of {us} us: must be at most 10000000, and without CAP_SYS_RESOURCE a \

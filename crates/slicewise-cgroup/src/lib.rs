@@ -1,4 +1,4 @@
-//! The CPU controller's cgroup files: what the kernel makes of a text written to them, what it
+//! The cgroup files of the CPU and cpuset controllers: what the kernel makes of a text written to them, what it
 //! refuses and with which error, and what it prints when they are read. cgroup v2 and v1.
 //!
 //! ```
@@ -21,11 +21,15 @@
 //! the files read afterwards, for Linux 6.1, 6.12, 6.18 and 7.2, and the tests replay them.
 //! `examples/record.rs` makes such a table.
 //!
+//! [`cpuset`] is the other controller that decides where tasks run: which CPUs groups and their tasks
+//! may use, and which of them the scheduler balances among each other.
+//!
 //! Texts are taken as a program's single `write(2)`. Nothing is opened here; names of files come
 //! from [`File::named`].
 
 #![forbid(unsafe_code)]
 
+pub mod cpuset;
 mod errno;
 mod number;
 mod rules;

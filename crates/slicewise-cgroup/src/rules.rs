@@ -2,6 +2,8 @@
 
 use slicewise_sched::RtLimit;
 
+use crate::cpuset::CpusetRules;
+
 /// In what the numbers of `cpu.max` are compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MaxUnits {
@@ -44,6 +46,8 @@ pub struct Rules {
     /// `cpu.rt_period_us`. What the sysctls `sched_rt_runtime_us` and `sched_rt_period_us` say, which
     /// the root group begins with and no group may exceed.
     pub rt_group_sched: Option<RtLimit>,
+    /// The cpuset controller.
+    pub cpusets: CpusetRules,
 }
 
 const V6_1: Rules = Rules {
@@ -56,16 +60,29 @@ const V6_1: Rules = Rules {
     window_us_min: 500_000,
     uclamp: false,
     rt_group_sched: None,
+    cpusets: CpusetRules::V6_1,
 };
 
 const V6_6: Rules = Rules { name: "6.6", stat_local: true, window_us_min: 1, ..V6_1 };
 
-const V6_12: Rules = Rules { name: "6.12", idle_weighs_0: false, nice_usec: true, ..V6_6 };
+const V6_12: Rules = Rules {
+    name: "6.12",
+    idle_weighs_0: false,
+    nice_usec: true,
+    cpusets: CpusetRules::V6_12,
+    ..V6_6
+};
 
-const V6_18: Rules =
-    Rules { name: "6.18", max_units: MaxUnits::Microseconds, uclamp: true, ..V6_12 };
+const V6_18: Rules = Rules {
+    name: "6.18",
+    max_units: MaxUnits::Microseconds,
+    uclamp: true,
+    cpusets: CpusetRules::V6_18,
+    ..V6_12
+};
 
-const V7_2: Rules = Rules { name: "7.2", overflow: Overflow::Saturates, ..V6_18 };
+const V7_2: Rules =
+    Rules { name: "7.2", overflow: Overflow::Saturates, cpusets: CpusetRules::V7_2, ..V6_18 };
 
 impl Rules {
     /// The kernels there are rules for, oldest first. All but 6.6 were booted (6.1.192, 6.12.117,

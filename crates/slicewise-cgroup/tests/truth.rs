@@ -106,7 +106,12 @@ fn files_do_what_they_did_on_real_kernels() {
     let other = std::env::var("SLICEWISE_CGROUP_TRUTH");
     let mut tables = 0;
     for entry in fs::read_dir(other.as_deref().unwrap_or(own)).unwrap() {
-        let (differences, steps) = replay(&entry.unwrap().path());
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            // Cpusets have tables of their own.
+            continue;
+        }
+        let (differences, steps) = replay(&path);
         assert!(differences.is_empty(), "{}", differences.join("\n"));
         assert!(steps > 500);
         tables += 1;

@@ -33,9 +33,9 @@ mod cgroup;
 mod cpus;
 mod diagnostic;
 mod docker;
-mod exclusive;
 mod fields;
 mod kube;
+mod kubelet;
 mod load;
 mod model;
 mod node;
@@ -53,8 +53,11 @@ pub use cgroup::{
 pub use cpus::{CPUS_MAX, CpuList};
 pub use diagnostic::{Diagnostic, LineCol, Place, Severity, line_col};
 pub use docker::docker_run;
-pub use exclusive::CpuManagerError;
 pub use kube::{LOAD_API_VERSION, QosClass, REPLICAS_MAX};
+pub use kubelet::{
+    CpuManagerError, CpuManagerState, NUMA_NODES_MAX, NodeCpu, NodeDevice, NodeTopology,
+    NodeTopologyError, StateEntry, StateProblem, TopologyPolicy,
+};
 pub use load::{
     Batch, Dist, LOAD_ANNOTATION, LOAD_COMPOSE_KEY, Launch, Load, PARTS_MAX, Part, Requests,
     THREADS_MAX,
@@ -62,10 +65,12 @@ pub use load::{
 pub use model::{
     Container, Kind, Manifest, Pod, Resources, Role, SkipReason, Skipped, Standalone, Workload,
 };
-pub use node::{CgroupVersion, Driver, Node, NodeSettings, StaticPolicy};
+pub use node::{CgroupVersion, Driver, Node, NodeSettings, StaticPolicy, TopologyManager};
 pub use quantity::{BadQuantity, Quantity};
 pub use source::{FILE_BYTES_MAX, ReadError, Source};
-pub use tree::{GROUPS_MAX, Group, GroupKind, Note, PODS_MAX, Running, Tree, TreeError, tree};
+pub use tree::{
+    DeviceGrant, GROUPS_MAX, Group, GroupKind, Note, PODS_MAX, Running, Tree, TreeError, tree,
+};
 
 use diagnostic::{Sink, Span};
 

@@ -180,6 +180,8 @@ pub struct Container {
     pub role: Role,
     /// What it asks for and may use. Requests that are not written are the limits already.
     pub resources: Resources,
+    /// Devices it asks for, by resource: `nvidia.com/gpu` and how many.
+    pub devices: Vec<(String, u64)>,
     /// What it does, if anybody said so.
     pub load: Option<Load>,
     /// Where it is.

@@ -2,6 +2,7 @@
 
 use crate::cgroup::{PERIOD_DEFAULT_US, WeightFormula};
 use crate::cpus::{CPUS_MAX, CpuList};
+use crate::kubelet::{NodeDevice, NodeTopology, TopologyPolicy};
 use crate::quantity::Quantity;
 
 /// Who makes the cgroups: it decides their names, and systemd rounds quotas.
@@ -43,6 +44,22 @@ pub struct NodeSettings {
     pub full_pcpus_only: Option<bool>,
     /// The option `strict-cpu-reservation`.
     pub strict_cpu_reservation: Option<bool>,
+    /// The option `distribute-cpus-across-numa`.
+    pub distribute_cpus_across_numa: Option<bool>,
+    /// The option `align-by-socket`.
+    pub align_by_socket: Option<bool>,
+    /// The option `distribute-cpus-across-cores`.
+    pub distribute_cpus_across_cores: Option<bool>,
+    /// The option `prefer-align-cpus-by-uncorecache`.
+    pub prefer_align_cpus_by_uncorecache: Option<bool>,
+    /// `topologyManagerPolicy`.
+    pub topology_policy: Option<TopologyPolicy>,
+    /// Whether `topologyManagerScope` is `pod`.
+    pub topology_pod_scope: Option<bool>,
+    /// The option `prefer-closest-numa-nodes`.
+    pub prefer_closest_numa_nodes: Option<bool>,
+    /// The option `max-allowable-numa-nodes`.
+    pub max_allowable_numa_nodes: Option<u32>,
     /// Whether the gate `DisableCPUQuotaWithExclusiveCPUs` is off.
     pub quota_with_exclusive_cpus: Option<bool>,
     /// `cpuCFSQuota`.
@@ -61,6 +78,12 @@ pub struct Node {
     /// Hardware threads in a core. CPU `i` is a thread of core `i % (cpus / threads)`, as Linux
     /// numbers them on x86.
     pub threads_per_core: u32,
+    /// Where each CPU is; `None` for one socket, NUMA node and cache of alike cores.
+    pub topology: Option<NodeTopology>,
+    /// Devices of plugins, such as GPUs. Resources that none is of are not looked at.
+    pub devices: Vec<NodeDevice>,
+    /// The topology manager.
+    pub topology_manager: TopologyManager,
     /// Only pods of this node (`spec.nodeName`), and those that are not bound yet.
     pub only_pods_of: Option<String>,
     /// CPUs kept for the kubelet and the runtime.
@@ -90,6 +113,30 @@ pub struct Node {
     pub runtime_formula: WeightFormula,
 }
 
+/// The topology manager's policy and options.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TopologyManager {
+    /// What it rejects.
+    pub policy: TopologyPolicy,
+    /// Whether it aligns a pod's containers together (`pod`), or each by itself (`container`).
+    pub is_pod_scope: bool,
+    /// Among as many NUMA nodes, those near each other.
+    pub prefer_closest_numa_nodes: bool,
+    /// The kubelet does not start with more NUMA nodes.
+    pub max_allowable_numa_nodes: u32,
+}
+
+impl Default for TopologyManager {
+    fn default() -> Self {
+        Self {
+            policy: TopologyPolicy::None,
+            is_pod_scope: false,
+            prefer_closest_numa_nodes: false,
+            max_allowable_numa_nodes: 8,
+        }
+    }
+}
+
 /// The CPU manager's static policy.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct StaticPolicy {
@@ -97,9 +144,42 @@ pub struct StaticPolicy {
     pub full_pcpus_only: bool,
     /// Reserved CPUs are not in the shared pool either.
     pub strict_cpu_reservation: bool,
+    /// A request is divided evenly among as few NUMA nodes as can give it.
+    pub distribute_cpus_across_numa: bool,
+    /// CPUs are near a device if they are in its socket, whatever the NUMA node.
+    pub align_by_socket: bool,
+    /// A thread of each core in turn, instead of whole cores.
+    pub distribute_cpus_across_cores: bool,
+    /// CPUs of as few last-level caches as possible.
+    pub prefer_align_cpus_by_uncorecache: bool,
     /// Containers with exclusive CPUs keep their quota: kubelets before 1.33, or the gate
     /// `DisableCPUQuotaWithExclusiveCPUs` off.
     pub quota_with_exclusive_cpus: bool,
+}
+
+impl StaticPolicy {
+    /// The names of the kubelet's options.
+    pub const OPTIONS: [&str; 6] = [
+        "full-pcpus-only",
+        "strict-cpu-reservation",
+        "distribute-cpus-across-numa",
+        "align-by-socket",
+        "distribute-cpus-across-cores",
+        "prefer-align-cpus-by-uncorecache",
+    ];
+
+    /// The option of this name.
+    pub fn option(&mut self, name: &str) -> Option<&mut bool> {
+        Some(match name {
+            "full-pcpus-only" => &mut self.full_pcpus_only,
+            "strict-cpu-reservation" => &mut self.strict_cpu_reservation,
+            "distribute-cpus-across-numa" => &mut self.distribute_cpus_across_numa,
+            "align-by-socket" => &mut self.align_by_socket,
+            "distribute-cpus-across-cores" => &mut self.distribute_cpus_across_cores,
+            "prefer-align-cpus-by-uncorecache" => &mut self.prefer_align_cpus_by_uncorecache,
+            _ => return None,
+        })
+    }
 }
 
 impl Node {
@@ -109,6 +189,9 @@ impl Node {
         Self {
             cpus: cpus.min(CPUS_MAX),
             threads_per_core: 1,
+            topology: None,
+            devices: Vec::new(),
+            topology_manager: TopologyManager::default(),
             only_pods_of: None,
             kube_reserved: Quantity::ZERO,
             system_reserved: Quantity::ZERO,
@@ -145,6 +228,11 @@ impl Node {
         if settings.reserved_cpus.is_some() {
             self.reserved_cpus.clone_from(&settings.reserved_cpus);
         }
+        let manager = &mut self.topology_manager;
+        set(&mut manager.policy, &settings.topology_policy);
+        set(&mut manager.is_pod_scope, &settings.topology_pod_scope);
+        set(&mut manager.prefer_closest_numa_nodes, &settings.prefer_closest_numa_nodes);
+        set(&mut manager.max_allowable_numa_nodes, &settings.max_allowable_numa_nodes);
         match settings.static_cpus {
             Some(true) => {
                 self.static_cpus.get_or_insert_default();
@@ -155,6 +243,11 @@ impl Node {
         if let Some(policy) = &mut self.static_cpus {
             set(&mut policy.full_pcpus_only, &settings.full_pcpus_only);
             set(&mut policy.strict_cpu_reservation, &settings.strict_cpu_reservation);
+            set(&mut policy.distribute_cpus_across_numa, &settings.distribute_cpus_across_numa);
+            set(&mut policy.align_by_socket, &settings.align_by_socket);
+            set(&mut policy.distribute_cpus_across_cores, &settings.distribute_cpus_across_cores);
+            let uncore = &settings.prefer_align_cpus_by_uncorecache;
+            set(&mut policy.prefer_align_cpus_by_uncorecache, uncore);
             set(&mut policy.quota_with_exclusive_cpus, &settings.quota_with_exclusive_cpus);
         }
     }

@@ -21,10 +21,10 @@ use crate::cgroup::{
     quota_of_milli, shares_of_milli, systemd_quota,
 };
 use crate::cpus::CpuList;
-use crate::exclusive::{CpuManager, CpuManagerError, Refused};
 use crate::kube::QosClass;
+use crate::kubelet::{CpuManagerError, Granted, Manager, Refused, TopologyPolicy};
 use crate::load::Load;
-use crate::model::{Container, Manifest, Pod, Standalone, Workload};
+use crate::model::{Manifest, Pod, Standalone, Workload};
 use crate::node::{CgroupVersion, Driver, Node};
 use crate::quantity::Quantity;
 
@@ -94,6 +94,17 @@ pub struct Running<'m> {
     pub is_exclusive: bool,
     /// What it does, if anybody said so.
     pub load: Option<&'m Load>,
+}
+
+/// Devices a container has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeviceGrant {
+    /// The container, an index into [`Tree::containers`].
+    pub container: usize,
+    /// The resource, such as `nvidia.com/gpu`.
+    pub resource: String,
+    /// The devices' identities.
+    pub ids: Vec<String>,
 }
 
 /// Something worth knowing about a tree.
@@ -196,6 +207,8 @@ pub struct Tree<'m> {
     pub groups: Vec<Group>,
     /// The containers.
     pub containers: Vec<Running<'m>>,
+    /// Devices that containers have.
+    pub devices: Vec<DeviceGrant>,
     /// What is worth knowing.
     pub notes: Vec<Note>,
 }
@@ -211,11 +224,13 @@ pub fn tree<'m>(manifest: &'m Manifest, node: &Node) -> Result<Tree<'m>, TreeErr
     if !(QUOTA_MIN_US..=crate::cgroup::PERIOD_MAX_US).contains(&node.period_us) {
         return Err(TreeError::Period { period_us: node.period_us });
     }
-    let manager = match node.static_cpus {
-        Some(policy) => Some(CpuManager::new(node, policy)?),
-        None => None,
+    let aligns = node.topology_manager.policy != TopologyPolicy::None;
+    let manager = match node.static_cpus.is_some() || aligns || !node.devices.is_empty() {
+        true => Some(Manager::new(node)?),
+        false => None,
     };
-    let tree = Tree { groups: Vec::new(), containers: Vec::new(), notes: Vec::new() };
+    let tree =
+        Tree { groups: Vec::new(), containers: Vec::new(), devices: Vec::new(), notes: Vec::new() };
     let mut builder =
         Builder { node, manifest, manager, shared: None, tree, paths: HashMap::new() };
     builder.kubepods()?;
@@ -226,7 +241,7 @@ pub fn tree<'m>(manifest: &'m Manifest, node: &Node) -> Result<Tree<'m>, TreeErr
 struct Builder<'m, 'n> {
     node: &'n Node,
     manifest: &'m Manifest,
-    manager: Option<CpuManager>,
+    manager: Option<Manager>,
     /// The CPUs of those that have none for themselves, once that is known.
     shared: Option<CpuList>,
     tree: Tree<'m>,
@@ -247,14 +262,14 @@ struct Placing<'m> {
     index: usize,
     workload: &'m Workload,
     class: QosClass,
-    /// One tells its copies' exclusive CPUs, container by container.
-    copies: Vec<Vec<Option<CpuList>>>,
+    /// One tells what its copies have for themselves, container by container.
+    copies: Vec<Vec<Granted>>,
 }
 
 impl<'m> Builder<'m, '_> {
     fn kubepods(&mut self) -> Result<(), TreeError> {
         let placed = self.admit()?;
-        self.shared = self.manager.as_ref().map(CpuManager::shared);
+        self.shared = self.manager.as_ref().and_then(Manager::shared);
         if self.manifest.workloads.is_empty() {
             return Ok(());
         }
@@ -285,9 +300,9 @@ impl<'m> Builder<'m, '_> {
                 QosClass::Burstable => burstable,
                 QosClass::BestEffort => besteffort,
             };
-            for (copy, exclusive) in placing.copies.iter().enumerate() {
+            for (copy, granted) in placing.copies.iter().enumerate() {
                 let copy = u32::try_from(copy).unwrap_or(u32::MAX);
-                self.pod(parent, placing, copy, exclusive)?;
+                self.pod(parent, placing, copy, granted)?;
             }
         }
         Ok(())
@@ -321,7 +336,7 @@ impl<'m> Builder<'m, '_> {
                 match self.exclusive(&workload.pod, class) {
                     Ok(exclusive) => placing.copies.push(exclusive),
                     Err(refused) => {
-                        let note = rejected(workload, refused);
+                        let note = rejected(workload, &refused);
                         if self.tree.notes.last() != Some(&note) {
                             self.tree.notes.push(note);
                         }
@@ -363,27 +378,11 @@ impl<'m> Builder<'m, '_> {
         }
     }
 
-    /// CPUs for the containers of a pod, all or none of them. Init containers that end give theirs
-    /// to the others, and so take nothing away.
-    fn exclusive(&mut self, pod: &Pod, class: QosClass) -> Result<Vec<Option<CpuList>>, Refused> {
-        let count = pod.running().count();
-        let Some(manager) = &mut self.manager else { return Ok(vec![None; count]) };
-        if class != QosClass::Guaranteed || pod.resources.is_some() {
-            return Ok(vec![None; count]);
+    fn exclusive(&mut self, pod: &Pod, class: QosClass) -> Result<Vec<Granted>, Refused> {
+        match &mut self.manager {
+            Some(manager) => manager.admit(pod, class),
+            None => Ok(vec![Granted::default(); pod.running().count()]),
         }
-        let before = manager.clone();
-        let mut take = |container: &Container| {
-            let request = container.resources.cpu_request.unwrap_or(Quantity::ZERO);
-            match CpuManager::wanted(request) {
-                0 => Ok(None),
-                wanted => manager.take(wanted).map(Some),
-            }
-        };
-        let result: Result<Vec<_>, Refused> = pod.running().map(&mut take).collect();
-        if result.is_err() {
-            *manager = before;
-        }
-        result
     }
 
     fn pod(
@@ -391,15 +390,15 @@ impl<'m> Builder<'m, '_> {
         parent: usize,
         placing: &Placing<'m>,
         copy: u32,
-        exclusive: &[Option<CpuList>],
+        granted: &[Granted],
     ) -> Result<(), TreeError> {
         let (workload, class) = (placing.workload, placing.class);
         let pod = &workload.pod;
-        let policy = self.manager.as_ref().map(CpuManager::policy).unwrap_or_default();
+        let policy = self.manager.as_ref().map(Manager::policy).unwrap_or_default();
         let has_quota = |is_exclusive: bool| {
             self.node.cfs_quota && (!is_exclusive || policy.quota_with_exclusive_cpus)
         };
-        let any = exclusive.iter().any(Option::is_some);
+        let any = granted.iter().any(|granted| granted.cpus.is_some());
         let shares = match class {
             QosClass::BestEffort => SHARES_MIN,
             _ => shares_of_milli(pod.cpu_request().as_milli()),
@@ -408,7 +407,8 @@ impl<'m> Builder<'m, '_> {
         let cpu = self.kubelet_cpu(shares, limit);
         let path = self.name(&format!("pod{}", identity(workload, copy)), Some(parent));
         let group = self.add(Some(parent), path, GroupKind::Pod(class), cpu)?;
-        for (container, exclusive) in pod.running().zip(exclusive) {
+        for (container, granted) in pod.running().zip(granted) {
+            let exclusive = &granted.cpus;
             // A request that is written counts, even if it is 0; else the limit does.
             let limit = pod.container_cpu_limit(container);
             let request = container.resources.cpu_request.or(limit).unwrap_or(Quantity::ZERO);
@@ -422,6 +422,13 @@ impl<'m> Builder<'m, '_> {
             };
             let path = self.container_path(group, "cri-containerd", &container.name);
             let group = self.add(Some(group), path, GroupKind::Container, cpu)?;
+            for (resource, ids) in &granted.devices {
+                self.tree.devices.push(DeviceGrant {
+                    container: self.tree.containers.len(),
+                    resource: resource.clone(),
+                    ids: ids.clone(),
+                });
+            }
             self.tree.containers.push(Running {
                 group,
                 workload: Some(placing.index),
@@ -614,14 +621,6 @@ fn show(workload: &Workload) -> String {
     format!("{}/{}/{}", workload.namespace, workload.kind.name(), workload.name)
 }
 
-fn rejected(workload: &Workload, refused: Refused) -> Note {
-    let why = match refused {
-        Refused::NotEnough { wanted, free } => {
-            format!("it needs {wanted} CPUs for itself, and {free} are free")
-        }
-        Refused::NoWholeCores { wanted, threads } => {
-            format!("SMTAlignmentError: {wanted} CPUs are not whole cores of {threads} threads")
-        }
-    };
-    Note::Rejected { pod: show(workload), why }
+fn rejected(workload: &Workload, refused: &Refused) -> Note {
+    Note::Rejected { pod: show(workload), why: refused.to_string() }
 }

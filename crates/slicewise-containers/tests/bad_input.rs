@@ -208,7 +208,9 @@ apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 cgroupDriver: system
 cpuManagerPolicy: statik
-cpuManagerPolicyOptions: {align-by-socket: \"true\", full-pcpus-only: maybe}
+cpuManagerPolicyOptions: {align-by-sockets: \"true\", full-pcpus-only: maybe}
+topologyManagerPolicy: best
+topologyManagerPolicyOptions: {max-allowable-numa-nodes: \"4\"}
 reservedSystemCPUs: 0-
 kubeReserved: {cpu: 1x}
 cpuCFSQuota: 1

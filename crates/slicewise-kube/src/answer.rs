@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use slicewise_containers::{
-    CgroupVersion, Driver, GroupKind, Manifest, Node, Note, Part, WeightFormula,
+    CgroupVersion, DeviceGrant, Driver, GroupKind, Manifest, Node, Note, Part, WeightFormula,
 };
 use slicewise_report::{
     Histogram, KubeBaseline, KubeContainer, KubeFinding, KubeLaunch, KubeNode, KubeOther, KubePart,
@@ -48,6 +48,7 @@ pub struct Study<'m> {
     pub(crate) node: Node,
     pub(crate) mapping: Mapping,
     notes: Vec<Note>,
+    devices: Vec<DeviceGrant>,
 }
 
 impl<'m> Study<'m> {
@@ -58,7 +59,8 @@ impl<'m> Study<'m> {
     pub fn new(manifest: &'m Manifest, node: &Node) -> Result<Self, Error> {
         let tree = slicewise_containers::tree(manifest, node)?;
         let mapping = map(manifest, node, &tree)?;
-        Ok(Self { manifest, node: node.clone(), mapping, notes: tree.notes })
+        let (notes, devices) = (tree.notes, tree.devices);
+        Ok(Self { manifest, node: node.clone(), mapping, notes, devices })
     }
 
     /// What runs on the machine.
@@ -374,6 +376,8 @@ impl Writer<'_> {
             weight: group.weight,
             quota: self.quota(first.group),
             exclusive_cpus: first.exclusive.as_ref().filter(|_| is_one).map(ToString::to_string),
+            numa_nodes: self.numa_nodes(first).unwrap_or_default(),
+            devices: self.devices(copies),
             saturated: self.saturated[copies[0]],
             has_load: copies.iter().any(|copy| !mapping.containers[*copy].parts.is_empty()),
             cpu_ns: figures.cpu_ns,
@@ -392,6 +396,18 @@ impl Writer<'_> {
         container.settle_throttling();
         container.verdict = container.sentence();
         container
+    }
+
+    /// The NUMA nodes of a container's own CPUs, where there are several.
+    fn numa_nodes(&self, container: &crate::mapping::Mapped) -> Option<Vec<u32>> {
+        let topology = self.study.node.topology.as_ref()?;
+        let cpus = container.exclusive.as_ref()?;
+        (topology.numa_nodes().len() > 1).then(|| topology.numa_nodes_of(cpus))
+    }
+
+    fn devices(&self, copies: &[usize]) -> Vec<String> {
+        let own = self.study.devices.iter().filter(|it| copies.contains(&it.container));
+        own.flat_map(|it| it.ids.iter().cloned()).collect()
     }
 
     /// The tightest quota of a group and those around it; its own of several equal ones.

@@ -38,7 +38,9 @@ impl CpuSet {
         Self::of([cpu])
     }
 
-    fn from_words(words: Vec<u64>) -> Self {
+    fn from_words(mut words: Vec<u64>) -> Self {
+        // Equal sets are equal values: no zeros at the end.
+        words.truncate(words.iter().rposition(|word| *word != 0).map_or(0, |last| last + 1));
         match words.as_slice() {
             [] => Self::Inline(0),
             [word] => Self::Inline(*word),
@@ -72,6 +74,88 @@ impl CpuSet {
             }
             Self::Words(words) => words.get(word).copied().unwrap_or(0),
         }
+    }
+
+    /// The CPUs `0` to `cpus - 1`, each by itself: what [`CpuSet::All`] is on such a machine.
+    pub fn first(cpus: u32) -> Self {
+        Self::of((0..cpus.min(CPUS_MAX)).map(CpuId))
+    }
+
+    /// Whether there is no CPU in the set.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::All => false,
+            Self::Inline(word) => *word == 0,
+            Self::Words(words) => words.iter().all(|word| *word == 0),
+        }
+    }
+
+    /// The CPUs of the set, lowest first; of [`CpuSet::All`], all below [`CPUS_MAX`].
+    pub fn iter(&self) -> impl Iterator<Item = CpuId> + '_ {
+        (0..self.nr_words()).flat_map(|at| {
+            let mut bits = self.word(at);
+            core::iter::from_fn(move || {
+                let bit = bits.trailing_zeros();
+                bits &= bits.wrapping_sub(1);
+                (bit < 64).then(|| CpuId(at as u32 * 64 + bit))
+            })
+        })
+    }
+
+    /// CPUs that are in both.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::All, set) | (set, Self::All) => set.clone(),
+            _ => self.combined(other, |one, other| one & other),
+        }
+    }
+
+    /// CPUs that are in either.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::All, _) | (_, Self::All) => Self::All,
+            _ => self.combined(other, |one, other| one | other),
+        }
+    }
+
+    /// CPUs that are in this set and not in `other`; [`CpuSet::All`] is taken for all below
+    /// [`CPUS_MAX`].
+    #[must_use]
+    pub fn minus(&self, other: &Self) -> Self {
+        self.combined(other, |one, other| one & !other)
+    }
+
+    /// Whether all its CPUs are in `other`.
+    pub fn is_subset_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::All) => true,
+            (Self::All, _) => false,
+            _ => (0..self.nr_words()).all(|word| self.word(word) & !other.word(word) == 0),
+        }
+    }
+
+    /// Whether a CPU is in both.
+    pub fn intersects(&self, other: &Self) -> bool {
+        let words = self.nr_words().min(other.nr_words());
+        (0..words).any(|word| self.word(word) & other.word(word) != 0)
+    }
+
+    fn nr_words(&self) -> usize {
+        match self {
+            Self::All => CPUS_MAX as usize / 64,
+            Self::Inline(_) => 1,
+            Self::Words(words) => words.len(),
+        }
+    }
+
+    fn combined(&self, other: &Self, combine: impl Fn(u64, u64) -> u64) -> Self {
+        if let (Self::Inline(one), Self::Inline(other)) = (self, other) {
+            return Self::Inline(combine(*one, *other));
+        }
+        let words = 0..self.nr_words().max(other.nr_words());
+        Self::from_words(words.map(|word| combine(self.word(word), other.word(word))).collect())
     }
 
     /// How many of the first `cpus` CPUs are in the set.
@@ -208,6 +292,33 @@ mod tests {
         for bad in ["", "a", "3-1", "0-", "99999", "0-3:0", "1--2"] {
             assert!(CpuSet::parse_list(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn sets_combine_as_sets_of_numbers_do() {
+        let low = CpuSet::of([1, 3, 5].map(CpuId));
+        let wide = CpuSet::of([3, 70, 130].map(CpuId));
+        let list = |set: CpuSet| set.iter().map(|cpu| cpu.0).collect::<Vec<_>>();
+        assert_eq!(list(low.and(&wide)), [3]);
+        assert_eq!(low.and(&wide), CpuSet::one(CpuId(3)));
+        assert_eq!(list(low.or(&wide)), [1, 3, 5, 70, 130]);
+        assert_eq!(list(wide.minus(&low)), [70, 130]);
+        assert_eq!(wide.minus(&wide), CpuSet::Inline(0));
+        assert_eq!(low.or(&wide).minus(&wide), CpuSet::of([1, 5].map(CpuId)));
+        assert!(low.and(&wide).is_subset_of(&low) && !low.is_subset_of(&wide));
+        assert!(low.intersects(&wide) && !low.intersects(&CpuSet::one(CpuId(70))));
+        assert!(CpuSet::Inline(0).is_empty() && CpuSet::Inline(0).is_subset_of(&low));
+        assert_eq!(CpuSet::first(66).to_string(), "0-65");
+    }
+
+    #[test]
+    fn the_set_of_all_cpus_is_a_set_like_others() {
+        let some = CpuSet::of([2, 99].map(CpuId));
+        assert_eq!(CpuSet::All.and(&some), some);
+        assert_eq!(some.or(&CpuSet::All), CpuSet::All);
+        assert_eq!(CpuSet::All.minus(&some).iter().count(), CPUS_MAX as usize - 2);
+        assert!(some.minus(&CpuSet::All).is_empty() && some.is_subset_of(&CpuSet::All));
+        assert!(!CpuSet::All.is_subset_of(&some) && CpuSet::All.intersects(&some));
     }
 
     #[test]

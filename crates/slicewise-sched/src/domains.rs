@@ -11,10 +11,8 @@ use core::fmt;
 use std::collections::BTreeMap;
 
 use crate::mask::CpuMask;
+use crate::profile::IntervalRule;
 use crate::topology::{LOCAL_DISTANCE, Topology};
-
-/// Memory further away than this is not worth it: forks, execs and wakeups stay (`RECLAIM_DISTANCE`).
-const RECLAIM_DISTANCE: u32 = 30;
 
 /// What CPUs of a domain share.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -85,10 +83,8 @@ flags! {
     ASYM_PACKING = 10;
     /// Where this is a group of a wider domain, tasks are spread evenly over such groups.
     PREFER_SIBLING = 11;
-    /// Groups may have CPUs in common.
-    OVERLAP = 12;
     /// Several nodes.
-    NUMA = 13;
+    NUMA = 12;
 }
 
 impl DomainFlags {
@@ -155,6 +151,8 @@ pub struct Domain {
     pub span: CpuMask,
     /// How many.
     pub weight: u32,
+    /// How many there would be if all CPUs were in one partition.
+    pub whole_weight: u32,
     /// What is done here.
     pub flags: DomainFlags,
     /// An imbalance below this, in percent, is none.
@@ -170,8 +168,11 @@ pub struct Domain {
 impl Domain {
     /// Shortest time between two balances of an idle CPU, ms. The longest is twice that, and a busy CPU
     /// takes 16 times as long.
-    pub fn min_interval_ms(&self) -> u32 {
-        self.weight
+    pub fn min_interval_ms(&self, of: IntervalRule) -> u32 {
+        match of {
+            IntervalRule::WholeSpan => self.whole_weight,
+            IntervalRule::Span => self.weight,
+        }
     }
 }
 
@@ -209,6 +210,7 @@ pub struct Domains {
 #[derive(Clone)]
 struct Draft {
     span: CpuMask,
+    whole_weight: u32,
     flags: DomainFlags,
     imbalance_pct: u32,
     cache_nice_tries: u32,
@@ -271,10 +273,9 @@ impl Domains {
                 // Groups that overlap depend on where one looks from.
                 let numa = matches!(builder.levels[level], DomainLevel::Numa(_));
                 let from = if numa { builder.topology.places()[cpu as usize].node } else { 0 };
-                let bottom = u32::from(chain.is_empty());
-                let key = (level, draft.span.clone(), from * 2 + bottom);
+                let key = (level, draft.span.clone(), from);
                 let number = *known.entry(key).or_insert_with(|| {
-                    self.list.push(builder.domain(cpu, level, draft.clone(), chain.is_empty()));
+                    self.list.push(builder.domain(cpu, level, draft.clone()));
                     self.list.len() as u32 - 1
                 });
                 let groups = &self.list[number as usize].groups;
@@ -378,10 +379,15 @@ impl<'t> Builder<'t> {
 
     fn drafts_of(&self, cpu: u32, cpus: &CpuMask) -> Vec<Draft> {
         let mut drafts: Vec<Draft> = Vec::new();
+        let all_cpus = CpuMask::all(self.topology.nr_cpus());
         for level in self.levels.iter().copied() {
             let span = self.span(level, cpu, cpus);
             let all = span == *cpus;
-            let mut draft = self.draft(level, span);
+            let whole_weight = match all_cpus == *cpus {
+                true => span.count(),
+                false => self.span(level, cpu, &all_cpus).count(),
+            };
+            let mut draft = self.draft(level, span, whole_weight);
             draft.flags = draft.flags.with(self.asymmetry(&draft.span, cpus));
             if draft.flags.has(DomainFlags::ASYM_CPUCAPACITY)
                 && let Some(child) = drafts.last_mut()
@@ -397,7 +403,7 @@ impl<'t> Builder<'t> {
         drafts
     }
 
-    fn draft(&self, level: DomainLevel, span: CpuMask) -> Draft {
+    fn draft(&self, level: DomainLevel, span: CpuMask, whole_weight: u32) -> Draft {
         use DomainFlags as F;
         let usual = F::BALANCE_NEWIDLE
             .with(F::BALANCE_EXEC)
@@ -415,17 +421,13 @@ impl<'t> Builder<'t> {
             DomainLevel::Package => (usual.with(packing), 117, 1),
             DomainLevel::Node => (usual, 117, 1),
             DomainLevel::Numa(level) => {
-                let near = usual
-                    .without(F::PREFER_SIBLING)
-                    .with(F::NUMA)
-                    .with(F::OVERLAP)
-                    .with(F::SERIALIZE);
+                let near = usual.without(F::PREFER_SIBLING).with(F::NUMA).with(F::SERIALIZE);
                 let stays = F::BALANCE_EXEC.with(F::BALANCE_FORK).with(F::WAKE_AFFINE);
-                let far = self.distances[usize::from(level)] > RECLAIM_DISTANCE;
+                let far = self.distances[usize::from(level)] > self.topology.reclaim_distance();
                 (if far { near.without(stays) } else { near }, 117, 2)
             }
         };
-        Draft { span, flags, imbalance_pct, cache_nice_tries, imb_numa_nr: 0 }
+        Draft { span, whole_weight, flags, imbalance_pct, cache_nice_tries, imb_numa_nr: 0 }
     }
 
     fn asymmetry(&self, span: &CpuMask, cpus: &CpuMask) -> DomainFlags {
@@ -469,19 +471,19 @@ impl<'t> Builder<'t> {
         kept
     }
 
-    /// The domain of a CPU at a level. At the bottom of a chain, groups are single CPUs whose flags
-    /// tell nothing.
-    fn domain(&self, cpu: u32, level: usize, draft: Draft, bottom: bool) -> Domain {
+    /// The domain of a CPU at a level.
+    fn domain(&self, cpu: u32, level: usize, draft: Draft) -> Domain {
         let mut groups = match self.levels[level] {
             DomainLevel::Numa(_) => self.overlapping_groups(cpu, level, &draft.span),
             _ => self.disjoint_groups(level, &draft.span),
         };
-        if bottom {
-            groups.iter_mut().for_each(|group| group.flags = DomainFlags::NONE);
+        for group in &mut groups {
+            group.flags = self.flags_below(level, &group.cpus);
         }
         Domain {
             level: self.levels[level],
             weight: draft.span.count(),
+            whole_weight: draft.whole_weight,
             flags: draft.flags,
             imbalance_pct: draft.imbalance_pct,
             cache_nice_tries: draft.cache_nice_tries,
@@ -489,6 +491,14 @@ impl<'t> Builder<'t> {
             groups,
             span: draft.span,
         }
+    }
+
+    /// The flags of the widest domain below a level that a group's CPUs have; a single CPU has none.
+    fn flags_below(&self, level: usize, cpus: &CpuMask) -> DomainFlags {
+        let Some(cpu) = cpus.first() else { return DomainFlags::NONE };
+        let kept = self.kept(cpu);
+        let below = kept.iter().rev().find(|(at, _)| *at < level);
+        below.map_or(DomainFlags::NONE, |(_, draft)| draft.flags)
     }
 
     fn disjoint_groups(&self, level: usize, span: &CpuMask) -> Vec<DomainGroup> {
@@ -501,12 +511,12 @@ impl<'t> Builder<'t> {
             let group = match level.checked_sub(1) {
                 Some(below) => {
                     let child = &self.drafts[cpu as usize][below];
-                    self.group(child.span.clone(), child.span.clone(), child.flags)
+                    self.group(child.span.clone(), child.span.clone())
                 }
                 None => {
                     let mut own = CpuMask::none(self.topology.nr_cpus());
                     own.insert(cpu);
-                    self.group(own.clone(), own, DomainFlags::NONE)
+                    self.group(own.clone(), own)
                 }
             };
             covered.join(&group.cpus);
@@ -525,11 +535,12 @@ impl<'t> Builder<'t> {
                 continue;
             }
             let drafts = &self.drafts[other as usize];
-            // A chain ends where it has everything.
-            let mut at = level.min(drafts.len() - 1);
-            if !drafts[at].span.contains(other) {
+            // A chain ends where it has everything: nodes that see all others further in are in
+            // nobody's groups here (distances that differ by direction).
+            if level >= drafts.len() {
                 continue;
             }
+            let mut at = level;
             // From the first whose child lies within the span, down past levels that are all alike.
             while at > 0 && !drafts[at - 1].span.is_subset(span) {
                 at -= 1;
@@ -543,14 +554,14 @@ impl<'t> Builder<'t> {
                     balancers.insert(cpu);
                 }
             }
-            let group = self.group(chosen.span.clone(), balancers, chosen.flags);
+            let group = self.group(chosen.span.clone(), balancers);
             covered.join(&group.cpus);
             groups.push(group);
         }
         groups
     }
 
-    fn group(&self, cpus: CpuMask, balancers: CpuMask, flags: DomainFlags) -> DomainGroup {
+    fn group(&self, cpus: CpuMask, balancers: CpuMask) -> DomainGroup {
         let places = self.topology.places();
         let mut cores: Vec<u32> = cpus.iter().map(|cpu| places[cpu as usize].core).collect();
         cores.sort_unstable();
@@ -568,7 +579,7 @@ impl<'t> Builder<'t> {
             preferred_cpu,
             cpus,
             balancers,
-            flags,
+            flags: DomainFlags::NONE,
         }
     }
 }

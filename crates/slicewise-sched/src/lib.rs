@@ -34,8 +34,8 @@ pub use host::{Error, GroupTimer, Input, Output, Rule, Spawn, Switch, Timer, Wak
 pub use id::{CpuId, GroupId, TaskId};
 pub use profile::{
     CfsRules, EevdfRules, FairRules, FairServerRules, GroupQueueing, GroupWeight, GrubRule,
-    Inflation, LagLimit, Profile, Protection, Reweight, RtRules, SiblingRule, SmpRules, Throttling,
-    WakeupRule, YieldRule, ZeroPoint,
+    Inflation, IntervalRule, LagLimit, Profile, Protection, Reweight, RtRules, SiblingRule,
+    SmpRules, Throttling, WakeupRule, YieldRule, ZeroPoint,
 };
 pub use rt_group::{RtLimit, RtLimitError};
 pub use scheduler::{ConfigError, SchedConfig, Scheduler, SmpConfig};

@@ -109,6 +109,13 @@ impl CpuMask {
     }
 }
 
+impl Extend<u32> for CpuMask {
+    /// Adds CPUs the machine has; others are left out.
+    fn extend<I: IntoIterator<Item = u32>>(&mut self, cpus: I) {
+        cpus.into_iter().for_each(|cpu| self.insert(cpu));
+    }
+}
+
 impl FromIterator<u32> for CpuMask {
     fn from_iter<I: IntoIterator<Item = u32>>(cpus: I) -> Self {
         let cpus: Vec<u32> = cpus.into_iter().collect();

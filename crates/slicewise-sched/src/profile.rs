@@ -50,6 +50,17 @@ pub struct SmpRules {
     /// Tasks that have had more than their share are not the first to be moved to where others are
     /// queued (6.18 and later).
     pub ineligible_stay: bool,
+    /// What the time between balances of a domain goes by.
+    pub intervals: IntervalRule,
+}
+
+/// What the time between balances of a domain goes by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IntervalRule {
+    /// The CPUs it would have if all were in one partition (seen up to 6.18.15).
+    WholeSpan,
+    /// Its CPUs (seen on 7.2).
+    Span,
 }
 
 /// How many more tasks a group has than another that it shares a parent with.
@@ -303,6 +314,7 @@ const SMP_6_1: SmpRules = SmpRules {
     counts_delayed: true,
     sync_counts_delayed: true,
     ineligible_stay: false,
+    intervals: IntervalRule::WholeSpan,
 };
 
 const SMP_6_6: SmpRules = SmpRules {
@@ -315,6 +327,8 @@ const SMP_6_6: SmpRules = SmpRules {
 const SMP_6_12: SmpRules = SmpRules { sync_counts_delayed: false, ..SMP_6_6 };
 
 const SMP_6_18: SmpRules = SmpRules { counts_delayed: false, ineligible_stay: true, ..SMP_6_12 };
+
+const SMP_7_2: SmpRules = SmpRules { intervals: IntervalRule::Span, ..SMP_6_18 };
 
 /// Up to 6.11.
 const RT_THROTTLED: RtRules = RtRules {
@@ -576,7 +590,7 @@ const V7_2: Profile = Profile {
     groups: GroupQueueing::Nested,
     rt: RT_SERVED_7_2,
     experimental: false,
-    smp: SMP_6_18,
+    smp: SMP_7_2,
     random_period_phase: true,
 };
 

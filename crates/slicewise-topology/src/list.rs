@@ -28,9 +28,7 @@ pub fn parse_list(text: &str) -> Result<Vec<u32>, ListError> {
     if trimmed.is_empty() || trimmed == "(null)" {
         return Ok(Vec::new());
     }
-    // How many ranges begin at a CPU less how many ended before it: long lists take no more time for
-    // naming each CPU often.
-    let mut steps = vec![0_i32; CPUS_MAX as usize + 1];
+    let mut ranges = Vec::new();
     let mut offset = text.find(trimmed).unwrap_or(0);
     for part in trimmed.split(',') {
         let failed = |message| ListError { offset, message };
@@ -41,16 +39,18 @@ pub fn parse_list(text: &str) -> Result<Vec<u32>, ListError> {
         if first > last {
             return Err(failed(format!("{first}-{last} is the wrong way round")));
         }
-        steps[first as usize] += 1;
-        steps[last as usize + 1] -= 1;
+        ranges.push((first, last));
         offset += part.len() + 1;
     }
-    let mut open = 0;
-    let is_in = |cpu: &u32| {
-        open += steps[*cpu as usize];
-        open > 0
-    };
-    Ok((0..CPUS_MAX).filter(is_in).collect())
+    // In order, each CPU is named once, however often the list does.
+    ranges.sort_unstable();
+    let mut cpus = Vec::new();
+    let mut next = 0;
+    for (first, last) in ranges {
+        cpus.extend(first.max(next)..=last);
+        next = next.max(last + 1);
+    }
+    Ok(cpus)
 }
 
 fn number(text: &str) -> Result<u32, String> {

@@ -190,6 +190,22 @@ fn offline_cpus_leave_holes_and_those_left_are_numbered_anew() {
 }
 
 #[test]
+fn packages_share_no_cache_and_a_cluster_that_is_all_of_one_is_none_on_arm() {
+    let read = |case: &str| {
+        let files = SysFiles::from_lines(&snapshot(case, "7.2")).unwrap();
+        places(&from_sysfs(&files, case).unwrap())
+    };
+    let sets = |places: &[CpuPlace]| -> Vec<(u32, Option<u32>)> {
+        places.iter().step_by(4).map(|place| (place.llc, place.cluster)).collect()
+    };
+    assert_eq!(sets(&read("arm-2s-4c-capacities")), [(0, None), (1, None)]);
+    assert_eq!(sets(&read("arm-2k-4c-capacities")), [(0, Some(0)), (0, Some(1))]);
+    let capacities: Vec<u32> =
+        read("arm-1s-8c-three-capacities").iter().map(|place| place.capacity).collect();
+    assert_eq!(capacities, [250, 250, 250, 250, 760, 760, 760, 1024]);
+}
+
+#[test]
 fn isolated_and_tickless_cpus_are_known() {
     let files = SysFiles::from_lines(&snapshot("1s-4c-2t-nohz-full", "7.2")).unwrap();
     let machine = from_sysfs(&files, "x").unwrap();

@@ -10,7 +10,7 @@ use support::{KERNELS, cases, domains, root_domains, snapshot};
 
 #[test]
 fn every_recording_is_whole_and_of_one_piece() {
-    assert_eq!(cases().len(), 25);
+    assert_eq!(cases().len(), 30);
     for (case, kernel) in cases().iter().flat_map(|case| KERNELS.map(|kernel| (case, kernel))) {
         let roots = root_domains(case, kernel);
         assert!(!roots.is_empty(), "{case} {kernel}");

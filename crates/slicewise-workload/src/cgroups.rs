@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use slicewise_cgroup::cpuset::CpusetFile;
 use slicewise_cgroup::{File, Refused, Rules, Settings, Version, Why};
 use slicewise_machine::GroupSpec;
 use slicewise_sched::bandwidth::{Limit, LimitError, check_v1_hierarchy};
 use slicewise_sched::rt_group::{self, RtLimit, RtLimitError};
 use slicewise_sched::{Nice, Profile, Shares};
 
+use crate::cpusets::CpusetWrite;
 use crate::diagnostic::{Sink, shorten};
 use crate::settings::RtOverrides;
 
@@ -47,6 +49,8 @@ struct Cgroup {
     parent: Option<u32>,
     /// At most one for each file.
     writes: Vec<Write>,
+    /// At most one for each cpuset file.
+    cpuset_writes: Vec<CpusetWrite>,
     period_phase_ns: Option<u64>,
     /// It is no cgroup, but the task group of a session (autogroup), with its nice value.
     session: Option<Nice>,
@@ -285,6 +289,29 @@ impl Cgroups {
         group.writes.push(Write { file, text: text.into(), span });
     }
 
+    /// Has a text written to a cpuset file of a cgroup, instead of what was before.
+    pub fn write_cpuset(
+        &mut self,
+        group: u32,
+        file: CpusetFile,
+        text: impl Into<String>,
+        span: Range<usize>,
+    ) {
+        let Some(group) = self.list.get_mut(group as usize) else { return };
+        group.cpuset_writes.retain(|write| write.file != file);
+        group.cpuset_writes.push(CpusetWrite { file, text: text.into(), span });
+    }
+
+    /// What is written to cpuset files, by group.
+    pub(crate) fn cpuset_writes(&self) -> impl Iterator<Item = (u32, &[CpusetWrite])> {
+        (0..).zip(&self.list).map(|(at, group)| (at, group.cpuset_writes.as_slice()))
+    }
+
+    /// The group each group is in; `None` for the root.
+    pub(crate) fn parents(&self) -> impl Iterator<Item = Option<u32>> {
+        self.list.iter().map(|group| group.parent)
+    }
+
     /// Sets where the grid of a cgroup's periods lies, instead of where the kernel puts it.
     pub fn set_period_phase(&mut self, group: u32, phase_ns: u64) {
         if let Some(group) = self.list.get_mut(group as usize) {
@@ -510,6 +537,11 @@ pub(crate) fn rules_named(kernel: &str, rt: RtOverrides) -> Rules {
         Some(profile) => rules_of(&Profile { rt: rt.over(profile.rt), ..profile }),
         None => series_rules(kernel),
     }
+}
+
+/// The rules of the newest kernel.
+pub(crate) fn newest_rules() -> Rules {
+    Rules::ALL[Rules::ALL.len() - 1]
 }
 
 fn series_rules(kernel: &str) -> Rules {

@@ -17,6 +17,7 @@
 
 mod cgroups;
 mod checks;
+mod cpusets;
 mod diagnostic;
 mod draft;
 mod file;
@@ -34,6 +35,7 @@ mod units;
 use slicewise_machine::Workload;
 
 pub use cgroups::{CGROUP_DEPTH_MAX, CGROUPS_MAX, CgroupError, Cgroups, rules_of as cgroup_rules};
+pub use cpusets::{BootText, CPUSETS_MAX, CpuPartitions, settle_cpusets};
 pub use diagnostic::{Diagnostic, LineCol, Severity, line_col};
 pub use draft::{Group, OPS_MAX, TASKS_MAX};
 pub use file::{FILE_BYTES_MAX, LoadFileError, ReadError, load_file, load_in, read_text};
@@ -96,6 +98,8 @@ pub struct Loaded {
     /// Its cgroups, by their files. [`Workload::groups`] is what a kernel makes of them:
     /// [`settle_cgroups`] for another kernel.
     pub cgroups: Cgroups,
+    /// How its CPUs are divided, by what [`settle_cpusets`] made of the cpuset files.
+    pub cpu_partitions: CpuPartitions,
     /// The texts it was read from; all byte ranges point into them.
     pub sources: Sources,
     /// CPU sets that programs ask for on the way, and where.
@@ -250,6 +254,7 @@ fn finish(parts: Parts, format: Format, sources: Sources, sink: diagnostic::Sink
         question: parts.question,
         groups: parts.groups,
         cgroups: parts.cgroups,
+        cpu_partitions: CpuPartitions::default(),
         sources,
         affinities: parts.affinities,
         slices: parts.slices,

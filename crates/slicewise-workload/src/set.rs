@@ -4,17 +4,19 @@ use slicewise_machine::{RtTimeLimit, TaskSpec};
 use slicewise_sched::deadline::PeriodLimits;
 use slicewise_sched::{CPUS_MAX, DlParams, Nice, Policy, Profile, RtPriority};
 
-use slicewise_cgroup::File;
+use slicewise_cgroup::{File, Version};
 
 use crate::Loaded;
 use crate::cgroups::{parse_path, rules_named};
+use crate::cpusets::{BootText, FILES, check_boot, check_text};
 use crate::diagnostic::{did_you_mean, shorten};
 use crate::scenario::{PolicyWord, check_feature, parse_cpu_list, parse_policy};
 use crate::settings::{HZ_MAX, PREEMPTIONS, kernel_names, parse_preemption};
 use crate::units::parse_duration;
 
-const MACHINE_KEYS: [&str; 20] = [
+const MACHINE_KEYS: [&str; 23] = [
     "cpus",
+    "topology",
     "hz",
     "kernel",
     "duration",
@@ -31,6 +33,8 @@ const MACHINE_KEYS: [&str; 20] = [
     "rt_group_sched",
     "fair_server_runtime",
     "fair_server_period",
+    "isolcpus",
+    "nohz_full",
     "costs.context_switch",
     "costs.wakeup",
     "costs.tick",
@@ -58,8 +62,10 @@ pub fn set_keys() -> Vec<String> {
     let machine = MACHINE_KEYS.iter().map(|key| (*key).to_owned());
     let tasks = TASK_KEYS.iter().map(|key| format!("task/NAME.{key}"));
     let groups = File::ALL.iter().map(|file| format!("group/PATH.{}", file.name()));
+    let cpusets = FILES.iter().filter_map(|file| file.name(Version::V2));
+    let cpusets = cpusets.map(|name| format!("group/PATH.{name}"));
     let mutexes = ["mutex/NAME.priority_inheritance".to_owned()];
-    machine.chain(tasks).chain(groups).chain(mutexes).collect()
+    machine.chain(tasks).chain(groups).chain(cpusets).chain(mutexes).collect()
 }
 
 /// Applies one `key=value`: a machine setting, something of a task and its instances
@@ -125,6 +131,19 @@ fn set_mutex(loaded: &mut Loaded, rest: &str, value: &str) -> Result<(), String>
 /// A write to a file of a group, instead of what the scenario writes to it.
 fn set_group(loaded: &mut Loaded, rest: &str, value: &str) -> Result<(), String> {
     let named = |file: &File| rest.strip_suffix(file.name())?.strip_suffix('.').map(|p| (p, *file));
+    let cpuset = FILES.iter().find_map(|file| {
+        let name = file.name(Version::V2)?;
+        rest.strip_suffix(name)?.strip_suffix('.').map(|path| (path, *file, name))
+    });
+    if let Some((path, file, name)) = cpuset {
+        let Some(group) = loaded.cgroups.find(path) else {
+            let help = did_you_mean(path, &loaded.cgroups.paths());
+            return Err(format!("there is no group `{}`; {}", shorten(path), shorten(&help)));
+        };
+        check_text(file, value).map_err(|refused| format!("`{name}`: {refused}"))?;
+        loaded.cgroups.write_cpuset(group, file, value, 0..0);
+        return Ok(());
+    }
     let Some((path, file)) = File::ALL.iter().find_map(named) else {
         let files = File::ALL.map(File::name);
         let shown = shorten(rest);
@@ -151,7 +170,23 @@ fn set_group(loaded: &mut Loaded, rest: &str, value: &str) -> Result<(), String>
 fn set_machine(loaded: &mut Loaded, key: &str, value: &str) -> Result<(), String> {
     let settings = &mut loaded.settings;
     match key {
-        "cpus" => settings.cpus = Some(number(key, value, 1, i128::from(CPUS_MAX))? as u32),
+        "cpus" => {
+            let cpus = number(key, value, 1, i128::from(CPUS_MAX))? as u32;
+            let of_topology =
+                settings.topology.as_ref().map(|machine| machine.topology().nr_cpus());
+            if let Some(count) = of_topology.filter(|count| *count != cpus) {
+                return Err(format!("`cpus` cannot be {cpus}: the topology has {count} CPUs"));
+            }
+            settings.cpus = Some(cpus);
+        }
+        "topology" => {
+            let machine =
+                slicewise_topology::named(value).map_err(|problem| match problem.help {
+                    Some(help) => format!("{}; {help}", problem.message),
+                    None => problem.message,
+                })?;
+            settings.set_topology(machine);
+        }
         "hz" => settings.hz = Some(number(key, value, 1, i128::from(HZ_MAX))? as u32),
         "seed" => settings.seed = Some(number(key, value, 0, i128::from(u64::MAX))? as u64),
         "kernel" => {
@@ -181,6 +216,14 @@ fn set_machine(loaded: &mut Loaded, key: &str, value: &str) -> Result<(), String
         }
         "base_slice" => settings.base_slice_ns = Some(positive(key, value)?),
         "tick_phase" => settings.tick_phase_ns = Some(duration(key, value)?),
+        "isolcpus" | "nohz_full" => {
+            check_boot(key, value, CPUS_MAX + 1).map_err(|error| error.to_string())?;
+            let said = Some(BootText { text: value.to_owned(), span: 0..0 });
+            match key {
+                "isolcpus" => settings.isolcpus = said,
+                _ => settings.nohz_full = said,
+            }
+        }
         "autogroup" => settings.autogroup = Some(boolean(key, value)?),
         "rt_group_sched" => settings.rt.group_sched = Some(boolean(key, value)?),
         "tick_skew" => settings.tick_skew_ns = Some(duration(key, value)?),

@@ -3,7 +3,9 @@
 use slicewise_machine::{Costs, Preemption};
 use slicewise_sched::RtRules;
 use slicewise_sched::deadline::{PERIOD_MAX_NS, PERIOD_MIN_NS};
+use slicewise_topology::Machine;
 
+use crate::cpusets::BootText;
 use crate::units::show_ns;
 
 /// What the file (or [`apply_set`](crate::apply_set)) says about the machine and the run. `None`
@@ -14,6 +16,8 @@ pub struct Settings {
     pub kernel: Option<String>,
     /// How many CPUs, 1 to [`CPUS_MAX`](slicewise_sched::CPUS_MAX).
     pub cpus: Option<u32>,
+    /// What the machine looks like. It has [`cpus`](Self::cpus) CPUs then.
+    pub topology: Option<Machine>,
     /// Ticks a second.
     pub hz: Option<u32>,
     /// How long to run, ns.
@@ -36,6 +40,10 @@ pub struct Settings {
     pub costs: CostOverrides,
     /// Real-time limits and the fair server.
     pub rt: RtOverrides,
+    /// `isolcpus=` of the kernel's command line.
+    pub isolcpus: Option<BootText>,
+    /// `nohz_full=` of the kernel's command line.
+    pub nohz_full: Option<BootText>,
     /// rt-app's `logdir`.
     pub log_dir: Option<String>,
     /// rt-app's `log_basename`.
@@ -44,6 +52,14 @@ pub struct Settings {
     pub rtapp_loop_ns: Option<u64>,
     /// rt-app's `cumulative_slack`: already in the programs, kept for reports.
     pub cumulative_slack: bool,
+}
+
+impl Settings {
+    /// Has the workload run on this machine, whatever was said of CPUs before.
+    pub fn set_topology(&mut self, machine: Machine) {
+        self.cpus = Some(machine.topology().nr_cpus());
+        self.topology = Some(machine);
+    }
 }
 
 /// The real-time sysctls that are given, and the fair server; the others stay as the kernel has them.

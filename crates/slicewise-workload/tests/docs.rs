@@ -40,6 +40,21 @@ fn every_scenario_with_groups_in_the_documentation_loads() {
 }
 
 #[test]
+fn every_scenario_with_a_topology_in_the_documentation_loads() {
+    check("topology.md", "toml", Format::Scenario, 1);
+}
+
+#[test]
+fn the_machine_that_the_documentation_shows_is_that_of_the_example() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let text = std::fs::read_to_string(format!("{root}/docs/topology.md")).unwrap();
+    let example =
+        std::fs::read_to_string(format!("{root}/examples/machines/edge-box.toml")).unwrap();
+    let (_, keys) = example.split_once("name = \"edge box\"\n").unwrap();
+    assert!(text.contains(keys));
+}
+
+#[test]
 fn every_rt_app_example_in_the_documentation_loads() {
     check("rt-app.md", "json", Format::RtApp, 2);
 }

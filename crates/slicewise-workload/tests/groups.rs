@@ -148,7 +148,7 @@ fn unknown_keys_and_groups_are_named_with_the_one_that_was_meant() {
     check_group("\"cpu.wieght\" = 5", &["`cpu.wieght`", "`cpu.weight`"], (3, 1));
     check_group("weight = 5", &["`weight`", "`cpu.weight`"], (3, 1));
     check_group("cpu.maxx = 5", &["`cpu.maxx`", "`cpu.max`"], (3, 5));
-    check_group("\"cpuset.cpus\" = \"0\"", &["`cpuset.cpus`", "said of tasks"], (3, 1));
+    check_group("\"cpuset.cpu\" = \"0\"", &["`cpuset.cpu`", "`cpuset.cpus`"], (3, 1));
     check_group("\"memory.max\" = \"1G\"", &["`memory.max`", "allowed: path"], (3, 1));
     let task = |path: &str| format!("[[group]]\npath = \"pods/web\"\n{HOG}group = \"{path}\"\n");
     check(&task("pods/wep"), &["no group `pods/wep`", "`pods/web`"], (6, 9));

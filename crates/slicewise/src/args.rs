@@ -36,6 +36,9 @@ pub(crate) enum Command {
     K8s(Box<K8sArgs>),
     /// Replay a recorded kernel trace and count how often the core decides the same
     Shadow(ShadowArgs),
+    /// Draw a machine: packages, memory nodes, caches, cores, and which tasks may run where
+    #[command(after_help = TOPOLOGY_HELP)]
+    Topology(TopologyArgs),
     /// List the kernels there are profiles for, with their features
     Kernels(KernelsArgs),
     /// Print the JSON Schema of scenario files, for editors
@@ -51,6 +54,11 @@ pub(crate) struct SimulationArgs {
     /// How many CPUs [default: what the file says, or as few as it needs]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) cpus: Option<String>,
+
+    /// What the machine looks like: a preset (`slicewise topology list`), a layout such as 2s:24c:2t,
+    /// or a file [default: what the file says, or CPUs that are all alike]
+    #[arg(long, value_name = "PRESET|LAYOUT|FILE")]
+    pub(crate) topology: Option<String>,
 
     /// How long to run, with a unit: 500ms, 10s [default: what the file says, or 10s]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -216,6 +224,54 @@ pub(crate) struct ShadowArgs {
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: OutputFormat,
+}
+
+/// What follows the help of `slicewise topology`.
+const TOPOLOGY_HELP: &str = "\
+Examples:
+  slicewise topology list
+  slicewise topology two-socket
+  slicewise topology 2s:4n:2l:8c:2t --format svg > nps4.svg
+  slicewise topology --host --save here.toml
+  slicewise topology two-socket examples/periodic-among-hogs.toml
+
+A FILE is TOML that says what CPUs share, what `lscpu -J -e`, `lscpu -J`, `lscpu -e` or `lscpu -p` printed,
+what `grep -rs . /sys/devices/system/cpu /sys/devices/system/node` printed, a tar of these two directories,
+or a directory that is a copy of them. docs/topology.md says more.";
+
+/// `slicewise topology`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct TopologyArgs {
+    /// A preset, a layout such as 2s:24c:2t, a file, or a scenario with a machine; `list` lists the presets
+    #[arg(value_name = "PRESET|LAYOUT|FILE")]
+    pub(crate) machine: Option<String>,
+
+    /// A scenario (.toml) or an rt-app file (.json): show which of its tasks may run where
+    pub(crate) scenario: Option<PathBuf>,
+
+    /// This machine, as its kernel tells it
+    #[arg(long)]
+    pub(crate) host: bool,
+
+    /// How to draw
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: TopologyFormat,
+
+    /// Also write the machine to a file (TOML) that can be named instead of it
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) save: Option<PathBuf>,
+}
+
+/// How a machine is drawn.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum TopologyFormat {
+    /// For terminals
+    #[default]
+    Text,
+    /// For programs: a stable contract, units in the names
+    Json,
+    /// A figure, for pages and slides
+    Svg,
 }
 
 /// `slicewise kernels`.
@@ -527,9 +583,29 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "LIST")]
     pub(crate) reserved_cpus: Option<String>,
 
+    /// Sockets, NUMA nodes in each, caches in each, cores in each, threads in each: 2x1x1x16x2
+    #[arg(long, value_name = "SHAPE", conflicts_with_all = ["cpus", "threads_per_core"])]
+    pub(crate) topology: Option<String>,
+
+    /// Devices with the NUMA nodes they are at, `-` if unknown: nvidia.com/gpu=0,0,1,1
+    #[arg(long, value_name = "RESOURCE=NODES")]
+    pub(crate) devices: Vec<String>,
+
     /// The CPU manager: `static` gives Guaranteed containers of whole CPUs their own
-    #[arg(long, value_enum, value_name = "POLICY")]
+    #[arg(long, visible_alias = "cpu-manager-policy", value_enum, value_name = "POLICY")]
     pub(crate) cpu_manager: Option<CpuManagerArg>,
+
+    /// Options of the static policy: align-by-socket,distribute-cpus-across-numa
+    #[arg(long, value_name = "OPTIONS", value_delimiter = ',')]
+    pub(crate) cpu_manager_options: Vec<String>,
+
+    /// Which pods the topology manager rejects: none, best-effort, restricted, single-numa-node
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) topology_manager_policy: Option<String>,
+
+    /// Whether it aligns containers or whole pods: container, pod
+    #[arg(long, value_name = "SCOPE")]
+    pub(crate) topology_manager_scope: Option<String>,
 
     /// Static CPU manager: only whole cores
     #[arg(long)]

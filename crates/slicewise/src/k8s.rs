@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use slicewise_containers::{
-    CgroupVersion, CpuList, Driver, Manifest, Node, Quantity, Severity, Source, WeightFormula,
-    docker_run, load,
+    CgroupVersion, CpuList, Driver, Manifest, Node, NodeDevice, NodeTopology, Quantity, Severity,
+    Source, StaticPolicy, TopologyPolicy, WeightFormula, docker_run, load,
 };
 use slicewise_kube::{Error, Question, Settings, Study, TRIALS_MAX, Target, parse_share};
 use slicewise_report::{KubeReport, render_kube};
@@ -145,6 +145,18 @@ fn override_node(node: &mut Node, args: &NodeArgs) -> Result<bool, Failure> {
     if let Some(cpus) = args.cpus {
         node.cpus = cpus;
     }
+    if let Some(shape) = &args.topology {
+        let topology = shape_of(shape).ok_or_else(|| {
+            let message = "write sockets, NUMA nodes, caches, cores and threads as in 2x1x1x16x2";
+            bad("--topology", shape, message.to_owned())
+        })?;
+        node.cpus = u32::try_from(topology.cpus().len()).unwrap_or(u32::MAX);
+        node.topology = Some(topology);
+    }
+    for text in &args.devices {
+        let devices = devices_of(text).map_err(|error| bad("--devices", text, error))?;
+        node.devices.extend(devices);
+    }
     let assumed = node.cpus == 0;
     if assumed {
         node.cpus = CPUS_DEFAULT;
@@ -181,6 +193,37 @@ fn override_node(node: &mut Node, args: &NodeArgs) -> Result<bool, Failure> {
         ("--strict-cpu-reservation", args.strict_cpu_reservation),
         ("--quota-with-exclusive-cpus", args.quota_with_exclusive_cpus),
     ];
+    for option in &args.cpu_manager_options {
+        let Some(policy) = &mut node.static_cpus else {
+            let help = "add --cpu-manager static";
+            let message = "--cpu-manager-options: there is no CPU manager".to_owned();
+            return Err(Failure::with_help(message, help));
+        };
+        let Some(slot) = policy.option(option) else {
+            let known = StaticPolicy::OPTIONS.join(", ");
+            return Err(Failure::with_help(
+                format!("--cpu-manager-options {option}: there is no such option"),
+                format!("the options are {known}"),
+            ));
+        };
+        *slot = true;
+    }
+    if let Some(word) = &args.topology_manager_policy {
+        node.topology_manager.policy = TopologyPolicy::named(word).ok_or_else(|| {
+            let known = "none, best-effort, restricted, single-numa-node";
+            let message = format!("--topology-manager-policy {word}: there is no such policy");
+            Failure::with_help(message, format!("the policies are {known}"))
+        })?;
+    }
+    match args.topology_manager_scope.as_deref() {
+        None => {}
+        Some("container") => node.topology_manager.is_pod_scope = false,
+        Some("pod") => node.topology_manager.is_pod_scope = true,
+        Some(word) => {
+            let message = format!("--topology-manager-scope {word}: there is no such scope");
+            return Err(Failure::with_help(message, "the scopes are container, pod"));
+        }
+    }
     match (&mut node.static_cpus, options.iter().find(|(_, given)| *given)) {
         (None, Some((option, _))) => {
             let help = "add --cpu-manager static";
@@ -220,6 +263,36 @@ fn override_node(node: &mut Node, args: &NodeArgs) -> Result<bool, Failure> {
         node.kubelet_formula = formula(chosen);
     }
     Ok(assumed)
+}
+
+/// `2x1x1x16x2`.
+fn shape_of(text: &str) -> Option<NodeTopology> {
+    let numbers: Option<Vec<u32>> = text.split('x').map(|part| part.parse().ok()).collect();
+    let [sockets, nodes, caches, cores, threads] = numbers?[..] else { return None };
+    NodeTopology::regular(sockets, nodes, caches, cores, threads)
+}
+
+/// `nvidia.com/gpu=0,0,1,1`.
+fn devices_of(text: &str) -> Result<Vec<NodeDevice>, String> {
+    const DEVICES_MAX: usize = 4096;
+    let Some((resource, nodes)) = text.split_once('=').filter(|(name, _)| name.contains('/'))
+    else {
+        return Err("write a resource and the NUMA node of each: nvidia.com/gpu=0,0,1,1".to_owned());
+    };
+    let short = resource.rsplit('/').next().unwrap_or(resource);
+    let nodes: Vec<&str> = nodes.split(',').map(str::trim).collect();
+    if nodes.len() > DEVICES_MAX {
+        return Err(format!("{DEVICES_MAX} devices are the most"));
+    }
+    let device = |(number, node): (usize, &&str)| {
+        let numa = match *node {
+            "-" => None,
+            node => Some(node.parse().map_err(|_| format!("`{node}` is no NUMA node"))?),
+        };
+        let id = format!("{short}{number}");
+        Ok(NodeDevice { resource: resource.to_owned(), id, numa })
+    };
+    nodes.iter().enumerate().map(device).collect()
 }
 
 fn question(args: &K8sArgs, node: &Node, cpus_assumed: bool) -> Result<Question, Failure> {

@@ -15,6 +15,7 @@ mod rt;
 mod rt_explain;
 mod shadow;
 mod simulate;
+mod topology;
 mod trace_file;
 
 use std::process::ExitCode;
@@ -67,6 +68,7 @@ fn run(command: &args::Command) -> Result<bool, failure::Failure> {
         args::Command::Rt(args::RtCommand::Explain(asked)) => rt_explain::explain(asked),
         args::Command::K8s(args) => k8s::k8s(args),
         args::Command::Shadow(shadow) => shadow::shadow(shadow).map(|()| true),
+        args::Command::Topology(args) => topology::topology(args).map(|()| true),
         args::Command::Kernels(kernels) => commands::kernels(kernels).map(|()| true),
         args::Command::Schema => output::print(&slicewise_workload::schema_json()).map(|()| true),
     }

@@ -4,10 +4,10 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use slicewise_machine::{Costs, MachineConfig, Preemption};
-use slicewise_sched::{CPUS_MAX, CpuId, CpuSet, Profile};
+use slicewise_sched::{CPUS_MAX, CpuId, CpuSet, Profile, SmpConfig};
 use slicewise_workload::{
     Diagnostic, Format, LoadFileError, Loaded, Rejected, Severity, apply_set,
-    check_against_machine, load_file, load_in, read_text, settle_cgroups,
+    check_against_machine, load_file, load_in, read_text, settle_cgroups, settle_cpusets,
 };
 
 use crate::args::SimulationArgs;
@@ -65,6 +65,10 @@ pub(crate) fn override_settings(
     seed: Option<&str>,
     sets: &[&str],
 ) -> Result<(), Failure> {
+    // First: the number of CPUs follows from it.
+    if let Some(word) = &simulation.topology {
+        loaded.settings.set_topology(crate::topology::machine(word)?);
+    }
     let options = [
         ("--cpus", "cpus", simulation.cpus.as_deref()),
         ("--duration", "duration", simulation.duration.as_deref()),
@@ -96,10 +100,11 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
             format!("the kernels are {}", known.join(", ")),
         ));
     };
-    let cpus = settings.cpus.unwrap_or_else(|| cpus_needed(&loaded));
+    let cpus = cpus_of(&loaded);
     let mut features = profile.features;
     let mut diagnostics = check_against_machine(&loaded, cpus, &profile);
     diagnostics.extend(settle_cgroups(&mut loaded, &profile));
+    diagnostics.extend(settle_cpusets(&mut loaded, &profile, cpus));
     if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return Err(Failure::Input { name, sources: loaded.sources, diagnostics });
     }
@@ -115,7 +120,10 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
         base_slice_ns: settings.base_slice_ns,
         cpus,
         hz: settings.hz.unwrap_or(HZ_DEFAULT),
-        smp: slicewise_sched::SmpConfig::default(),
+        smp: SmpConfig {
+            topology: settings.topology.as_ref().map(|machine| machine.topology().clone()),
+            ..SmpConfig::default()
+        },
         tick_phase_ns: settings.tick_phase_ns.unwrap_or(0),
         tick_skew_ns: settings.tick_skew_ns.unwrap_or(0),
         preemption: settings.preemption.unwrap_or(preemption_default),
@@ -127,8 +135,13 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
         let place = shown_place(&name, &loaded.sources, diagnostic.span.start);
         format!("{place}: {}", diagnostic.message)
     };
-    let warnings = loaded.warnings.iter().chain(&diagnostics).map(shown).collect();
+    let warnings: Vec<String> = loaded.warnings.iter().chain(&diagnostics).map(shown).collect();
     Ok(Prepared { name, loaded, config, warnings, cgroup_files: false })
+}
+
+/// How many CPUs there are.
+pub(crate) fn cpus_of(loaded: &Loaded) -> u32 {
+    loaded.settings.cpus.unwrap_or_else(|| cpus_needed(loaded))
 }
 
 /// One CPU, or as many as it takes for every CPU the workload names to exist.

@@ -416,3 +416,51 @@ fn a_comparison_can_be_of_some_tasks() {
     let args = ["compare", "examples/rt-overrun.toml", "--seed", "1,2", "--task", "visoin"];
     refuses(&args, &["there is no such task", "vision"]);
 }
+
+#[test]
+fn a_saved_machine_is_drawn_as_the_one_it_was_saved_from() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let saved = dir.path().join("saved.toml");
+    let saved = saved.to_str().expect("UTF-8");
+    for machine in ["laptop-hybrid", "2s:2n:2c:2t", "examples/machines/edge-box.toml"] {
+        let first = slicewise(&["topology", machine, "--save", saved, "--format", "svg"]);
+        assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+        let again = slicewise(&["topology", saved, "--format", "svg"]);
+        assert_eq!(first.stdout, again.stdout, "{machine}");
+    }
+}
+
+#[test]
+fn a_machine_that_is_none_is_refused_with_a_fix() {
+    let refused = |args: &[&str], message: &str, help: &str| {
+        let output = slicewise(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(message) && text.contains(help), "{args:?}: {text}");
+    };
+    let (_dir, bad) = file("bad.toml", "cpus = 4\ncores = [\"0,9\"]\n");
+    refused(&["topology", "two-sokcet"], "no machine `two-sokcet`", "did you mean `two-socket`?");
+    refused(&["topology", "2s:4x"], "unknown letter `x` (column 4)", "2s:24c:2t");
+    refused(&["topology", &bad], "`cores`: the machine has no CPU 9", "it has 0-3");
+    refused(&["topology", &bad], "bad.toml:2:10", "");
+    refused(&["topology"], "which machine?", "--host");
+    refused(&["topology", "nps4", "nps4"], "cannot read nps4", "");
+    refused(&["topology", "list", "--format", "svg"], "a list is no drawing", "text or json");
+    let training = "examples/machines/training.toml";
+    refused(
+        &["topology", "one-socket", training],
+        "but one-socket has CPUs 0 to 31",
+        "larger machine",
+    );
+    let nice = "examples/nice-levels.toml";
+    refused(&["run", nice, "--topology", "4c", "--cpus", "8"], "the topology has 4 CPUs", "");
+    refused(&["run", nice, "--topology", "4"], "there is no machine `4`", "presets: ");
+}
+
+#[test]
+fn a_topology_on_the_command_line_says_how_many_cpus_there_are() {
+    let nice = "examples/nice-levels.toml";
+    let report =
+        json(&["run", nice, "--topology", "3c:2t", "--duration", "100ms", "--format", "json"]);
+    assert_eq!(report["cpus"].as_array().map(Vec::len), Some(6));
+}

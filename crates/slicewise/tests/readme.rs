@@ -81,8 +81,18 @@ fn the_page_on_groups_shows_what_the_commands_print() {
 }
 
 #[test]
+fn the_page_on_topologies_shows_what_the_commands_print() {
+    shows_what_is_printed("docs/topology.md");
+}
+
+#[test]
 fn the_page_on_kubernetes_shows_what_the_commands_print() {
     shows_what_is_printed("docs/kubernetes.md");
+}
+
+#[test]
+fn the_page_on_cpusets_shows_what_the_commands_print() {
+    shows_what_is_printed("docs/cpusets.md");
 }
 
 #[test]

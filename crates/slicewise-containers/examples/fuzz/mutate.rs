@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use slicewise_containers::{
-    CgroupVersion, Diagnostic, Driver, Manifest, Node, QUOTA_MIN_US, Severity, Source,
-    StaticPolicy, WeightFormula, docker_run, load, tree,
+    CgroupVersion, CpuManagerState, Diagnostic, Driver, Manifest, Node, NodeDevice, NodeTopology,
+    QUOTA_MIN_US, Severity, Source, StaticPolicy, TopologyPolicy, WeightFormula, docker_run, load,
+    tree,
 };
 
 /// What the mutations start from.
@@ -285,6 +286,13 @@ pub(crate) struct Outcome {
 
 /// Reads an input and checks all that must hold. Panics if something does not.
 pub(crate) fn check(random: &mut Random, text: &str, is_command: bool) -> Outcome {
+    match CpuManagerState::parse(text) {
+        Ok(state) => {
+            let topology = NodeTopology::regular(2, 2, 1, 4, 2).expect("a topology");
+            assert!(state.problems(&topology).iter().all(|it| !it.to_string().is_empty()));
+        }
+        Err(diagnostics) => check_diagnostics(text, &diagnostics),
+    }
     let begin = Instant::now();
     let result = match is_command {
         true => docker_run(text),
@@ -334,7 +342,25 @@ fn some_node(random: &mut Random) -> Node {
             full_pcpus_only: random.flip(),
             strict_cpu_reservation: random.flip(),
             quota_with_exclusive_cpus: random.flip(),
+            distribute_cpus_across_numa: random.flip(),
+            align_by_socket: random.flip(),
+            distribute_cpus_across_cores: random.flip(),
+            prefer_align_cpus_by_uncorecache: random.flip(),
         });
+    }
+    if random.flip() {
+        let mut count = || 1 + random.below(3) as u32;
+        node.topology = NodeTopology::regular(count(), count(), count(), count(), count());
+        node.cpus = node.topology.as_ref().map_or(node.cpus, |it| it.cpus().len() as u32);
+        let policies = ["none", "best-effort", "restricted", "single-numa-node"];
+        let policy = TopologyPolicy::named(policies[random.below(4)]).unwrap_or_default();
+        node.topology_manager.policy = policy;
+        node.topology_manager.is_pod_scope = random.flip();
+        for id in 0..random.below(6) {
+            let numa = random.flip().then_some(id as u32 % 3);
+            let resource = "nvidia.com/gpu".to_owned();
+            node.devices.push(NodeDevice { resource, id: id.to_string(), numa });
+        }
     }
     node
 }

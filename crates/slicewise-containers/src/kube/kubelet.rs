@@ -4,6 +4,7 @@ use crate::cgroup::{PERIOD_MAX_US, QUOTA_MIN_US};
 use crate::cpus::CpuList;
 use crate::diagnostic::{Sink, did_you_mean, shorten};
 use crate::fields::{boolean, list, map, quiet_text, text};
+use crate::kubelet::TopologyPolicy;
 use crate::node::{Driver, NodeSettings};
 use crate::units::parse_duration;
 use crate::yaml::Map;
@@ -12,7 +13,7 @@ use super::pod::cpus;
 
 /// Keys that would change the tree in ways that are not modelled.
 const NOT_MODELLED: &[&str] =
-    &["cgroupRoot", "systemReservedCgroup", "kubeReservedCgroup", "topologyManagerPolicy"];
+    &["cgroupRoot", "systemReservedCgroup", "kubeReservedCgroup", "memoryManagerPolicy"];
 
 pub(super) fn configuration(sink: &mut Sink, object: &Map<'_>, node: &mut NodeSettings) {
     if let Some((policy, span)) = text(sink, object, "cpuManagerPolicy") {
@@ -26,6 +27,7 @@ pub(super) fn configuration(sink: &mut Sink, object: &Map<'_>, node: &mut NodeSe
         }
     }
     policy_options(sink, object, node);
+    topology_manager(sink, object, node);
     for (key, slot) in
         [("kubeReserved", &mut node.kube_reserved), ("systemReserved", &mut node.system_reserved)]
     {
@@ -96,11 +98,60 @@ fn policy_options(sink: &mut Sink, object: &Map<'_>, node: &mut NodeSettings) {
         match key.name.as_ref() {
             "full-pcpus-only" => node.full_pcpus_only = Some(on),
             "strict-cpu-reservation" => node.strict_cpu_reservation = Some(on),
+            "distribute-cpus-across-numa" => node.distribute_cpus_across_numa = Some(on),
+            "align-by-socket" => node.align_by_socket = Some(on),
+            "distribute-cpus-across-cores" => node.distribute_cpus_across_cores = Some(on),
+            "prefer-align-cpus-by-uncorecache" => node.prefer_align_cpus_by_uncorecache = Some(on),
             other if on => {
                 let message = format!("`{}` is not modelled: it is ignored", shorten(other));
                 sink.warn(key.span, message, "");
             }
             _ => {}
+        }
+    }
+}
+
+fn topology_manager(sink: &mut Sink, object: &Map<'_>, node: &mut NodeSettings) {
+    const POLICIES: &[&str] = &["none", "best-effort", "restricted", "single-numa-node"];
+    if let Some((words, span)) = text(sink, object, "topologyManagerPolicy") {
+        node.topology_policy = TopologyPolicy::named(words);
+        if node.topology_policy.is_none() {
+            let message = format!("unknown `topologyManagerPolicy` `{}`", shorten(words));
+            sink.error(span, message, did_you_mean(words, POLICIES));
+        }
+    }
+    if let Some((words, span)) = text(sink, object, "topologyManagerScope") {
+        match words {
+            "container" => node.topology_pod_scope = Some(false),
+            "pod" => node.topology_pod_scope = Some(true),
+            _ => {
+                let message = format!("unknown `topologyManagerScope` `{}`", shorten(words));
+                sink.error(span, message, did_you_mean(words, &["container", "pod"]));
+            }
+        }
+    }
+    let Some((options, _)) = map(sink, object, "topologyManagerPolicyOptions") else { return };
+    for (key, value) in &options.entries {
+        let words = value.as_scalar().map(|scalar| scalar.text.as_ref()).unwrap_or_default();
+        match (key.name.as_ref(), words) {
+            ("prefer-closest-numa-nodes", "true" | "false") => {
+                node.prefer_closest_numa_nodes = Some(words == "true");
+            }
+            ("max-allowable-numa-nodes", number) => match number.parse::<u32>() {
+                Ok(number @ 8..) => node.max_allowable_numa_nodes = Some(number),
+                _ => {
+                    let message = format!("`max-allowable-numa-nodes` of `{}`", shorten(number));
+                    sink.error(value.span, message, "a number of 8 or more");
+                }
+            },
+            ("prefer-closest-numa-nodes", _) => {
+                let message = format!("`{}` must be \"true\" or \"false\"", shorten(&key.name));
+                sink.error(value.span, message, "");
+            }
+            (other, _) => {
+                let message = format!("`{}` is not modelled: it is ignored", shorten(other));
+                sink.warn(key.span, message, "");
+            }
         }
     }
 }

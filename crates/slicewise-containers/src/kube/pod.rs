@@ -91,8 +91,10 @@ fn container(sink: &mut Sink, node: &Node<'_>, init: bool, loads: &mut Loads) ->
         (true, true) => Role::Sidecar,
     };
     let resources = resources(sink, fields)?;
+    let devices = devices(sink, fields)?;
     let load = loads.take(name);
-    Some(Container { name: name.to_owned(), role, resources, load, place: sink.place(span) })
+    let (name, place) = (name.to_owned(), sink.place(span));
+    Some(Container { name, role, resources, devices, load, place })
 }
 
 /// `resources` of a container; requests that are missing become the limits.
@@ -154,6 +156,34 @@ fn read_resources(sink: &mut Sink, fields: &Map<'_>) -> Option<Resources> {
     result.memory_request = value(request_memory);
     result.memory_limit = value(limit_memory);
     Some(result)
+}
+
+/// Extended resources of a container: whole numbers, requests as limits.
+fn devices(sink: &mut Sink, fields: &Map<'_>) -> Option<Vec<(String, u64)>> {
+    let mut devices: Vec<(String, u64)> = Vec::new();
+    let Some(section) = fields.get("resources").and_then(Node::as_map) else {
+        return Some(devices);
+    };
+    for key in ["limits", "requests"] {
+        let Some(amounts) = section.get(key).and_then(Node::as_map) else { continue };
+        for (name, node) in &amounts.entries {
+            let own = name.name.split_once('/').is_some_and(|(domain, _)| {
+                domain != "kubernetes.io" && !domain.ends_with(".kubernetes.io")
+            });
+            if !own || devices.iter().any(|(known, _)| *known == name.name) {
+                continue;
+            }
+            let amount = quantity(sink, &format!("{key}.{}", shorten(&name.name)), node)?;
+            let milli = amount.as_milli();
+            if !milli.is_multiple_of(1000) {
+                let message = format!("`{}`: {amount} is no whole number", shorten(&name.name));
+                sink.error(node.span, message, "devices are given away whole");
+                return None;
+            }
+            devices.push((name.name.to_string(), milli / 1000));
+        }
+    }
+    Some(devices)
 }
 
 /// A quantity as it is written.

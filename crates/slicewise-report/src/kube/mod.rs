@@ -109,6 +109,12 @@ pub struct KubeContainer {
     /// CPUs it has for itself: `2-5`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclusive_cpus: Option<String>,
+    /// The NUMA nodes those are of; absent where there is only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub numa_nodes: Vec<u32>,
+    /// Devices it has for itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
     /// What it gets when every container wants all it can get.
     pub saturated: KubeSaturated,
     /// Whether anybody said what it does. Without, nothing below means anything.

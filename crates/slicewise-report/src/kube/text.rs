@@ -162,7 +162,11 @@ fn containers(rows: &[&KubeContainer], style: Style) -> String {
         let may = row.limit_or_quota().unwrap_or(row.saturated.cpus) * f64::from(row.copies.max(1));
         let share = if may > 0.0 { row.used_cpus / may } else { 0.0 };
         let limit = match (&row.exclusive_cpus, row.limit_cpus) {
-            (Some(cpus), _) => Some(format!("CPUs {cpus}")),
+            (Some(cpus), _) if row.numa_nodes.is_empty() => Some(format!("CPUs {cpus}")),
+            (Some(cpus), _) => {
+                let nodes: Vec<String> = row.numa_nodes.iter().map(u32::to_string).collect();
+                Some(format!("CPUs {cpus} (node {})", nodes.join("+")))
+            }
             (None, limit) => limit.map(amount),
         };
         let saturated = |text: String| match row.exclusive_cpus {

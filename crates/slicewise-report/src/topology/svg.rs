@@ -1,5 +1,6 @@
 //! A machine as a figure: boxes in boxes, in one SVG that needs nothing else and suits light and dark pages.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use slicewise_sched::CpuId;
@@ -20,15 +21,20 @@ const CORES_IN_LINE: usize = 8;
 /// Areas side by side take no more than this.
 const WIDTH_MAX: u32 = 1400;
 
+/// Colours for sets of pinned tasks; more of them share.
+const COLORS: usize = 6;
+
 const STYLE: &str = "\
 text{font:12px ui-monospace,monospace;fill:#222}\
 .title{font-weight:bold;font-size:15px}.faint{fill:#666}\
 .area{fill:none;stroke:#888}.cache{fill:#8881;stroke:#8886}.core{fill:#8882;stroke:none}\
 .cpu{fill:#dfe7f2;stroke:#5b7aa6}.efficiency{fill:#dff0e0;stroke:#5a9160}\
 .performance{fill:#d5e3f8;stroke:#3f6db3}.isolated{stroke-dasharray:3 2;stroke-width:1.6}\
-.pinned{fill:#ffdf9e}.number{text-anchor:middle}\
+.pin0{fill:#ffdf9e}.pin1{fill:#f7c4c4}.pin2{fill:#c9e9c4}.pin3{fill:#d9c9f2}.pin4{fill:#bfe6ea}\
+.pin5{fill:#e2d2bd}.number{text-anchor:middle}\
 @media(prefers-color-scheme:dark){text{fill:#ddd}.faint{fill:#999}.cpu{fill:#2b3a50}\
-.efficiency{fill:#26402a}.performance{fill:#243f68}.pinned{fill:#6b5216}}";
+.efficiency{fill:#26402a}.performance{fill:#243f68}.pin0{fill:#6b5216}\
+.pin1{fill:#6e2f33}.pin2{fill:#2c5c2c}.pin3{fill:#4b3a70}.pin4{fill:#1f5a60}.pin5{fill:#5a4730}}";
 
 /// A box that is laid out: its size, and what to draw at a place.
 struct Block {
@@ -39,11 +45,15 @@ struct Block {
 
 /// The machine as SVG, and who is pinned where if there are tasks.
 pub fn topology_svg(machine: &Machine, tasks: &[TaskPlaces]) -> String {
-    let figure = Figure { machine, tasks };
+    let mut figure = Figure { machine, tasks, pins: Vec::new() };
+    figure.pins = figure.sets_of_pins();
     let blocks: Vec<Block> = areas(machine).iter().map(|area| figure.area(area)).collect();
     let in_line =
         blocks.iter().map(|block| block.width + GAP).max().map_or(1, |width| WIDTH_MAX / width);
-    let body = flow(blocks, in_line.max(1) as usize);
+    let mut body = flow(blocks, in_line.max(1) as usize);
+    if !figure.pins.is_empty() {
+        body = flow(vec![body, figure.legend()], 1);
+    }
     let lines = figure.lines();
     let title =
         format!("{}: {}", shown_name(machine.name()), count(machine.cpus().len(), "CPU", "CPUs"));
@@ -115,9 +125,46 @@ fn framed(inner: Block, class: &str, title: &str) -> Block {
 struct Figure<'m> {
     machine: &'m Machine,
     tasks: &'m [TaskPlaces],
+    /// The sets of pinned tasks that CPUs have, by their first CPUs; each is a colour.
+    pins: Vec<Vec<usize>>,
 }
 
 impl Figure<'_> {
+    /// The pinned tasks of a CPU.
+    fn pinned(&self, at: usize) -> Vec<usize> {
+        let here = |tasks: &TaskPlaces| {
+            tasks.is_pinned(self.machine) && tasks.cpus.contains(CpuId(at as u32))
+        };
+        (0..self.tasks.len()).filter(|task| here(&self.tasks[*task])).collect()
+    }
+
+    fn sets_of_pins(&self) -> Vec<Vec<usize>> {
+        let mut known = BTreeSet::new();
+        let all = (0..self.machine.cpus().len()).map(|at| self.pinned(at));
+        all.filter(|pins| !pins.is_empty() && known.insert(pins.clone())).collect()
+    }
+
+    fn names(&self, tasks: &[usize]) -> String {
+        let names: Vec<String> =
+            tasks.iter().map(|task| shown_name(&self.tasks[*task].name)).collect();
+        names.join(", ")
+    }
+
+    /// What the colours of pins mean.
+    fn legend(&self) -> Block {
+        let entry = |(color, pins): (usize, &Vec<usize>)| {
+            let text = self.names(pins);
+            let draw = format!(
+                "<rect class=\"cpu pin{}\" width=\"16\" height=\"14\" rx=\"3\"/><text x=\"24\" \
+                 y=\"12\">{}</text>",
+                color % COLORS,
+                escaped(&text)
+            );
+            Block { width: 24 + text.chars().count() as u32 * 8, height: 14, draw }
+        };
+        flow(self.pins.iter().enumerate().map(entry).collect(), 1)
+    }
+
     fn area(&self, area: &Area) -> Block {
         let parts: Vec<Block> = area.parts.iter().map(|part| self.part(part)).collect();
         let in_line = square(parts.len());
@@ -181,14 +228,10 @@ impl Figure<'_> {
         if cpu.nohz_full {
             about.push("nohz_full".to_owned());
         }
-        let here = |tasks: &&TaskPlaces| {
-            tasks.is_pinned(self.machine) && tasks.cpus.contains(CpuId(at as u32))
-        };
-        let pinned: Vec<String> =
-            self.tasks.iter().filter(here).map(|tasks| shown_name(&tasks.name)).collect();
-        if !pinned.is_empty() {
-            classes.push_str(" pinned");
-            about.push(format!("pinned: {}", pinned.join(", ")));
+        let pinned = self.pinned(at);
+        if let Some(color) = self.pins.iter().position(|pins| *pins == pinned) {
+            let _ = write!(classes, " pin{}", color % COLORS);
+            about.push(format!("pinned: {}", self.names(&pinned)));
         }
         let mark = if cpu.nohz_full { "n" } else { "" };
         let draw = format!(

@@ -87,6 +87,17 @@ fn a_figure_is_whole_and_harmless_whatever_names_say() {
 }
 
 #[test]
+fn each_set_of_pinned_tasks_has_its_colour_in_a_figure() {
+    let tasks = [pinned("rank", 4, 0..4), pinned("loader", 8, 2..6)];
+    let svg = topology_svg(&of("big-little"), &tasks);
+    // Twice two CPUs with a part of the legend each, and two CPUs of nobody.
+    for color in ["pin0", "pin1", "pin2"] {
+        assert_eq!(svg.matches(&format!(" {color}\"")).count(), 3, "{color}");
+    }
+    assert!(svg.contains("rank, loader</text>"));
+}
+
+#[test]
 fn amounts_of_memory_are_short() {
     for (amount, shown) in [
         (0, "0 B"),

@@ -42,7 +42,10 @@ fn two_sockets_of_two_caches_with_siblings_have_four_levels() {
     assert_eq!(names, ["SMT", "MC", "PKG", "NUMA"]);
     let (link, smt) = domains.of(5).next().unwrap();
     assert_eq!((smt.span.iter().collect::<Vec<_>>(), link.local_group), (vec![4, 5], 1));
-    assert_eq!((smt.imbalance_pct, smt.cache_nice_tries, smt.min_interval_ms()), (110, 0, 2));
+    assert_eq!(
+        (smt.imbalance_pct, smt.cache_nice_tries, smt.min_interval_ms(IntervalRule::Span)),
+        (110, 0, 2)
+    );
     let numa = domains.of(5).next_back().unwrap().1;
     assert_eq!((numa.groups.len(), numa.groups[0].cores, numa.groups[0].weight), (2, 4, 8));
     assert_eq!(numa.imb_numa_nr, 2, "two caches a node, and no wider domain");

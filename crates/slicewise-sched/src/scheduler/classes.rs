@@ -48,6 +48,9 @@ impl Scheduler {
         self.note_idle(cpu, false);
         self.activate_in_class(now_ns, cpu, slot, how);
         self.note_crowd(cpu);
+        if self.class_of(slot) != Class::Fair {
+            self.note_priority(cpu);
+        }
     }
 
     #[inline(always)]
@@ -96,6 +99,9 @@ impl Scheduler {
     ) -> bool {
         let left = self.deactivate_in_class(now_ns, cpu, slot, how);
         self.note_crowd(cpu);
+        if self.class_of(slot) != Class::Fair {
+            self.note_priority(cpu);
+        }
         left
     }
 
@@ -265,8 +271,8 @@ impl Scheduler {
             self.request_resched(cpu, Resched::Now);
         } else if prio == current_prio
             && self.cpus[cpu as usize].resched == Resched::No
-            && self.find_lowest_rt(current, cpu).is_some()
-            && self.find_lowest_rt(slot, cpu).is_none()
+            && self.find_lowest_rt(current, cpu, cpu).is_some()
+            && self.find_lowest_rt(slot, cpu, cpu).is_none()
         {
             self.requeue_rt(cpu, slot, Position::Head);
             self.request_resched(cpu, Resched::Now);
@@ -720,6 +726,7 @@ impl Scheduler {
                 let position = if prio > old_prio { Position::Head } else { Position::Tail };
                 let rt_prio = self.rt_prio(slot);
                 self.enqueue_rt(cpu, slot, rt_prio, position);
+                self.note_priority(cpu);
             }
             _ => self.activate(now_ns, cpu, slot, Enqueue::Restore),
         }

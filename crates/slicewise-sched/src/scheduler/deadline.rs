@@ -201,7 +201,8 @@ impl Scheduler {
         if self.deadlines.entities[number as usize].throttled {
             // Nothing to run yet.
             let rq = &self.cpus[cpu as usize];
-            self.idle.set(cpu, rq.current.is_none() && rq.nr_running() == 0);
+            let idle = rq.current.is_none() && rq.nr_running() == 0;
+            self.note_idle(cpu, idle);
         } else {
             self.insert_dl(cpu, number);
         }
@@ -212,6 +213,7 @@ impl Scheduler {
         if !entity.queued {
             self.cpus[cpu as usize].dl.insert(number, entity);
             self.deadlines.nr_queued += u32::from(!entity.is_server());
+            self.note_priority(cpu);
         }
     }
 
@@ -220,6 +222,7 @@ impl Scheduler {
         if entity.queued {
             self.cpus[cpu as usize].dl.remove(entity);
             self.deadlines.nr_queued -= u32::from(!entity.is_server());
+            self.note_priority(cpu);
         }
     }
 
@@ -438,8 +441,8 @@ impl Scheduler {
         let equal = entity.deadline == other.deadline && rq.resched == Resched::No;
         let makes_way = || match entity.owner {
             Owner::Task(slot) => {
-                self.find_later_dl(current, cpu).is_some()
-                    && self.find_later_dl(slot, cpu).is_none()
+                self.find_later_dl(current, cpu, cpu).is_some()
+                    && self.find_later_dl(slot, cpu, cpu).is_none()
             }
             _ => false,
         };
@@ -583,7 +586,7 @@ impl Scheduler {
         if task.state != State::Runnable || task.class != Class::Deadline {
             return;
         }
-        self.idle.set(cpu, false);
+        self.note_idle(cpu, false);
         self.insert_dl(cpu, number);
         self.check_preempt_dl(cpu, number);
         self.push_dl(now_ns, cpu);

@@ -272,7 +272,8 @@ impl Scheduler {
             nr_must_move: 0,
             groups: Groups::new(&rt, config.cpus),
             loads: Loads::new(config.cpus, matches!(config.profile.groups, GroupQueueing::Flat(_))),
-            smp: Smp::new(&config.smp, config.cpus, config.hz).map_err(ConfigError::Topology)?,
+            smp: Smp::new(&config.smp, config.profile.smp.intervals, config.cpus, config.hz)
+                .map_err(ConfigError::Topology)?,
             deadlines: Deadlines::new(RootDomain::new(&rt, config.cpus)),
             rt_bandwidth: RtBandwidth::new(&rt),
         };
@@ -806,6 +807,8 @@ impl Scheduler {
     }
 
     fn push_migrated(&mut self, slot: u32, from: u32, to: u32) {
+        // Its cache is cold there.
+        self.entities[slot as usize].exec_start = 0;
         let task = self.tasks.id(slot);
         self.outputs.push(Output::Migrated { task, from: CpuId(from), to: CpuId(to) });
     }

@@ -139,8 +139,8 @@ impl Scheduler {
             return only;
         }
         match task.class {
-            Class::Rt => return self.select_wake_cpu_rt(slot, prev, prev_allowed),
-            Class::Deadline => return self.select_wake_cpu_dl(slot, prev, prev_allowed),
+            Class::Rt => return self.select_wake_cpu_rt(waking, prev_allowed),
+            Class::Deadline => return self.select_wake_cpu_dl(waking, prev_allowed),
             Class::Fair => {}
             _ => return prev,
         }
@@ -163,7 +163,8 @@ impl Scheduler {
 
     /// classes.md B.5: stay unless something at least as important runs there.
     #[inline(never)]
-    fn select_wake_cpu_rt(&self, slot: u32, prev_cpu: u32, prev_allowed: bool) -> u32 {
+    fn select_wake_cpu_rt(&self, waking: Waking, prev_allowed: bool) -> u32 {
+        let Waking { slot, prev: prev_cpu, this, .. } = waking;
         let prio = self.rt_prio(slot);
         let rq = &self.cpus[prev_cpu as usize];
         let blocked = rq.current.is_some_and(|current| {
@@ -173,7 +174,7 @@ impl Scheduler {
         if prev_allowed && !blocked {
             return prev_cpu;
         }
-        match self.find_lowest_rt(slot, prev_cpu) {
+        match self.find_lowest_rt(slot, prev_cpu, this) {
             Some(cpu) => cpu,
             None if prev_allowed => prev_cpu,
             None => {
@@ -185,9 +186,15 @@ impl Scheduler {
 
     /// The other allowed CPU whose best real-time work is the least important, and less important
     /// than this task (classes.md B.5, cpupri; the first such CPU).
-    pub(super) fn find_lowest_rt(&self, slot: u32, cpu: u32) -> Option<u32> {
+    pub(super) fn find_lowest_rt(&self, slot: u32, cpu: u32, this: u32) -> Option<u32> {
         let allowed = &self.tasks.slots[slot as usize].affinity;
         let prio = self.rt_prio(slot);
+        if self.nr_cpus() == 1 {
+            return None;
+        }
+        if !self.groups.has_rt() {
+            return self.find_lowest(prio, cpu, this, allowed).filter(|found| *found != cpu);
+        }
         let mut lowest: Option<(u8, u32)> = None;
         for other in (0..self.nr_cpus()).filter(|other| *other != cpu) {
             let rq = &self.cpus[other as usize];
@@ -202,7 +209,8 @@ impl Scheduler {
     }
 
     /// classes.md C.9: stay unless a deadline task runs there that has to go on.
-    fn select_wake_cpu_dl(&self, slot: u32, prev_cpu: u32, prev_allowed: bool) -> u32 {
+    fn select_wake_cpu_dl(&self, waking: Waking, prev_allowed: bool) -> u32 {
+        let Waking { slot, prev: prev_cpu, this, .. } = waking;
         let deadline = self.absolute_deadline(slot);
         let blocked = self.cpus[prev_cpu as usize].current.is_some_and(|current| {
             let task = &self.tasks.slots[current as usize];
@@ -213,7 +221,7 @@ impl Scheduler {
         if prev_allowed && !blocked {
             return prev_cpu;
         }
-        match self.find_later_dl(slot, prev_cpu) {
+        match self.find_later_dl(slot, prev_cpu, this) {
             Some(cpu) => cpu,
             None if prev_allowed => prev_cpu,
             None => {
@@ -231,16 +239,22 @@ impl Scheduler {
     /// Another allowed CPU where this task would be first: one without deadline tasks, else the one
     /// whose earliest deadline is the latest, if that is later than the task's (classes.md C.9,
     /// cpudl).
-    pub(super) fn find_later_dl(&self, slot: u32, cpu: u32) -> Option<u32> {
+    pub(super) fn find_later_dl(&self, slot: u32, cpu: u32, this: u32) -> Option<u32> {
         let allowed = &self.tasks.slots[slot as usize].affinity;
         let deadline = self.absolute_deadline(slot);
+        if self.nr_cpus() == 1 {
+            return None;
+        }
+        if let Some(free) = self.find_free_of_deadlines(cpu, this, allowed) {
+            return Some(free);
+        }
         let mut latest: Option<(u64, u32)> = None;
-        for other in (0..self.nr_cpus()).filter(|other| *other != cpu) {
+        for other in self.smp.busy_above().iter().filter(|other| *other != cpu) {
             let rq = &self.cpus[other as usize];
             if !allowed.contains(CpuId(other)) || !rq.stop.is_empty() {
                 continue;
             }
-            let Some(first) = rq.dl.first() else { return Some(other) };
+            let Some(first) = rq.dl.first() else { continue };
             let earliest = self.deadlines.entities[first as usize].deadline;
             let later = latest.is_none_or(|(found, _)| before(found, earliest));
             if before(deadline, earliest) && later {
@@ -260,7 +274,7 @@ impl Scheduler {
         let ours =
             self.cpus[cpu as usize].dl.first().map(|first| entities[first as usize].deadline);
         let mut found: Option<(u64, u32)> = None;
-        for other in (0..self.nr_cpus()).filter(|other| *other != cpu) {
+        for other in self.smp.busy_above().iter().filter(|other| *other != cpu) {
             let rq = &self.cpus[other as usize];
             if rq.dl.nr_tasks == 0 {
                 continue;
@@ -301,7 +315,7 @@ impl Scheduler {
             let target = rq.dl.iter().find_map(|number| {
                 match self.deadlines.entities[number as usize].owner {
                     Owner::Task(slot) if rq.current != Some(slot) => {
-                        self.find_later_dl(slot, cpu).map(|to| (slot, to))
+                        self.find_later_dl(slot, cpu, cpu).map(|to| (slot, to))
                     }
                     _ => None,
                 }
@@ -348,7 +362,7 @@ impl Scheduler {
             return self.pull_rt_in_groups(now_ns, cpu, ours);
         }
         let mut found: Option<(u8, u32)> = None;
-        for other in (0..self.nr_cpus()).filter(|other| *other != cpu) {
+        for other in self.smp.busy_above().iter().filter(|other| *other != cpu) {
             let rq = &self.cpus[other as usize];
             let waiting = rq.rt.iter(&self.tasks.slots).find(|slot| {
                 rq.current != Some(*slot)
@@ -392,7 +406,7 @@ impl Scheduler {
                 .rt
                 .iter(&self.tasks.slots)
                 .filter(|slot| rq.current != Some(*slot))
-                .find_map(|slot| self.find_lowest_rt(slot, cpu).map(|to| (slot, to)));
+                .find_map(|slot| self.find_lowest_rt(slot, cpu, cpu).map(|to| (slot, to)));
             let Some((slot, to)) = target else { return };
             self.move_waiting(now_ns, slot, to);
         }

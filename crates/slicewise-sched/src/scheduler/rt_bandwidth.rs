@@ -57,6 +57,7 @@ impl Scheduler {
         rq.rt_time_ns = rq.rt_time_ns.saturating_add(delta_ns);
         if class == Class::Rt && !rq.rt_throttled && rq.rt_time_ns > limit.runtime_ns {
             rq.rt_throttled = true;
+            self.note_priority(cpu);
             self.outputs.push(Output::RtThrottled { group: None, cpu: CpuId(cpu), stops: true });
             self.request_resched(cpu, Resched::Now);
         }
@@ -82,13 +83,14 @@ impl Scheduler {
             if rq.rt_throttled && rq.rt_time_ns < limit.runtime_ns {
                 rq.rt_throttled = false;
                 let queued = rq.rt.nr_queued > 0;
+                self.note_priority(cpu);
                 self.outputs.push(Output::RtThrottled {
                     group: None,
                     cpu: CpuId(cpu),
                     stops: false,
                 });
                 if queued {
-                    self.idle.set(cpu, false);
+                    self.note_idle(cpu, false);
                     self.request_resched(cpu, Resched::Now);
                 }
             }

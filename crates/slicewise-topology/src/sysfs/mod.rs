@@ -87,7 +87,7 @@ impl Reader<'_> {
         }
         if llcs.is_empty() {
             draft.notes.push(
-                "caches are not known: each core is taken to have its own, as x86 kernels do"
+                "caches are not known: each core is taken to have its own, as kernels do"
                     .to_owned(),
             );
         }
@@ -95,6 +95,7 @@ impl Reader<'_> {
         if let Some(cpu) = stray {
             draft.notes.push(format!("CPU {cpu} is in a node's list, but not online"));
         }
+        settle_caches(&mut draft);
         settle_clusters(&mut draft);
         settle_priorities(&mut draft);
         settle_dies(&mut draft);
@@ -324,6 +325,26 @@ fn last_level_caches(caches: &[DraftCache]) -> BTreeMap<u32, u32> {
     by_level.iter().flat_map(of).collect()
 }
 
+/// Packages share no cache. Kernels on Arm that are told of none make one up for all CPUs, and balance
+/// within packages; there, a cluster that is all of a cache is none.
+fn settle_caches(draft: &mut Draft) {
+    let mut first_of: BTreeMap<(u32, u32), u32> = BTreeMap::new();
+    for (number, cpu) in &mut draft.cpus {
+        cpu.llc = *first_of.entry((cpu.llc, cpu.package)).or_insert(*number);
+    }
+    // Only x86 tells dies.
+    if draft.cpus.values().any(|cpu| cpu.die.is_some()) {
+        return;
+    }
+    let mut clusters: BTreeMap<u32, BTreeSet<Option<u32>>> = BTreeMap::new();
+    for cpu in draft.cpus.values() {
+        clusters.entry(cpu.llc).or_default().insert(cpu.cluster);
+    }
+    for cpu in draft.cpus.values_mut().filter(|cpu| clusters[&cpu.llc].len() == 1) {
+        cpu.cluster = None;
+    }
+}
+
 /// A cluster that is more than a cache, or parts of two, is none.
 fn settle_clusters(draft: &mut Draft) {
     let mut llc_of: BTreeMap<u32, u32> = BTreeMap::new();
@@ -364,7 +385,8 @@ fn settle_dies(draft: &mut Draft) {
     for cpu in draft.cpus.values() {
         dies.entry(cpu.package).or_default().insert(cpu.die);
     }
-    if dies.values().all(|dies| dies.len() == 1) {
+    let unknown = draft.cpus.values().any(|cpu| cpu.die.is_none());
+    if unknown || dies.values().all(|dies| dies.len() == 1) {
         for cpu in draft.cpus.values_mut() {
             cpu.die = None;
         }

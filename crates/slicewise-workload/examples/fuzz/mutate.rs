@@ -6,7 +6,7 @@ use slicewise_machine::{Op, Workload};
 use slicewise_sched::Profile;
 use slicewise_workload::{
     Diagnostic, Format, OPS_MAX, Rejected, Severity, Sources, TASKS_MAX, apply_set,
-    check_against_machine, load_with, settle_cgroups,
+    check_against_machine, load_with, settle_cgroups, settle_cpusets,
 };
 
 /// What the mutations start from.
@@ -14,6 +14,7 @@ pub(crate) const SCENARIOS: &[&str] = &[
     include_str!("../../tests/fixtures/full.toml"),
     "[[task]]\nname = \"a\"\nhog = true\n",
     include_str!("../../tests/fixtures/groups-v2.toml"),
+    include_str!("../../tests/fixtures/cpusets.toml"),
     include_str!("../../tests/fixtures/groups-v1.toml"),
     "[[task]]\nname = \"a\"\ncount = 3\nperiodic = { run = \"1ms\", period = \"4ms\" }\n",
 ];
@@ -119,6 +120,10 @@ const WORDS: &[&str] = &[
 ];
 
 const SETS: &[&str] = &[
+    "group/web.cpuset.cpus=2-3",
+    "group/rt/loop.cpuset.cpus.partition=root",
+    "isolcpus=1-2",
+    "nohz_full=N",
     "hz=1000",
     "cpus=0",
     "cpus=2",
@@ -299,6 +304,7 @@ pub(crate) fn check(random: &mut Random, text: &str, format: Format) -> Outcome 
             for profile in Profile::ALL {
                 check_diagnostics(&sources, &check_against_machine(&loaded, 2, profile));
                 check_diagnostics(&sources, &settle_cgroups(&mut loaded, profile));
+                check_diagnostics(&sources, &settle_cpusets(&mut loaded, profile, 8));
                 check_groups(&loaded.workload);
             }
         }

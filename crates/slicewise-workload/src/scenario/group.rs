@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::Reader;
 use super::fields::{Fields, Value, duration, wrong_kind};
 use crate::cgroups::parse_path;
+use crate::cpusets::file_named;
 use crate::diagnostic::{Sink, did_you_mean, shorten, suggest};
 use crate::merge::Merge;
 use crate::{Inputs, Parts, rtapp};
@@ -32,6 +33,11 @@ pub(super) const GROUP_KEYS: &[&str] = &[
     "cpu.cfs_burst_us",
     "cpu.rt_runtime_us",
     "cpu.rt_period_us",
+    "cpuset",
+    "cpuset.cpus",
+    "cpuset.cpus.exclusive",
+    "cpuset.cpus.partition",
+    "cpuset.mems",
 ];
 
 /// The keys a session may have.
@@ -143,6 +149,12 @@ impl Reader<'_, '_> {
                     }
                 }
                 _ => {
+                    if let Some(file) = file_named(name) {
+                        if let Some(text) = file_text(self.sink, name, value) {
+                            self.cgroups.write_cpuset(group, file, text, value.span());
+                        }
+                        continue;
+                    }
                     let Some(file) = File::named(name) else {
                         unknown(self.sink, entry);
                         continue;
@@ -314,10 +326,12 @@ fn file_text(sink: &mut Sink, key: &str, value: &Value<'_>) -> Option<String> {
 fn unknown(sink: &mut Sink, entry: &Entry<'_>) {
     let name = entry.name.as_str();
     let message = format!("unknown key `{}` in a group", shorten(name));
-    let keys: Vec<&str> = GROUP_KEYS.iter().copied().filter(|key| *key != "cpu").collect();
+    let keys: Vec<&str> =
+        GROUP_KEYS.iter().copied().filter(|key| !matches!(*key, "cpu" | "cpuset")).collect();
     let help = match name {
         "cpu" => QUOTE_HELP.to_owned(),
-        "cpuset.cpus" | "cpus" => "CPUs are said of tasks: `cpus = \"0-3\"`".to_owned(),
+        "cpuset" => "write the name of a file in quotes: \"cpuset.cpus\" = \"0-3\"".to_owned(),
+        "cpus" => "of a group it is `\"cpuset.cpus\" = \"0-3\"`".to_owned(),
         _ => match suggest(&format!("cpu.{name}"), &keys) {
             Some(near) => format!("did you mean `{near}`?"),
             None => did_you_mean(name, &keys),

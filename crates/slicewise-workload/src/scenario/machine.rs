@@ -7,6 +7,7 @@ use toml::de::DeValue;
 
 use super::Reader;
 use super::fields::{Fields, wrong_kind};
+use crate::cpusets::{BootText, check_boot};
 use crate::diagnostic::{shorten, suggest};
 use crate::settings::{
     CostOverrides, HZ_MAX, PREEMPTIONS, RtOverrides, Settings, kernel_names, parse_preemption,
@@ -14,6 +15,7 @@ use crate::settings::{
 
 pub(super) const MACHINE_KEYS: &[&str] = &[
     "cpus",
+    "topology",
     "hz",
     "kernel",
     "duration",
@@ -30,6 +32,8 @@ pub(super) const MACHINE_KEYS: &[&str] = &[
     "rt_group_sched",
     "fair_server_runtime",
     "fair_server_period",
+    "isolcpus",
+    "nohz_full",
     "costs",
 ];
 pub(super) const COST_KEYS: &[&str] = &["context_switch", "wakeup", "tick"];
@@ -43,7 +47,10 @@ impl Reader<'_, '_> {
             return (settings, features_span);
         };
         let integer = |reader: &mut Self, key, allowed| fields.integer(reader.sink, key, allowed);
-        settings.cpus = integer(self, "cpus", 1..i128::from(CPUS_MAX) + 1).map(|(n, _)| n as u32);
+        let cpus = integer(self, "cpus", 1..i128::from(CPUS_MAX) + 1);
+        settings.topology = self.topology(&fields, cpus.as_ref());
+        let of_topology = settings.topology.as_ref().map(|machine| machine.topology().nr_cpus());
+        settings.cpus = of_topology.or(cpus.map(|(n, _)| n as u32));
         settings.hz = integer(self, "hz", 1..i128::from(HZ_MAX) + 1).map(|(n, _)| n as u32);
         settings.seed = integer(self, "seed", 0..i128::from(u64::MAX) + 1).map(|(n, _)| n as u64);
         settings.duration_ns = fields.positive_duration(self.sink, "duration");
@@ -65,8 +72,21 @@ impl Reader<'_, '_> {
             settings.features = self.features(value);
         }
         settings.rt = self.rt_settings(&fields);
+        settings.isolcpus = self.boot_text(&fields, "isolcpus");
+        settings.nohz_full = self.boot_text(&fields, "nohz_full");
         settings.costs = self.costs(&fields).unwrap_or_default();
         (settings, features_span)
+    }
+
+    /// CPUs as on the kernel's command line; how many there are is not known yet.
+    fn boot_text(&mut self, fields: &Fields<'_>, key: &str) -> Option<BootText> {
+        let (text, span) = fields.string(self.sink, key)?;
+        if let Err(error) = check_boot(key, text, CPUS_MAX + 1) {
+            let help = "as on the kernel's command line: \"2-3\", and for isolcpus \"domain,2-3\"";
+            self.sink.error_help(span, error.to_string(), help);
+            return None;
+        }
+        Some(BootText { text: text.to_owned(), span })
     }
 
     fn rt_settings(&mut self, fields: &Fields<'_>) -> RtOverrides {

@@ -6,6 +6,7 @@ mod machine;
 mod program;
 mod schema;
 mod task;
+mod topology;
 
 use std::ops::Range;
 

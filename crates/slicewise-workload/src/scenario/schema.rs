@@ -107,6 +107,102 @@ struct Scenario {
     mutex: Option<Vec<Mutex>>,
 }
 
+/// A machine: by name, in a file, or described.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Topology {
+    /// A preset, a layout, or a file.
+    Named(String),
+    /// What the CPUs share. Sets of CPUs are lists such as "0-3,8".
+    Described(Box<TopologyTable>),
+}
+
+/// What CPUs share.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct TopologyTable {
+    /// What it is called.
+    name: Option<String>,
+    /// How many of what: s sockets, n memory nodes, l last-level caches, k clusters, c cores,
+    /// t threads, each of the one before.
+    layout: Option<String>,
+    /// How many CPUs, or which.
+    cpus: Option<CpusOrCount>,
+    /// CPUs that share a core; others are alone.
+    cores: Option<Vec<String>>,
+    /// CPUs that share a cluster.
+    clusters: Option<Vec<String>>,
+    /// CPUs that share a last-level cache.
+    llcs: Option<Vec<String>>,
+    /// CPUs that share a die.
+    dies: Option<Vec<String>>,
+    /// CPUs that share a package.
+    packages: Option<Vec<String>>,
+    /// Memory nodes.
+    nodes: Option<Vec<TopologyNode>>,
+    /// Memory of each node, such as "64GiB".
+    memory: Option<String>,
+    /// From each node to each: 10 is itself.
+    distances: Option<Vec<Vec<u32>>>,
+    /// How long CPUs of each node wait for memory of each, ns.
+    latencies_ns: Option<Vec<Vec<u32>>>,
+    /// Capacities by CPUs; the fastest have 1024.
+    capacities: Option<BTreeMap<String, u32>>,
+    /// Which CPUs fill up first: a higher number first.
+    packing: Option<BTreeMap<String, i32>>,
+    /// Fast cores of a hybrid machine.
+    performance_cpus: Option<String>,
+    /// Its small cores.
+    efficiency_cpus: Option<String>,
+    /// CPUs out of load balancing.
+    isolated: Option<String>,
+    /// CPUs without ticks while one task runs.
+    nohz_full: Option<String>,
+    /// CPUs that exist but are offline.
+    offline: Option<String>,
+    /// Caches.
+    caches: Option<Vec<TopologyCache>>,
+}
+
+/// How many CPUs, or which.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum CpusOrCount {
+    /// How many.
+    Count(u32),
+    /// Which.
+    List(String),
+}
+
+/// A memory node.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct TopologyNode {
+    /// Its CPUs.
+    cpus: Option<String>,
+    /// Its memory, such as "64GiB".
+    memory: Option<String>,
+    /// What it is called.
+    name: Option<String>,
+    /// Its number.
+    number: Option<u32>,
+}
+
+/// Caches alike.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct TopologyCache {
+    /// Their level.
+    #[schemars(range(min = 1, max = 9))]
+    level: u32,
+    /// data, instruction or unified.
+    kind: Option<String>,
+    /// Their size, such as "2MiB".
+    size: Option<String>,
+    /// Who shares each.
+    cpus: Vec<String>,
+}
+
 /// What the machine is like.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -114,6 +210,9 @@ struct Machine {
     /// How many CPUs.
     #[schemars(range(min = 1, max = 8192))]
     cpus: Option<u32>,
+    /// What it looks like: a preset, a layout such as "2s:24c:2t", a file, or a table. It says how many
+    /// CPUs there are.
+    topology: Option<Topology>,
     /// Ticks a second.
     #[schemars(range(min = 1, max = 10000))]
     hz: Option<u32>,
@@ -152,6 +251,10 @@ struct Machine {
     fair_server_runtime: Option<Duration>,
     /// The period of the fair server.
     fair_server_period: Option<Duration>,
+    /// CPUs set apart at boot, as behind `isolcpus=`: "2-3", or with flags "domain,2-3".
+    isolcpus: Option<String>,
+    /// CPUs whose tick stops while at most one task is runnable, as behind `nohz_full=`.
+    nohz_full: Option<String>,
     /// What the machine itself costs.
     costs: Option<Costs>,
 }
@@ -229,6 +332,46 @@ struct Group {
     /// v1 with RT_GROUP_SCHED: that period, us; 1000000 if not given.
     #[serde(rename = "cpu.rt_period_us")]
     rt_period_us: Option<FileText>,
+    /// The cpuset files, as dotted keys: `cpuset.mems`, or `cpuset.cpus` alone.
+    cpuset: Option<CpusetFiles>,
+    /// The CPUs its tasks may use, "0-3"; all of the group it is in if not given.
+    #[serde(rename = "cpuset.cpus")]
+    cpuset_cpus: Option<FileText>,
+    /// v2: CPUs it may have for itself, or hand down to partitions below it.
+    #[serde(rename = "cpuset.cpus.exclusive")]
+    cpuset_cpus_exclusive: Option<FileText>,
+    /// v2: member, root (its CPUs are its own) or isolated (and not balanced).
+    #[serde(rename = "cpuset.cpus.partition")]
+    cpuset_cpus_partition: Option<FileText>,
+    /// The memory nodes its tasks may use: there is one, 0.
+    #[serde(rename = "cpuset.mems")]
+    cpuset_mems: Option<FileText>,
+}
+
+/// The cpuset files of a group as dotted keys; `cpuset.cpus` beside `cpuset.cpus.partition` must be
+/// quoted.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct CpusetFiles {
+    /// `cpuset.cpus`, or what is below it.
+    cpus: Option<CpusetCpusFiles>,
+    /// `cpuset.mems`.
+    mems: Option<FileText>,
+}
+
+/// `cpuset.cpus`, `cpuset.cpus.exclusive` and `cpuset.cpus.partition`.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum CpusetCpusFiles {
+    /// `cpuset.cpus`.
+    Cpus(FileText),
+    /// What is below it.
+    Below {
+        /// `cpuset.cpus.exclusive`.
+        exclusive: Option<FileText>,
+        /// `cpuset.cpus.partition`.
+        partition: Option<FileText>,
+    },
 }
 
 /// The files of a group as dotted keys. `cpu.max` and `cpu.max.burst` cannot both be dotted keys in
@@ -672,9 +815,10 @@ mod tests {
     fn the_schema_has_exactly_the_keys_that_the_reader_knows() {
         let schema: serde_json::Value = serde_json::from_str(&schema_json()).unwrap();
         let steps = [program::STEP_KEYS, program::RUN_KEYS].concat();
-        let tables: [(&str, &[&str]); 15] = [
+        let tables: [(&str, &[&str]); 16] = [
             ("Group", group::GROUP_KEYS),
             ("Machine", machine::MACHINE_KEYS),
+            ("TopologyTable", slicewise_topology::MACHINE_KEYS),
             ("Costs", machine::COST_KEYS),
             ("Session", super::super::group::SESSION_KEYS),
             ("Task", task::TASK_KEYS),

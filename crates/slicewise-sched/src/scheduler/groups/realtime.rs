@@ -226,7 +226,7 @@ impl Scheduler {
         self.dequeue_rt_in_groups(slot);
         self.tasks.slots[slot as usize].group = group;
         self.enqueue_rt_in_groups(cpu, slot, Position::Tail);
-        self.idle.set(cpu, false);
+        self.note_idle(cpu, false);
         if running || self.best_rt_preempts(Level { cpu, queue: ROOT }) {
             self.request_resched(cpu, Resched::Now);
         }
@@ -506,7 +506,7 @@ impl Scheduler {
             return;
         }
         for slot in self.rt_tasks_in_groups(cpu).into_iter().filter(|slot| *slot != runs) {
-            let Some(to) = self.find_lowest_rt(slot, cpu) else { continue };
+            let Some(to) = self.find_lowest_rt(slot, cpu, cpu) else { continue };
             // More important than who runs: it waits for its group's next period, and all go on
             // waiting.
             if self.tasks.slots[slot as usize].prio < prio {
@@ -701,7 +701,7 @@ impl Scheduler {
             Some(_) => {}
         }
         if self.rt_account(level).nr_running > 0 {
-            self.idle.set(level.cpu, false);
+            self.note_idle(level.cpu, false);
             if self.best_rt_preempts(level) {
                 self.request_resched(level.cpu, Resched::Now);
             }

@@ -9,6 +9,7 @@
 //! | forks and execs: the idlest group, the idlest CPU | [`fork`] |
 //! | which group of a domain is the busiest, and what to move | [`busiest`] |
 //! | moving it, now or by pushing a running task away | [`pull`] |
+//! | how important each CPU's work is, for real-time tasks | [`priorities`] |
 //! | when: at ticks, for idle CPUs whose tick has stopped, before going idle | [`when`] |
 //!
 //! On one CPU nothing of this is in use.
@@ -16,6 +17,7 @@
 mod busiest;
 mod fork;
 pub(super) mod load;
+mod priorities;
 mod pull;
 mod rules;
 pub(super) mod wake;
@@ -24,10 +26,12 @@ mod when;
 use core::fmt;
 
 use self::busiest::Scratch;
+use self::priorities::Priorities;
 use self::rules::NewidleOdds;
 use super::{Cpu, Scheduler};
 use crate::domains::{Domain, DomainFlags, DomainLink, Domains, packing_priority};
 use crate::mask::CpuMask;
+use crate::profile::IntervalRule;
 use crate::topology::Topology;
 use crate::{CpuId, CpuSet, Error, TaskId};
 
@@ -162,13 +166,20 @@ pub(super) struct Smp {
     migration_cost_ns: i64,
     nr_migrate: u32,
     newidle_cpu_ns: u64,
+    intervals: IntervalRule,
     /// Of the throws.
     random: u64,
     scratch: Scratch,
+    priorities: Priorities,
 }
 
 impl Smp {
-    pub(super) fn new(config: &SmpConfig, cpus: u32, hz: u32) -> Result<Self, TopologySize> {
+    pub(super) fn new(
+        config: &SmpConfig,
+        intervals: IntervalRule,
+        cpus: u32,
+        hz: u32,
+    ) -> Result<Self, TopologySize> {
         let uniform = || Topology::uniform(cpus).map_err(|_| TopologySize { topology: 0, cpus });
         let made;
         let topology = match &config.topology {
@@ -192,7 +203,10 @@ impl Smp {
         let steps = |cpu: u32| {
             let chain = domains.of(cpu);
             chain
-                .map(|(_, domain)| Step { interval_ms: domain.weight, ..Step::default() })
+                .map(|(_, domain)| {
+                    let interval_ms = domain.min_interval_ms(intervals);
+                    Step { interval_ms, ..Step::default() }
+                })
                 .collect()
         };
         let states = topology.places().iter().zip(0..).map(|(place, cpu)| CpuSmp {
@@ -231,8 +245,10 @@ impl Smp {
             migration_cost_ns: config.migration_cost_ns,
             nr_migrate: config.nr_migrate,
             newidle_cpu_ns: config.newidle_cpu_ns,
+            intervals,
             random: config.seed ^ 0x9e37_79b9_7f4a_7c15,
             scratch: Scratch::new(cpus),
+            priorities: Priorities::new(cpus),
             domains,
         })
     }

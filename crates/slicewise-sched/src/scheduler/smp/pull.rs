@@ -122,7 +122,7 @@ impl Scheduler {
         if !all_pinned {
             self.note_pinned(dst, step, false);
         }
-        let max_ms = 2 * self.smp.link(dst, step).1.min_interval_ms();
+        let max_ms = 2 * self.smp.link(dst, step).1.min_interval_ms(self.smp.intervals);
         let state = &mut self.smp.cpus[dst as usize].steps[step];
         state.nr_failed = 0;
         if idle == Idleness::Newly {
@@ -152,7 +152,7 @@ impl Scheduler {
         balance: &Balance,
         moved: u32,
     ) {
-        let min_ms = self.smp.link(dst, step).1.min_interval_ms();
+        let min_ms = self.smp.link(dst, step).1.min_interval_ms(self.smp.intervals);
         if moved > 0 {
             let state = &mut self.smp.cpus[dst as usize].steps[step];
             (state.nr_failed, state.interval_ms) = (0, min_ms);
@@ -367,10 +367,17 @@ impl Scheduler {
             -1 => true,
             0 => false,
             cost_ns => {
-                let ran_ns = now_ns.wrapping_sub(self.entities[slot as usize].exec_start) as i64;
-                ran_ns < cost_ns
+                let ran_ns = self.entities[slot as usize].exec_start;
+                // 0: it has not run since it came.
+                ran_ns > 0 && (now_ns.wrapping_sub(ran_ns) as i64) < cost_ns
             }
         }
+    }
+
+    /// Whether a balance over cores would leave a task alone because it has just run.
+    #[cfg(test)]
+    pub(in super::super) fn hot_for_test(&self, now_ns: u64, slot: u32) -> bool {
+        self.is_hot(now_ns, slot, false)
     }
 
     /// Before a pick: a balance has asked for the running task, or another that is queued here.

@@ -100,6 +100,12 @@ pub(super) fn average_idle(average: u64, idle_ns: u64, limit: u64) -> u64 {
     (average as i64).saturating_add(step).clamp(0, limit as i64) as u64
 }
 
+/// Whether a CPU that idles for so long on average has time for another search, after those that took
+/// `spent_ns`.
+pub(super) fn has_time(avg_idle_ns: u64, spent_ns: u64, cost_ns: u64) -> bool {
+    avg_idle_ns >= spent_ns + cost_ns
+}
+
 /// What newly idle CPUs of a domain have found lately: how often looking is worth it (NI_RANDOM).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NewidleOdds {
@@ -190,6 +196,12 @@ mod tests {
         assert_eq!(numa_imbalance(3 - 1, 2, 2), 0);
         assert_eq!(numa_imbalance(5 - 1, 2, 2) >> 1, 2);
         assert_eq!(numa_imbalance(2, 3, 2), 2, "the destination is full enough");
+    }
+
+    #[test]
+    fn wx43_a_short_idleness_is_not_spent_on_wide_searches() {
+        assert!(has_time(100_000, 0, 30_000), "the narrow domain");
+        assert!(!has_time(100_000, 25_000, 90_000), "the wide one, after what that took");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use super::super::Scheduler;
 use super::busiest::Idleness;
-use super::rules::{average_idle, balance_interval};
+use super::rules::{average_idle, balance_interval, has_time};
 use crate::Feature;
 use crate::domains::DomainFlags;
 
@@ -96,6 +96,12 @@ impl Scheduler {
             _ => 0,
         };
         self.smp.cpus[cpu as usize].misfit_load = load;
+    }
+
+    /// When idle CPUs are balanced next, in ticks.
+    #[cfg(test)]
+    pub(in super::super) fn nohz_next_balance(&self) -> u64 {
+        self.smp.nohz_next_balance
     }
 
     /// Whether the tick of a busy CPU has to see to idle ones.
@@ -187,7 +193,7 @@ impl Scheduler {
             let state = self.smp.cpus[cpu as usize].steps[step];
             let due = state.last_balance + balance_interval(state.interval_ms, false, hz, longest);
             next = next.min(due);
-            if !alive || avg_idle_ns < spent_ns + state.newidle_cost_ns {
+            if !alive || !has_time(avg_idle_ns, spent_ns, state.newidle_cost_ns) {
                 break;
             }
             let (_, domain) = self.smp.link(cpu, step);

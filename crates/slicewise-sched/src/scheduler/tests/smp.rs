@@ -299,6 +299,44 @@ fn a_new_tasks_estimate_is_what_its_cpu_has_left() {
     assert_eq!(utils.collect::<Vec<_>>(), [512, 256, 128]);
 }
 
+#[test]
+fn wx42_a_task_that_has_just_run_stays_until_balancing_has_failed_often() {
+    let mut host = host("6.1", sockets(1, 2, 1));
+    let (stays, other) = (host.hog_on(0), host.hog_on(0));
+    host.now_ns = 100 * MS;
+    host.schedule(CpuId(0));
+    host.settle();
+    let waiting =
+        if host.sched.cpus[0].current == Some(stays.slot() as u32) { other } else { stays };
+    let hot = |host: &Host, ago_us: u64| {
+        let mut sched = host.sched.clone();
+        sched.entities[waiting.slot()].exec_start = host.now_ns - ago_us * 1_000;
+        sched.hot_for_test(host.now_ns, waiting.slot() as u32)
+    };
+    assert!(hot(&host, 400));
+    assert!(!hot(&host, 500));
+    // One that has come from elsewhere and not run yet has nothing in the cache.
+    host.sched.migrate(host.now_ns, waiting, CpuId(1)).unwrap();
+    assert!(!host.sched.hot_for_test(host.now_ns, waiting.slot() as u32));
+}
+
+#[test]
+fn wx53_a_cpu_with_two_tasks_sees_to_idle_ones_at_its_tick() {
+    for kernel in KERNELS {
+        let mut host = host(kernel, sockets(1, 4, 1));
+        let affinity = CpuSet::one(CpuId(0));
+        for _ in 0..2 {
+            host.spawn_with(Spawn { affinity: affinity.clone(), ..Spawn::default() });
+        }
+        host.pass(1);
+        let next = host.sched.nohz_next_balance();
+        assert!((2..=1 + 60 * 250).contains(&next), "{kernel}: {next}");
+        let idle = host.sched.nohz_next_balance();
+        host.pass(idle as u32);
+        assert!(host.sched.nohz_next_balance() > idle, "{kernel}: again when it is due");
+    }
+}
+
 /// What happens on a machine with ticks.
 #[derive(Clone, Debug)]
 enum Happens {
@@ -323,8 +361,12 @@ fn happenings() -> impl Strategy<Value = Vec<Happens>> {
     prop::collection::vec(one, 1..120)
 }
 
-/// For how many ticks a CPU may idle while someone waits elsewhere who may run there.
+/// For how many ticks a CPU may idle while someone waits elsewhere who may run there: as long as
+/// balances that fail a few times take.
 const PATIENCE: u32 = 40;
+/// Where affinities have kept a domain from being balanced, it is left alone for up to 512 ms, each
+/// time.
+const PATIENCE_PINNED: u32 = 300;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -340,6 +382,7 @@ proptest! {
         let mut host = host(KERNELS[kernel], topology);
         let mut tasks: Vec<TaskId> = Vec::new();
         let mut idle_for = [0_u32; 8];
+        let mut patience = PATIENCE;
         for what in happenings {
             let pick = |index: prop::sample::Index| {
                 (!tasks.is_empty()).then(|| tasks[index.index(tasks.len())])
@@ -375,6 +418,7 @@ proptest! {
                     }
                 }
                 Happens::Pin(index, cpus) => {
+                    patience = PATIENCE_PINNED;
                     if let Some(task) = pick(index) {
                         let bits = (0..8).filter(|bit| cpus >> bit & 1 == 1).map(CpuId);
                         if host.sched.set_affinity(host.now_ns, task, CpuSet::of(bits)).is_ok() {
@@ -385,7 +429,7 @@ proptest! {
                 Happens::Ticks(ticks) => {
                     for _ in 0..ticks {
                         host.pass(1);
-                        check_idle(&host, &tasks, &mut idle_for)?;
+                        check_idle(&host, &tasks, &mut idle_for, patience)?;
                     }
                 }
             }
@@ -395,7 +439,12 @@ proptest! {
 }
 
 /// No CPU idles for long while a task that may run there waits elsewhere.
-fn check_idle(host: &Host, tasks: &[TaskId], idle_for: &mut [u32; 8]) -> Result<(), TestCaseError> {
+fn check_idle(
+    host: &Host,
+    tasks: &[TaskId],
+    idle_for: &mut [u32; 8],
+    patience: u32,
+) -> Result<(), TestCaseError> {
     for (cpu, idle_for) in (0..).zip(idle_for) {
         let waits = |task: &&TaskId| {
             let task = &host.sched.tasks.slots[task.slot()];
@@ -409,7 +458,7 @@ fn check_idle(host: &Host, tasks: &[TaskId], idle_for: &mut [u32; 8]) -> Result<
         };
         let idles = host.sched.cpus[cpu as usize].current.is_none();
         *idle_for = if idles && tasks.iter().any(|task| waits(&task)) { *idle_for + 1 } else { 0 };
-        prop_assert!(*idle_for < PATIENCE, "CPU {cpu} idles, {:?}", host.counts());
+        prop_assert!(*idle_for < patience, "CPU {cpu} idles, {:?}", host.counts());
     }
     Ok(())
 }
