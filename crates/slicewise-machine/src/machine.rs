@@ -5,6 +5,7 @@
 //! (`resched`), and CPUs whose task may go on (`ready`). Switching never runs a program and a
 //! program never switches another CPU's task, so nothing here calls itself.
 
+use core::hint::cold_path;
 use std::collections::BTreeMap;
 
 use slicewise_sched::{
@@ -645,7 +646,10 @@ impl<'w, S: Sink> Machine<'w, S> {
                 Output::ArmTimer { cpu, timer: Timer::HrTick, at_ns } => {
                     self.arm_slice_timer(cpu, at_ns);
                 }
-                other => self.take_output(other),
+                other => {
+                    cold_path();
+                    self.take_output(other);
+                }
             }
         }
     }
@@ -740,12 +744,14 @@ impl<'w, S: Sink> Machine<'w, S> {
                 continue;
             }
             if state.park {
+                cold_path();
                 self.account(cpu);
                 self.park(cpu)?;
             }
             if self.cpus[cpu as usize].pending != Pending::Nothing && self.may_switch(cpu) {
                 // No program is being executed: an interrupt asks.
                 if self.interrupt_ns > 0 && self.active == NONE {
+                    cold_path();
                     self.reschedule_later(cpu);
                     continue;
                 }
@@ -775,7 +781,10 @@ impl<'w, S: Sink> Machine<'w, S> {
     fn spread(&mut self, length_ns: u64) -> u64 {
         match self.costs.interrupts.spread_ns {
             0 => length_ns,
-            spread_ns => self.spread_by(length_ns, spread_ns),
+            spread_ns => {
+                cold_path();
+                self.spread_by(length_ns, spread_ns)
+            }
         }
     }
 
@@ -841,6 +850,7 @@ impl<'w, S: Sink> Machine<'w, S> {
         state.overhead_left = state.overhead_left.saturating_add(self.costs.context_switch_ns);
         self.tasks[next as usize].cpu = cpu;
         if self.signals {
+            cold_path();
             self.send_signal(next);
         }
         if prev == NONE {
@@ -880,7 +890,10 @@ impl<'w, S: Sink> Machine<'w, S> {
         while let Some(output) = self.sched.next_output() {
             match *output {
                 Output::Reschedule { cpu, lazy } => self.note_resched(cpu, lazy),
-                other => self.take_output(other),
+                other => {
+                    cold_path();
+                    self.take_output(other);
+                }
             }
         }
         self.counts.wakeups += 1;

@@ -102,10 +102,43 @@ impl CpuMask {
     }
 
     /// All, from `from` on and round.
-    pub(crate) fn iter_from(&self, from: u32) -> impl Iterator<Item = u32> + '_ {
-        self.iter()
-            .skip_while(move |cpu| *cpu < from)
-            .chain(self.iter().take_while(move |cpu| *cpu < from))
+    #[inline]
+    pub(crate) fn iter_from(&self, from: u32) -> IterFrom<'_> {
+        let from = if (from / 64) as usize >= self.words.len() { 0 } else { from };
+        let word = (from / 64) as usize;
+        let bits = self.word(word) & u64::MAX << (from % 64);
+        IterFrom { words: &self.words, from, word, bits, left: self.words.len() }
+    }
+}
+
+/// See [`CpuMask::iter_from`].
+#[derive(Clone, Debug)]
+pub(crate) struct IterFrom<'m> {
+    words: &'m [u64],
+    from: u32,
+    /// The word `bits` are left of.
+    word: usize,
+    bits: u64,
+    /// Words to come; the first comes twice.
+    left: usize,
+}
+
+impl Iterator for IterFrom<'_> {
+    type Item = u32;
+
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        while self.bits == 0 {
+            self.left = self.left.checked_sub(1)?;
+            self.word = if self.word + 1 < self.words.len() { self.word + 1 } else { 0 };
+            self.bits = *self.words.get(self.word)?;
+            if self.left == 0 {
+                self.bits &= !(u64::MAX << (self.from % 64));
+            }
+        }
+        let bit = self.bits.trailing_zeros();
+        self.bits &= self.bits - 1;
+        Some(self.word as u32 * 64 + bit)
     }
 }
 
@@ -137,5 +170,11 @@ mod tests {
         assert_eq!(from(0), [0, 3, 63, 64, 129]);
         assert_eq!(from(4), [63, 64, 129, 0, 3]);
         assert_eq!(from(130), [0, 3, 63, 64, 129]);
+        assert_eq!(from(64), [64, 129, 0, 3, 63]);
+        assert_eq!(from(1000), [0, 3, 63, 64, 129]);
+        let small = CpuMask::all(4);
+        assert_eq!(small.iter_from(4).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!(small.iter_from(2).collect::<Vec<_>>(), [2, 3, 0, 1]);
+        assert_eq!(CpuMask::default().iter_from(0).next(), None);
     }
 }

@@ -9,6 +9,8 @@
 //! Who wakes often runs at once, and would be put into the tree only to be taken out again. So the
 //! entry added last as one that has woken stays beside the tree until another one comes.
 
+use core::hint::cold_path;
+
 /// Entries of a leaf and children of an inner node, at most.
 const NODE_MAX: usize = 32;
 /// Inner levels at most: with nodes at least half full after a split, more than enough for 2^32.
@@ -117,8 +119,12 @@ impl Ordered {
     /// The first entry.
     #[inline(always)]
     pub(crate) fn first(&self) -> Option<&Entry> {
-        let in_tree =
-            if self.height > 0 { self.first_below() } else { self.leaf(self.root).first() };
+        let in_tree = if self.height > 0 {
+            cold_path();
+            self.first_below()
+        } else {
+            self.leaf(self.root).first()
+        };
         first_of(in_tree, self.beside.as_ref())
     }
 
@@ -137,6 +143,7 @@ impl Ordered {
     pub(crate) fn first_passing(&self, passes: impl Fn(u64) -> bool) -> Option<&Entry> {
         let beside = self.beside.as_ref().filter(|entry| passes(entry.vruntime));
         let in_tree = if self.height > 0 {
+            cold_path();
             self.first_passing_below(passes)
         } else {
             self.leaf(self.root).iter().find(|entry| passes(entry.vruntime))

@@ -5,6 +5,8 @@
 //! in windows and y^32 = 1/2, all in the kernel's integers; an average is the sum over what it could
 //! have been at most.
 
+use core::hint::cold_path;
+
 /// ns in a unit.
 const UNIT_SHIFT: u32 = 10;
 /// Units in a window.
@@ -169,8 +171,22 @@ impl LoadAverage {
     /// Takes in the time since the last update (F.2). `weight` is what the average of the load is
     /// multiplied with: the unscaled weight of an entity, 1 for a queue. Whether a window ended, so
     /// that the averages are new. Time that goes back counts as none.
-    #[inline]
+    #[inline(always)]
     pub fn update(&mut self, now_ns: u64, weight: u64, signals: Signals) -> bool {
+        let Signals { load, runnable, running } = signals;
+        self.take_in(now_ns, weight, load, runnable, running)
+    }
+
+    /// One by one, so that they come in registers.
+    #[inline(never)]
+    fn take_in(
+        &mut self,
+        now_ns: u64,
+        weight: u64,
+        load: u64,
+        runnable: u64,
+        running: bool,
+    ) -> bool {
         let Some(passed_ns) = now_ns.checked_sub(self.updated_ns) else {
             self.updated_ns = now_ns;
             return false;
@@ -180,6 +196,7 @@ impl LoadAverage {
             return false;
         }
         self.updated_ns += units << UNIT_SHIFT;
+        let signals = Signals { load, runnable, running };
         let total = units + u64::from(self.in_window);
         if total < WINDOW {
             self.in_window = total as u32;
@@ -191,6 +208,7 @@ impl LoadAverage {
     }
 
     /// As many units, now with those of the window under way, end it and maybe others.
+    #[inline(always)]
     fn end_windows(&mut self, total: u64, weight: u64, signals: Signals) {
         let (windows, rest) = (total / WINDOW, total % WINDOW);
         // The rest of the old window, the whole windows between, the beginning of the new one.
@@ -311,6 +329,7 @@ impl Reciprocal {
     fn of_sum(&self, sum: u64) -> u64 {
         const EXACT: u64 = 1 << 48;
         if sum > EXACT {
+            cold_path();
             return sum / self.divider;
         }
         ((u128::from(sum) * u128::from(self.inverse)) >> 64) as u64

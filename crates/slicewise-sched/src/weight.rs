@@ -112,7 +112,11 @@ fn wide_division(delta_ns: u64, weight: u64, load_weight: u64) -> u64 {
 /// How fast virtual time goes for a weight: real ns to virtual ns.
 #[inline(always)]
 pub(crate) fn virtual_delta(delta_ns: u64, load: Load, exact: bool) -> u64 {
-    if load.weight == NICE_0_LOAD { delta_ns } else { divided(delta_ns, load, exact) }
+    if load.weight == NICE_0_LOAD {
+        return delta_ns;
+    }
+    core::hint::cold_path();
+    divided(delta_ns, load, exact)
 }
 
 /// Out of line: it would be in a dozen places where most weights are that of nice 0.

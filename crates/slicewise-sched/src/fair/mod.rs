@@ -387,6 +387,7 @@ impl FairQueue {
                 let initial = how == Enqueue::Initial && !eevdf.rules.initial_deadline_lost;
                 // The running entity is placed before it is charged, all others after (C.9).
                 if current {
+                    core::hint::cold_path();
                     self.eevdf_place(params, eevdf, entities, id, initial);
                 }
                 self.account(params, entities, now_ns);
@@ -773,6 +774,7 @@ impl FairQueue {
     #[inline(always)]
     fn clear_buddies(&mut self, id: u32) {
         if self.any_buddy {
+            core::hint::cold_path();
             self.clear_marked_buddies(id);
         }
     }

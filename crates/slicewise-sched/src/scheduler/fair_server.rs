@@ -103,7 +103,7 @@ impl Scheduler {
         }
     }
 
-    #[inline(never)]
+    #[cold]
     fn end_server_budget(&mut self, now_ns: u64, cpu: u32, number: u32) {
         if self.deadlines.entities[number as usize].throttled {
             // Served without its help: it need not act in this period.
@@ -114,6 +114,7 @@ impl Scheduler {
     }
 
     /// A new period, in which it waits again.
+    #[cold]
     fn defer_server(&mut self, now_ns: u64, cpu: u32, number: u32) {
         let entity = &mut self.deadlines.entities[number as usize];
         entity.server = ServerState { running: false, armed: true, ..entity.server };

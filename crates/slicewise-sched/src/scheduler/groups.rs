@@ -18,6 +18,8 @@ mod realtime;
 mod throttle;
 
 use self::realtime::RtGroups;
+use core::hint::cold_path;
+
 use super::{Cpu, Resched, Scheduler};
 use crate::bandwidth::Bandwidth;
 use crate::fair::{Algorithm, CfsOuter, Dequeue, Enqueue, Entity, FairParams, FairQueue, Wakeup};
@@ -133,7 +135,12 @@ impl Groups {
     /// Whether there are groups.
     #[inline(always)]
     pub(super) fn any(&self) -> bool {
-        !self.list.is_empty()
+        if self.list.is_empty() {
+            return false;
+        }
+        // What is done with groups is kept out of the way of all else.
+        cold_path();
+        true
     }
 
     /// Only the root.

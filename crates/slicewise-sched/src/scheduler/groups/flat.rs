@@ -25,10 +25,10 @@ impl Scheduler {
     /// The weight a task has in its own group; of a group's entity, in its parent.
     pub(in super::super) fn own_weight(&self, slot: u32) -> u64 {
         if self.is_flat() && !self.is_group(slot) {
-            self.tasks.slots[slot as usize].load().weight
-        } else {
-            self.entities[slot as usize].load.weight
+            core::hint::cold_path();
+            return self.tasks.slots[slot as usize].load().weight;
         }
+        self.entities[slot as usize].load.weight
     }
 
     /// Whether a task of this group, or of one below, has the CPU.

@@ -221,7 +221,7 @@ impl Scheduler {
     }
 
     /// The same, where it is known whether the task has been running, if it is queued.
-    #[inline(always)]
+    #[inline]
     fn note_load_of(&mut self, now_ns: u64, slot: u32, running: bool) {
         let Some(task) = self.loads.tasks.get(slot as usize) else { return };
         if task.average.is_current(now_ns) {

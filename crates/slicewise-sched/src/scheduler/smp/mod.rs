@@ -304,6 +304,19 @@ impl Smp {
         })
     }
 
+    #[inline]
+    fn note_crowd(&mut self, cpu: u32, crowded: bool) {
+        if !crowded {
+            self.crowded.remove(cpu);
+            return;
+        }
+        self.crowded.insert(cpu);
+        let partition = self.partition(cpu);
+        if let Some(overloaded) = self.overloaded.get_mut(partition) {
+            *overloaded = true;
+        }
+    }
+
     /// Ticks since time 0.
     fn ticks(&self, now_ns: u64) -> u64 {
         now_ns / self.ticks_ns
@@ -376,14 +389,9 @@ impl Scheduler {
     #[inline]
     pub(super) fn note_crowd(&mut self, cpu: u32) {
         if self.loads.on() {
-            let crowded = self.cpus[cpu as usize].nr_running() >= 2;
-            if crowded {
-                self.smp.crowded.insert(cpu);
-                let partition = self.smp.partition(cpu);
-                self.smp.overloaded[partition] = true;
-            } else {
-                self.smp.crowded.remove(cpu);
-            }
+            let rq = &self.cpus[cpu as usize];
+            let crowded = rq.nr_fair_queued() >= 2 || rq.nr_running() >= 2;
+            self.smp.note_crowd(cpu, crowded);
         }
     }
 

@@ -196,17 +196,28 @@ impl Scheduler {
         let span = &self.smp.domains.llcs[self.smp.domains.llc[target as usize] as usize];
         let mut left = if limited { llc.nr_idle_scan } else { u32::MAX };
         let cluster = self.smp.cluster_of(target);
-        let near = cluster.into_iter().flat_map(|span| span.iter_from(target + 1));
+        if let Some(cluster) = cluster
+            && let Some(free) = self.scan_free(slot, cluster.iter_from(target + 1), &mut left)
+        {
+            return Some(free);
+        }
         let far = span.iter_from(target + 1);
-        let beyond = far.filter(|cpu| cluster.is_none_or(|span| !span.contains(*cpu)));
-        for cpu in near.chain(beyond) {
+        match cluster {
+            None => self.scan_free(slot, far, &mut left),
+            Some(cluster) => {
+                self.scan_free(slot, far.filter(|cpu| !cluster.contains(*cpu)), &mut left)
+            }
+        }
+    }
+
+    /// The first free one of these CPUs, looking at so many.
+    #[inline]
+    fn scan_free(&self, slot: u32, cpus: impl Iterator<Item = u32>, left: &mut u32) -> Option<u32> {
+        for cpu in cpus {
             if !self.allows(slot, cpu) {
                 continue;
             }
-            if left == 0 {
-                return None;
-            }
-            left -= 1;
+            *left = left.checked_sub(1)?;
             if self.is_free(cpu) {
                 return Some(cpu);
             }
