@@ -39,6 +39,8 @@ fn config(kernel: &str, machine: &str, duration_ns: u64) -> MachineConfig {
         tick_skew_ns: 0,
         preemption: Preemption::Full,
         costs: Costs::default(),
+        speed: Default::default(),
+        nohz_full: CpuSet::Inline(0),
         seed: 1,
         duration_ns,
     }
@@ -76,6 +78,7 @@ fn half_and_half(tasks: u32) -> Workload {
             group: None,
             template: false,
             rttime: None,
+            memory: Default::default(),
             index: 0,
             origin: Default::default(),
         });
