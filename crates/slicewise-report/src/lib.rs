@@ -11,6 +11,7 @@ mod groups;
 mod histogram;
 mod kube;
 mod metrics;
+mod place;
 mod report;
 mod rt;
 mod table;
@@ -29,6 +30,9 @@ pub use kube::{
     KubeTimes, KubeTrial, KubeTrialFigures, KubeWait, KubeWidth, render_kube,
 };
 pub use metrics::{Metrics, RunInfo};
+pub use place::{
+    PlaceCandidate, PlaceFigures, PlaceLines, PlaceMask, PlaceReport, PlaceRole, render_place,
+};
 pub use report::{
     CgroupFile, CpuReport, DeadlineReport, DelayReport, DeviceReport, GroupReport,
     InterruptedReport, JobReport, PressureReport, QueueReport, RtThrottleReport, RunReport,

@@ -490,13 +490,10 @@ fn a_topology_on_the_command_line_says_how_many_cpus_there_are() {
 
 #[test]
 fn tasks_without_a_place_of_their_own_share_all_cpus() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("hogs.toml");
-    let scenario = "[machine]\ncpus = 2\nduration = \"2s\"\n\n[[task]]\nname = \"hog\"\ncount = 3\nrun = \"forever\"\n";
-    std::fs::write(&path, scenario).expect("it can be written");
-    let path = path.to_str().expect("a name");
+    let scenario = "[machine]\ncpus = 2\nduration = \"2s\"\n\n[[task]]\nname = \"hog\"\ncount = 3\nhog = true\n";
+    let (_directory, path) = file("hogs.toml", scenario);
     for kernel in ["6.1", "6.6", "6.12", "6.18", "7.2"] {
-        let report = json(&["run", path, "--kernel", kernel, "--format", "json"]);
+        let report = json(&["run", &path, "--kernel", kernel, "--format", "json"]);
         for cpu in report["cpus"].as_array().expect("CPUs") {
             let busy_ns = cpu["busy_ns"].as_u64().expect("ns");
             assert!(busy_ns > 1_980_000_000, "{kernel}: {busy_ns} ns");
