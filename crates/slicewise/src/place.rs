@@ -204,8 +204,8 @@ fn roles(study: &Study) -> Vec<PlaceRole> {
 
 fn notes(args: &PlaceArgs, study: &Study) -> Vec<String> {
     let mut notes = Vec::new();
-    if study.loaded.settings.topology.is_none() {
-        let cpus = study.machine.topology().nr_cpus();
+    let cpus = study.machine.topology().nr_cpus();
+    if study.loaded.settings.topology.is_none() && cpus > 1 {
         notes.push(format!(
             "nothing is said of the machine but {cpus} CPUs: they are taken to be alike; \
              --topology or `topology` in [machine] says more"
