@@ -35,9 +35,9 @@ pub struct InterruptSource {
     pub duration: Dist,
     /// The first comes one interarrival time after this, ns from the start.
     pub start_ns: u64,
-    /// Each resumes this task, an index of [`Workload::tasks`], if it is suspended
+    /// Each resumes these tasks, indices of [`Workload::tasks`], as far as they are suspended
     /// ([`Op::Suspend`](crate::Op::Suspend)).
-    pub wakes: Option<u32>,
+    pub wakes: Vec<u32>,
 }
 
 /// Where interrupts go that may go to several CPUs.
@@ -73,8 +73,8 @@ pub(crate) fn sources(
         if let Some(what) = source.interarrival.fault().or(source.duration.fault()) {
             return fault(what);
         }
-        if source.wakes.is_some_and(|task| task as usize >= workload.tasks.len()) {
-            return fault("the task it wakes does not exist");
+        if source.wakes.iter().any(|task| *task as usize >= workload.tasks.len()) {
+            return fault("a task it wakes does not exist");
         }
         let cpus: Vec<u32> = (0..cpus).filter(|cpu| source.cpus.contains(CpuId(*cpu))).collect();
         if cpus.is_empty() {
@@ -104,13 +104,13 @@ impl<S: Sink> Machine<'_, S> {
         let at_ns = after_ns.saturating_add(source.interarrival.sample(&mut state.arrivals));
         self.events.arm(self.layout.interrupt(index), at_ns);
         // Where it wakes nobody, it never makes anything happen on its own.
-        self.cpu_timers += usize::from(source.wakes.is_none() && at_ns != u64::MAX);
+        self.cpu_timers += usize::from(source.wakes.is_empty() && at_ns != u64::MAX);
     }
 
     /// A source interrupts a CPU.
     pub(crate) fn device_interrupt(&mut self, index: u32) -> Done {
         let source = &self.workload.interrupts[index as usize];
-        self.cpu_timers -= usize::from(source.wakes.is_none());
+        self.cpu_timers -= usize::from(source.wakes.is_empty());
         self.instant_steps += 1;
         if self.instant_steps > self.instant_limit() {
             let (task, at_ns) = (source.name.clone(), self.now);
@@ -122,12 +122,13 @@ impl<S: Sink> Machine<'_, S> {
             state.next = (state.next + 1) % state.cpus.len();
         }
         let length_ns = source.duration.sample(&mut state.durations);
-        let wakes = source.wakes;
+        let wakes = &source.wakes;
         self.arm_next_interrupt(index, self.now);
         self.interrupt_cpu(cpu, length_ns)?;
-        let Some(spec) = wakes else { return Ok(()) };
-        while let Some(task) = self.leave_first(self.map.suspended + spec) {
-            self.interrupt_wake(task)?;
+        for spec in wakes {
+            while let Some(task) = self.leave_first(self.map.suspended + spec) {
+                self.interrupt_wake(task)?;
+            }
         }
         Ok(())
     }

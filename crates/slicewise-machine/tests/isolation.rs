@@ -18,7 +18,7 @@ fn every(period_ns: u64, duration_ns: u64, cpus: CpuSet) -> InterruptSource {
         interarrival: Dist::Constant(period_ns),
         duration: Dist::Constant(duration_ns),
         start_ns: 0,
-        wakes: None,
+        wakes: Vec::new(),
     }
 }
 
@@ -76,7 +76,7 @@ fn interrupts_go_to_the_first_cpu_or_round() {
 fn an_interrupt_resumes_the_task_it_is_for() {
     let mut pair = workload(vec![forever(vec![Op::Suspend, run(MS / 4)]), vec![Op::RunForever]]);
     pair.tasks[0].attr = fifo(50);
-    let source = InterruptSource { wakes: Some(0), ..every(2 * MS, MS / 2, on(0)) };
+    let source = InterruptSource { wakes: vec![0], ..every(2 * MS, MS / 2, on(0)) };
     let (_, got) = go(&config(1, 7 * MS), &interrupted(pair, source));
     let woken: Vec<u64> = got.wakeups(0).into_iter().map(|wakeup| wakeup.0).collect();
     assert_eq!(woken, [2 * MS, 4 * MS, 6 * MS]);
@@ -125,10 +125,10 @@ fn interrupts_that_never_cease_are_an_error_and_impossible_ones_are_refused() {
         machine.map(|_| ()).expect_err("it makes no sense").to_string()
     };
     assert_eq!(refused(every(MS, 0, on(1))), "`nic`: none of the CPUs it may interrupt exists");
-    let wakes = Some(1);
+    let wakes = vec![1];
     assert_eq!(
         refused(InterruptSource { wakes, ..every(MS, 0, on(0)) }),
-        "`nic`: the task it wakes does not exist"
+        "`nic`: a task it wakes does not exist"
     );
     let storm = interrupted(workload(vec![vec![Op::RunForever]]), every(0, 0, on(0)));
     let (result, _) = try_go(&config(1, S), &storm);

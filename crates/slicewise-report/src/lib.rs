@@ -30,9 +30,9 @@ pub use kube::{
 };
 pub use metrics::{Metrics, RunInfo};
 pub use report::{
-    CgroupFile, CpuReport, DeadlineReport, DelayReport, DeviceReport, GroupReport, JobReport,
-    PressureReport, QueueReport, RtThrottleReport, RunReport, RunqlatRow, SignalReport,
-    SwitchReport, TaskReport,
+    CgroupFile, CpuReport, DeadlineReport, DelayReport, DeviceReport, GroupReport,
+    InterruptedReport, JobReport, PressureReport, QueueReport, RtThrottleReport, RunReport,
+    RunqlatRow, SignalReport, SwitchReport, TaskReport,
 };
 pub use rt::{
     RtCore, RtKernel, RtPriority, RtReport, RtStretch, RtSuggestion, RtTask, RtTimeline, RtUnknown,

@@ -129,8 +129,8 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
         tick_skew_ns: settings.tick_skew_ns.unwrap_or(0),
         preemption: settings.preemption.unwrap_or(preemption_default),
         costs: settings.costs.over(Costs::default()),
-        speed: slicewise_machine::SpeedModel::default(),
-        nohz_full: slicewise_sched::CpuSet::Inline(0),
+        speed: settings.speed.model(settings.topology.as_ref()),
+        nohz_full: loaded.cpu_partitions.nohz_full.clone(),
         seed: settings.seed.unwrap_or(SEED_DEFAULT),
         duration_ns: settings.duration_ns.unwrap_or(DURATION_NS_DEFAULT),
     };
@@ -167,5 +167,7 @@ fn cpus_needed(loaded: &Loaded) -> u32 {
             _ => None,
         })
         .max();
-    in_tasks.max(in_programs).map_or(1, |cpu| cpu + 1)
+    let interrupts = loaded.workload.interrupts.iter();
+    let in_interrupts = interrupts.filter_map(|source| highest(&source.cpus)).max();
+    in_tasks.max(in_programs).max(in_interrupts).map_or(1, |cpu| cpu + 1)
 }
