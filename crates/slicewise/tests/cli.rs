@@ -503,3 +503,46 @@ fn tasks_without_a_place_of_their_own_share_all_cpus() {
         assert!(migrations > 4, "{kernel}: two would share one CPU for ever");
     }
 }
+
+#[test]
+fn isolation_takes_the_jitter_from_a_loop_and_the_report_says_what_interrupts_it() {
+    let run = |sets: &[&str]| {
+        let mut args = vec!["run", "examples/inference-isolated.toml", "--format", "json"];
+        sets.iter().for_each(|set| args.extend(["--set", set]));
+        let report = json(&args);
+        let tasks = report["tasks"].as_array().cloned().unwrap_or_default();
+        let task = tasks.into_iter().find(|task| task["name"] == "inference").expect("it runs");
+        let response = &task["response_ns"];
+        let figure = |key: &str| response[key].as_u64().expect("a figure");
+        (figure("max") - figure("mean"), report["cpus"][3]["interrupted"].clone())
+    };
+    let (shared_ns, interrupted) = run(&[]);
+    assert!(shared_ns > 1_000_000, "{shared_ns}");
+    assert!(interrupted["ticks"].as_u64() > Some(2_000), "{interrupted}");
+    assert!(interrupted["interrupts"].as_u64() > Some(10_000), "{interrupted}");
+    let (alone_ns, interrupted) = run(&["isolcpus=3", "nohz_full=3", "interrupt/nic.cpus=0-2"]);
+    assert!(alone_ns < 10_000, "{alone_ns}");
+    assert_eq!(interrupted.to_string(), r#"{"interrupt_ns":0,"interrupts":0,"ticks":0}"#);
+}
+
+#[test]
+fn siblings_and_remote_memory_slow_programs_when_asked_for() {
+    let text = "[machine]\ntopology = \"2s:1c:2t\"\nduration = \"10s\"\n\
+                [machine.costs]\ncontext_switch = \"0\"\nwakeup = \"0\"\ntick = \"0\"\n\
+                [[task]]\nname = \"a\"\ncount = 2\ncpus = \"0,2\"\nmemory_bound = 0.5\nloop = 1\n\
+                program = [{ run = \"100ms\" }]\n";
+    let (_dir, path) = file("speed.toml", text);
+    let ended = |sets: &[&str]| {
+        let mut args = vec!["run", path.as_str(), "--format", "json"];
+        sets.iter().for_each(|set| args.extend(["--set", set]));
+        json(&args)["simulated_ns"].as_u64().expect("a time") / 1_000_000
+    };
+    assert_eq!(ended(&["task/a.memory_bound=0"]), 100);
+    assert_eq!(ended(&["speed=true"]), 166, "0.6 of full speed");
+    assert_eq!(ended(&["speed.smt=0.5"]), 200);
+    assert!(ended(&["task/a.memory_node=1"]) > 140, "remote, half of the time");
+    refuses(
+        &["run", &path, "--set", "task/a.memory_node=7"],
+        &["memory", "node that does not exist", "there are 2"],
+    );
+}
