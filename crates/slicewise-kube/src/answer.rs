@@ -174,7 +174,7 @@ impl<'m> Study<'m> {
             workloads,
             containers,
             suggestions: Vec::new(),
-            remarks: self.remarks(question, outcome),
+            remarks: self.remarks(question),
         };
         report.findings = self.findings(question, &report.workloads);
         report
@@ -216,7 +216,7 @@ impl<'m> Study<'m> {
         }
     }
 
-    fn remarks(&self, question: &Question, outcome: &Outcome) -> Vec<String> {
+    fn remarks(&self, question: &Question) -> Vec<String> {
         let mut remarks: Vec<String> = self.notes.iter().map(ToString::to_string).collect();
         let without = self.mapping.containers.iter().filter(|it| it.parts.is_empty()).count();
         if without > 0 {
@@ -225,14 +225,6 @@ impl<'m> Study<'m> {
                 "nobody says what {without} of {count} containers do, so they do nothing: give them \
                  a load in the annotation slicewise.dev/load, or in a document of kind Load"
             ));
-        }
-        let is_busy = |busy: &u64| *busy >= outcome.simulated_ns / 100 * 99;
-        if outcome.cpu_busy_ns.len() > 1 && outcome.cpu_busy_ns.iter().all(is_busy) {
-            remarks.push(
-                "all CPUs are busy, and there is no periodic load balancing yet: with more threads \
-                 than CPUs, shares are less even than on Linux"
-                    .to_owned(),
-            );
         }
         if question.settings.profile.experimental {
             remarks.push("this kernel's profile is experimental".to_owned());

@@ -320,6 +320,7 @@ impl Builder<'_, '_> {
                     group: Some(group),
                     template: false,
                     rttime: None,
+                    memory: slicewise_machine::TaskMemory::default(),
                     index: 0,
                     origin: Origin::default(),
                 });

@@ -122,6 +122,8 @@ fn config(settings: &Settings) -> MachineConfig {
         tick_skew_ns: 0,
         preemption: if profile.lazy_preemption { Preemption::Lazy } else { Preemption::Full },
         costs: Costs::default(),
+        speed: slicewise_machine::SpeedModel::default(),
+        nohz_full: slicewise_sched::CpuSet::Inline(0),
         seed: settings.seed,
         duration_ns: settings.duration_ns,
     }

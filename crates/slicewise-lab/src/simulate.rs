@@ -171,6 +171,8 @@ fn run_round(
         tick_skew_ns: round.tick_skew_ns,
         preemption: loaded.settings.preemption.unwrap_or(preemption),
         costs,
+        speed: slicewise_machine::SpeedModel::default(),
+        nohz_full: slicewise_sched::CpuSet::Inline(0),
         seed: guest.seed,
         duration_ns: round.end_ns,
     };
@@ -361,6 +363,7 @@ pub(crate) fn add_background(
         group: None,
         template: false,
         rttime: None,
+        memory: slicewise_machine::TaskMemory::default(),
         index: 0,
         origin: Origin::default(),
     });

@@ -22,6 +22,8 @@ fn config(cpus: u32, duration_ms: u64) -> Option<MachineConfig> {
         tick_skew_ns: 0,
         preemption: Preemption::Full,
         costs: Costs::NONE,
+        speed: slicewise_machine::SpeedModel::default(),
+        nohz_full: slicewise_sched::CpuSet::Inline(0),
         seed: 1,
         duration_ns: duration_ms * 1_000_000,
     })
@@ -43,6 +45,7 @@ fn sleepers(tasks: u32, run: Dist, sleep: Dist) -> Workload {
         group: None,
         template: false,
         rttime: None,
+        memory: slicewise_machine::TaskMemory::default(),
         index,
         origin: Origin::default(),
     };

@@ -1,6 +1,8 @@
 //! What the machine is like: CPUs, tick, preemption model, costs, kernel.
 
-use slicewise_sched::{Features, Profile, SmpConfig};
+use slicewise_sched::{CpuSet, Features, Profile, SmpConfig};
+
+use crate::SpeedModel;
 
 /// When a request to reschedule is honoured while the current task is inside a system call. User
 /// mode is always preempted at once (classes.md A.6).
@@ -92,7 +94,9 @@ pub struct MachineConfig {
     pub base_slice_ns: Option<u64>,
     /// How many CPUs, 1 or more.
     pub cpus: u32,
-    /// What they are like, and how they are balanced. The run's seed takes the place of its own.
+    /// What they are like, and how they are balanced. The run's seed takes the place of its own. Where
+    /// its partitions leave CPUs out (`isolcpus`), tasks that may run anywhere
+    /// ([`CpuSet::All`]) may run on all others only: so does all that init starts.
     pub smp: SmpConfig,
     /// Ticks a second.
     pub hz: u32,
@@ -104,6 +108,11 @@ pub struct MachineConfig {
     pub preemption: Preemption,
     /// What the machine costs.
     pub costs: Costs,
+    /// What slows programs.
+    pub speed: SpeedModel,
+    /// The CPUs that do without ticks while at most one task wants to run there (`nohz_full`). One must
+    /// be left to look after them.
+    pub nohz_full: CpuSet,
     /// Seeds every random draw.
     pub seed: u64,
     /// How long to run, ns.

@@ -16,6 +16,9 @@ pub enum SetupError {
     /// The tick phase is as long as a tick or longer.
     #[error("the tick phase of {0} ns is not less than a tick")]
     TickPhase(u64),
+    /// All CPUs are to do without ticks.
+    #[error("all CPUs are in `nohz_full`: one must be left to look after the others")]
+    NohzFull,
     /// A step of a program makes no sense.
     #[error("program {program}, step {step}: {what}")]
     Step {

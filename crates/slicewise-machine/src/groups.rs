@@ -111,18 +111,19 @@ impl<S: Sink> Machine<'_, S> {
         }
     }
 
-    /// A timer of a group has expired. *Simplification*: its interrupt is always on CPU 0, where a
-    /// kernel has it on the CPU that began the period.
+    /// A timer of a group has expired. *Simplification*: its interrupt is always on the first
+    /// housekeeping CPU, where a kernel has it on the CPU that began the period.
     pub(crate) fn group_timer(&mut self, slot: u32) -> Done {
         let Some(group) = self.group_ids.get((slot / GROUP_SLOTS) as usize).copied() else {
             return Ok(());
         };
         let timer =
             if slot.is_multiple_of(GROUP_SLOTS) { GroupTimer::Period } else { GroupTimer::Slack };
-        self.interrupt_cost(0, self.costs.tick_ns);
+        self.interrupt_cost(self.housekeeper, self.costs.tick_ns);
         let fired = self.sched.group_timer_fired(self.now, group, timer);
         fired.map_err(|error| self.refused(error))?;
         self.take_outputs();
+        self.note_all_queued();
         Ok(())
     }
 

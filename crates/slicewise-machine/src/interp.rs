@@ -381,6 +381,7 @@ impl<S: Sink> Machine<'_, S> {
         let set = self.sched.set_attr(self.now, id, attr);
         set.map_err(|error| self.refused_to(spec, error))?;
         self.take_outputs();
+        self.note_queued(self.tasks[task as usize].cpu);
         self.announce(task, forked_from);
         self.emit(Event::Changed { task: Slot(task) });
         Ok(())

@@ -1,15 +1,18 @@
 //! Ticks, ends of slices, and what interrupts cost.
 
-use slicewise_sched::{CpuId, Timer};
+use slicewise_sched::{CpuId, CpuSet, Policy, Timer};
 use slicewise_trace::{Event, Sink, Slot};
 
 use crate::MachineConfig;
-use crate::error::Done;
+use crate::error::{Done, SetupError};
 use crate::machine::{DEADLINE, FAIR_SERVER, HRTICK, Machine, RT_PERIOD, TICK};
 use crate::program::RtTimeLimit;
+use crate::speed::Pace;
 use crate::task::{Cpu, NONE, Pending, Span};
 
 const NS_PER_S: u128 = 1_000_000_000;
+/// How often a CPU without ticks has one from afar.
+const TICKLESS_NS: u64 = 1_000_000_000;
 
 /// An idle CPU.
 pub(crate) fn new_cpu(config: &MachineConfig, cpu: u32) -> Cpu {
@@ -26,6 +29,13 @@ pub(crate) fn new_cpu(config: &MachineConfig, cpu: u32) -> Cpu {
         ready: false,
         overhead_left: 0,
         since_ns: 0,
+        pace: Pace::FULL,
+        irq_until_ns: 0,
+        irq_count: 0,
+        irq_ns: 0,
+        tick_count: 0,
+        nohz_full: config.nohz_full.contains(CpuId(cpu)),
+        tickless: false,
         busy_ns: 0,
         overhead_ns: 0,
         tick_ns: 0,
@@ -34,7 +44,38 @@ pub(crate) fn new_cpu(config: &MachineConfig, cpu: u32) -> Cpu {
     }
 }
 
+/// How many CPUs do without ticks.
+pub(crate) fn cpus_without_ticks(config: &MachineConfig) -> u32 {
+    config.nohz_full.count_within(config.cpus)
+}
+
+/// The CPU that looks after those without ticks: the first that has them, one that is not isolated if
+/// there is one.
+pub(crate) fn housekeeper(config: &MachineConfig) -> Result<u32, SetupError> {
+    let ticks = |cpu: &u32| !config.nohz_full.contains(CpuId(*cpu));
+    let shared = default_affinity(config).unwrap_or_default();
+    let first = (0..config.cpus).filter(ticks).find(|cpu| shared.contains(CpuId(*cpu)));
+    first.or_else(|| (0..config.cpus).find(ticks)).ok_or(SetupError::NohzFull)
+}
+
+/// Where tasks may run that may run anywhere, if some CPUs are isolated.
+pub(crate) fn default_affinity(config: &MachineConfig) -> Option<CpuSet> {
+    let partitions = config.smp.partitions.as_ref()?;
+    let shared = |cpu: &CpuId| partitions.iter().any(|set| set.contains(*cpu));
+    let cpus = CpuSet::of((0..config.cpus).map(CpuId).filter(shared));
+    let some = !cpus.is_empty() && cpus.count_within(config.cpus) < config.cpus;
+    some.then_some(cpus)
+}
+
 impl<S: Sink> Machine<'_, S> {
+    /// Where a task may run that asks for this.
+    pub(crate) fn affinity_of(&self, asked: &CpuSet) -> CpuSet {
+        match (asked, &self.default_affinity) {
+            (CpuSet::All, Some(shared)) => shared.clone(),
+            _ => asked.clone(),
+        }
+    }
+
     pub(crate) fn arm_cpu_timer(&mut self, cpu: u32, which: u32, at_ns: u64) {
         let was_armed = self.events.arm(self.layout.cpu(cpu, which), at_ns);
         self.cpu_timers -= usize::from(was_armed);
@@ -43,6 +84,14 @@ impl<S: Sink> Machine<'_, S> {
 
     /// The CPU has left idle: its tick goes on, on its grid.
     pub(crate) fn start_ticking(&mut self, cpu: u32) {
+        if self.cpus[cpu as usize].nohz_full {
+            self.settle_tick(cpu);
+            return;
+        }
+        self.arm_tick(cpu);
+    }
+
+    fn arm_tick(&mut self, cpu: u32) {
         // A tick that was armed before a short time of idleness is the right one still.
         if self.events.is_armed(self.layout.cpu(cpu, TICK)) {
             return;
@@ -66,6 +115,10 @@ impl<S: Sink> Machine<'_, S> {
             // No tick on an idle CPU.
             return Ok(());
         }
+        if state.tickless {
+            return self.tick_from_afar(cpu);
+        }
+        state.tick_count += 1;
         let whole = 1_000_000_000 / self.hz;
         state.tick_fraction += 1_000_000_000 % self.hz;
         let carry = u64::from(state.tick_fraction >= self.hz);
@@ -84,6 +137,87 @@ impl<S: Sink> Machine<'_, S> {
         if self.signals {
             self.signals_of_tick(cpu)?;
         }
+        if self.cpus[cpu as usize].nohz_full {
+            self.settle_tick(cpu);
+        }
+        Ok(())
+    }
+
+    /// Stops the tick of a `nohz_full` CPU that can do without, or has it go on.
+    fn settle_tick(&mut self, cpu: u32) {
+        let may_stop = self.tick_may_stop(cpu);
+        let armed = self.events.is_armed(self.layout.cpu(cpu, TICK));
+        let state = &mut self.cpus[cpu as usize];
+        let was_tickless = core::mem::replace(&mut state.tickless, may_stop);
+        if may_stop && !(was_tickless && armed) {
+            let at_ns = self.now.saturating_add(TICKLESS_NS);
+            self.arm_cpu_timer(cpu, TICK, at_ns);
+        } else if !may_stop && was_tickless {
+            self.arm_cpu_timer(cpu, TICK, u64::MAX);
+            self.arm_tick(cpu);
+        } else if !may_stop {
+            self.arm_tick(cpu);
+        }
+    }
+
+    /// Whether nobody on the CPU needs the tick: a task alone that has no budget to watch, or one of
+    /// policy FIFO, which keeps the CPU whoever else waits.
+    fn tick_may_stop(&self, cpu: u32) -> bool {
+        let Some(task) = self.tasks.get(self.cpus[cpu as usize].current as usize) else {
+            return true;
+        };
+        let policy = self.sched.attr(task.id).unwrap_or_default().policy;
+        match policy {
+            Policy::Deadline(_) => false,
+            Policy::Fifo(_) => true,
+            _ => self.sched.nr_runnable(CpuId(cpu)) <= 1 && !self.has_quota(task.group),
+        }
+    }
+
+    /// Whether a group, or one it is in, has a quota.
+    fn has_quota(&self, group: u32) -> bool {
+        let mut next = Some(group);
+        while let Some(group) = next {
+            let Some(spec) = self.workload.groups.get(group as usize) else { return false };
+            if spec.limit.quota_ns.is_some() {
+                return true;
+            }
+            next = spec.parent;
+        }
+        false
+    }
+
+    /// Somebody has come to the queue of a CPU: its tick may have to go on.
+    #[inline(always)]
+    pub(crate) fn note_queued(&mut self, cpu: u32) {
+        if self.any_nohz_full {
+            self.note_queued_tickless(cpu);
+        }
+    }
+
+    #[inline(never)]
+    fn note_queued_tickless(&mut self, cpu: u32) {
+        let state = &self.cpus[cpu as usize];
+        if state.tickless && state.current != NONE && !self.tick_may_stop(cpu) {
+            self.settle_tick(cpu);
+        }
+    }
+
+    /// Somebody may have come to any.
+    pub(crate) fn note_all_queued(&mut self) {
+        if self.any_nohz_full {
+            (0..self.cpus.len() as u32).for_each(|cpu| self.note_queued_tickless(cpu));
+        }
+    }
+
+    /// Once a second, a housekeeping CPU does the tick of one that has none.
+    fn tick_from_afar(&mut self, cpu: u32) -> Done {
+        let next_ns = self.now.saturating_add(TICKLESS_NS);
+        self.arm_cpu_timer(cpu, TICK, next_ns);
+        self.interrupt_cost(self.housekeeper, self.costs.tick_ns);
+        self.sched.tick(self.now, CpuId(cpu)).map_err(|error| self.refused(error))?;
+        self.take_outputs();
+        self.settle_tick(cpu);
         Ok(())
     }
 
@@ -123,6 +257,7 @@ impl<S: Sink> Machine<'_, S> {
         let fired = self.sched.timer_fired(self.now, CpuId(cpu), timer);
         fired.map_err(|error| self.refused(error))?;
         self.take_outputs();
+        self.note_all_queued();
         Ok(())
     }
 

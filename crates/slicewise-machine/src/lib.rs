@@ -14,11 +14,13 @@ mod groups;
 mod inherit;
 mod interp;
 mod interrupt;
+mod irq;
 mod lifecycle;
 mod machine;
 mod program;
 mod requests;
 mod rng;
+mod speed;
 mod summary;
 mod sync;
 mod task;
@@ -27,9 +29,11 @@ pub use config::{Costs, Interrupts, MachineConfig, Preemption};
 pub use dist::{Dist, EmpiricalBin};
 pub use error::{Holder, RunError, SetupError, Waiting, WaitsFor};
 pub use groups::GROUP_QUEUES_MAX;
+pub use irq::{Delivery, InterruptSource};
 pub use machine::{Machine, TASKS_MAX};
 pub use program::{
-    Barrier, Device, GroupSpec, Mode, MutexSpec, Op, OpIndex, Origin, Program, ProgramId, Queue,
-    RtTimeLimit, TaskSpec, TimerMode, TimerSpec, Workload,
+    Barrier, Device, GroupSpec, MemoryNode, Mode, MutexSpec, Op, OpIndex, Origin, Program,
+    ProgramId, Queue, RtTimeLimit, TaskMemory, TaskSpec, TimerMode, TimerSpec, Workload,
 };
+pub use speed::{Share, SpeedModel, WarmUp};
 pub use summary::{CpuSummary, End, GroupSummary, QueueSummary, RunSummary};

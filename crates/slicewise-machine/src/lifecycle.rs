@@ -47,7 +47,7 @@ impl<S: Sink> Machine<'_, S> {
             self.now,
             Spawn {
                 attr: template.attr,
-                affinity: template.affinity.clone(),
+                affinity: self.affinity_of(&template.affinity),
                 parent: parent.map(|parent| self.tasks[parent as usize].id),
                 cpu: None,
                 group: template.group.and_then(|group| self.group_ids.get(group as usize).copied()),
@@ -66,6 +66,7 @@ impl<S: Sink> Machine<'_, S> {
         self.announce(task, parent.map(|_| spec));
         self.take_outputs();
         self.emit(Event::Wakeup { task: Slot(task), cpu, waker: parent.map(Slot), new: true });
+        self.note_queued(cpu.0);
         self.flush_resched()
     }
 
@@ -81,6 +82,9 @@ impl<S: Sink> Machine<'_, S> {
             self.events.grow(self.layout.task(self.tasks.len() as u32) + 1);
         }
         self.tasks[slot] = task;
+        if let Some(speed) = &mut self.speed {
+            speed.add_task(slot, spec, self.workload);
+        }
         self.details[slot].reset(rng);
     }
 

@@ -9,8 +9,8 @@ use core::hint::cold_path;
 use std::collections::BTreeMap;
 
 use slicewise_sched::{
-    Attr, CpuId, GroupId, GroupTimer, Output, SchedConfig, Scheduler, SmpConfig, Switch, Timer,
-    Wake,
+    Attr, CpuId, CpuSet, GroupId, GroupTimer, Output, SchedConfig, Scheduler, SmpConfig, Switch,
+    Timer, Wake,
 };
 use slicewise_trace::{Event, Left, Sink, Slot, TaskInfo};
 
@@ -20,10 +20,12 @@ use crate::device::DeviceState;
 use crate::error::{Done, RunError, SetupError, Waiting};
 use crate::event_queue::{EventQueue, SLOTS_MAX};
 use crate::groups::{self, GroupTimes};
-use crate::interrupt::new_cpu;
+use crate::interrupt::{cpus_without_ticks, default_affinity, housekeeper, new_cpu};
+use crate::irq::{self, IrqState};
 use crate::program::{Origin, Workload};
 use crate::requests::QueueState;
 use crate::rng::{Rng, Stream};
+use crate::speed::Speed;
 use crate::summary::{CpuSummary, End, RunSummary};
 use crate::sync::{Owner, QueueMap, WaitQueue};
 use crate::task::{Cpu, NONE, Pending, Span, Task, TaskDetail};
@@ -43,6 +45,7 @@ pub(crate) struct Layout {
     pub(crate) queues: u32,
     pub(crate) devices: u32,
     pub(crate) groups: u32,
+    pub(crate) interrupts: u32,
     pub(crate) starter: u32,
     pub(crate) tasks: u32,
 }
@@ -53,7 +56,7 @@ pub(crate) const CPU_SLOTS: u32 = 7;
 pub(crate) const TICK: u32 = 1;
 pub(crate) const HRTICK: u32 = 2;
 /// The end of an interrupt that has asked for a new pick.
-const RESCHEDULE: u32 = 3;
+pub(crate) const RESCHEDULE: u32 = 3;
 pub(crate) const DEADLINE: u32 = 4;
 pub(crate) const FAIR_SERVER: u32 = 5;
 pub(crate) const RT_PERIOD: u32 = 6;
@@ -65,8 +68,9 @@ impl Layout {
         let queues = cpus * CPU_SLOTS;
         let devices = queues + workload.queues.len() as u32;
         let groups = devices + workload.devices.len() as u32;
-        let starter = groups + workload.groups.len() as u32 * GROUP_SLOTS;
-        Self { queues, devices, groups, starter, tasks: starter + 1 }
+        let interrupts = groups + workload.groups.len() as u32 * GROUP_SLOTS;
+        let starter = interrupts + workload.interrupts.len() as u32;
+        Self { queues, devices, groups, interrupts, starter, tasks: starter + 1 }
     }
 
     #[inline]
@@ -82,6 +86,10 @@ impl Layout {
     #[inline]
     pub(crate) fn device(self, device: u32) -> usize {
         (self.devices + device) as usize
+    }
+
+    pub(crate) fn interrupt(self, source: u32) -> usize {
+        (self.interrupts + source) as usize
     }
 
     pub(crate) fn group_timer(self, group: GroupId, timer: GroupTimer) -> usize {
@@ -169,8 +177,18 @@ pub struct Machine<'w, S: Sink> {
     /// By group: what its own tasks, not those below it, have used beside plain user time.
     pub(crate) group_times: Vec<GroupTimes>,
     pub(crate) costs: Costs,
+    /// What slows programs, if anything does.
+    pub(crate) speed: Option<Box<Speed>>,
     /// Interrupts take time.
     pub(crate) interrupts: bool,
+    /// Sources of interrupts.
+    pub(crate) irqs: Vec<IrqState>,
+    /// Some CPU does without ticks.
+    pub(crate) any_nohz_full: bool,
+    /// The CPU that looks after those, and has unbound timers.
+    pub(crate) housekeeper: u32,
+    /// What tasks may use that may run anywhere, if some CPUs are isolated.
+    pub(crate) default_affinity: Option<CpuSet>,
     /// How long the one under way goes on.
     pub(crate) interrupt_ns: u64,
     pub(crate) interrupt_rng: Rng,
@@ -254,7 +272,13 @@ impl<'w, S: Sink> Machine<'w, S> {
             group_ids,
             group_times: vec![GroupTimes::default(); workload.groups.len()],
             costs: config.costs,
-            interrupts: config.costs.interrupts != Interrupts::NONE,
+            speed: Speed::new(&config.speed, config.smp.topology.as_ref(), config.cpus, workload)?,
+            interrupts: config.costs.interrupts != Interrupts::NONE
+                || !workload.interrupts.is_empty(),
+            irqs: irq::sources(workload, config.cpus, config.seed)?,
+            any_nohz_full: cpus_without_ticks(config) > 0,
+            housekeeper: housekeeper(config)?,
+            default_affinity: default_affinity(config),
             interrupt_ns: 0,
             interrupt_rng: Rng::stream(config.seed, Stream::Interrupt, 0),
             instant_steps: 0,
@@ -292,6 +316,7 @@ impl<'w, S: Sink> Machine<'w, S> {
         machine.take_outputs();
         machine.arm_starter();
         machine.arm_first_arrivals();
+        machine.arm_first_interrupts();
         Ok(machine)
     }
 
@@ -371,11 +396,18 @@ impl<'w, S: Sink> Machine<'w, S> {
             cpus: self
                 .cpus
                 .iter()
-                .map(|cpu| CpuSummary { busy_ns: cpu.busy_ns, overhead_ns: cpu.overhead_ns })
+                .map(|cpu| CpuSummary {
+                    busy_ns: cpu.busy_ns,
+                    overhead_ns: cpu.overhead_ns,
+                    ticks: cpu.tick_count,
+                    interrupts: cpu.irq_count,
+                    interrupt_ns: cpu.irq_ns,
+                })
                 .collect(),
             queues: self.queues.iter().map(|queue| queue.counts).collect(),
             groups: self.group_summaries(),
             forsaken: self.forsaken(),
+            lost_ns: self.lost_times(),
         }
     }
 
@@ -489,8 +521,10 @@ impl<'w, S: Sink> Machine<'w, S> {
             self.arrival(slot - layout.queues)
         } else if slot < layout.groups {
             self.device_done(slot - layout.devices)
-        } else if slot < layout.starter {
+        } else if slot < layout.interrupts {
             self.group_timer(slot - layout.groups)
+        } else if slot < layout.starter {
+            self.device_interrupt(slot - layout.interrupts)
         } else {
             self.start_due()
         }
@@ -525,14 +559,20 @@ impl<'w, S: Sink> Machine<'w, S> {
             let current = state.current;
             let mut task = self.tasks.get_mut(current as usize);
             state.account(self.now, task.as_deref_mut(), &mut self.group_times);
-            let Some(task) = task else { break u64::MAX };
+            let Some(task) = task else {
+                // Another CPU may have pushed a task here since this one began to idle.
+                if state.pending != Pending::Nothing && self.make_way(cpu)? {
+                    continue;
+                }
+                break u64::MAX;
+            };
             let overhead_done = self.now.saturating_add(state.overhead_left);
             let done_at = match task.span {
-                Span::Work => overhead_done.saturating_add(task.left),
+                Span::Work => overhead_done.saturating_add(state.pace.time_for(task.left)),
                 Span::Until => overhead_done.max(task.left),
                 Span::Forever => u64::MAX,
             };
-            let only_overhead = task.left == 0 && task.span == Span::Work;
+            let only_overhead = task.left == 0 && task.span == Span::Work && !state.pace.in_debt();
             if (state.pending != Pending::Nothing || state.park) && self.make_way(cpu)? {
                 continue;
             }
@@ -540,7 +580,8 @@ impl<'w, S: Sink> Machine<'w, S> {
                 // Nothing but the machine's own costs is left: the work that comes after them can
                 // often be told now, which saves an event.
                 if only_overhead && self.foresee(current, done_at)? {
-                    break done_at.saturating_add(self.tasks[current as usize].left);
+                    let pace = &self.cpus[cpu as usize].pace;
+                    break done_at.saturating_add(pace.time_for(self.tasks[current as usize].left));
                 }
                 break done_at;
             }
@@ -662,6 +703,7 @@ impl<'w, S: Sink> Machine<'w, S> {
                 self.tasks[slot.index()].cpu = to.0;
                 self.counts.migrations += 1;
                 self.emit(Event::Migrate { task: slot, from, to });
+                self.note_queued(to.0);
             }
             Output::ArmGroupTimer { group, timer, at_ns } => {
                 let slot = self.layout.group_timer(group, timer);
@@ -711,6 +753,10 @@ impl<'w, S: Sink> Machine<'w, S> {
                 if self.interrupt_ns > 0 && self.active == NONE {
                     cold_path();
                     self.reschedule_later(cpu);
+                    continue;
+                }
+                // It will at the end of that.
+                if self.cpus[cpu as usize].irq_until_ns > self.now {
                     continue;
                 }
                 self.account(cpu);
@@ -792,6 +838,9 @@ impl<'w, S: Sink> Machine<'w, S> {
         if cpu != self.active {
             self.make_ready(cpu);
         }
+        if self.speed.is_some() {
+            self.change_pace(cpu, prev, next);
+        }
         let state = &mut self.cpus[cpu as usize];
         state.current = next;
         if next == NONE {
@@ -807,6 +856,8 @@ impl<'w, S: Sink> Machine<'w, S> {
         if prev == NONE {
             self.running += 1;
             self.start_ticking(cpu);
+        } else {
+            self.note_queued(cpu);
         }
         Ok(())
     }
@@ -847,6 +898,7 @@ impl<'w, S: Sink> Machine<'w, S> {
         }
         self.counts.wakeups += 1;
         self.emit(Event::Wakeup { task: Slot(task), cpu, waker: waker.map(Slot), new: false });
+        self.note_queued(cpu.0);
         self.flush_resched()
     }
 
@@ -949,6 +1001,7 @@ fn check_sizes(cpus: u32, workload: &Workload) -> Result<(), SetupError> {
         ("devices", workload.devices.len()),
         ("queues", workload.queues.len()),
         ("groups", workload.groups.len()),
+        ("interrupts", workload.interrupts.len()),
     ];
     // Those that events are of fill half of the event queue's numbers at most; living tasks and
     // groups' places among them take the rest.

@@ -6,7 +6,7 @@
 use slicewise_sched::bandwidth::Limit;
 use slicewise_sched::{Attr, CpuSet, RtLimit, Shares};
 
-use crate::Dist;
+use crate::{Dist, InterruptSource, Share};
 
 /// Index of a [`Program`] in [`Workload::programs`].
 pub type ProgramId = u32;
@@ -35,6 +35,8 @@ pub struct Workload {
     pub devices: Vec<Device>,
     /// Request queues, by index.
     pub queues: Vec<Queue>,
+    /// Sources of interrupts, by index.
+    pub interrupts: Vec<InterruptSource>,
     /// When nothing can ever happen again, but tasks still wait, the run just ends
     /// ([`End::Stuck`](crate::End::Stuck)) instead of failing.
     pub stuck_is_end: bool,
@@ -108,10 +110,35 @@ pub struct TaskSpec {
     pub template: bool,
     /// How long it may run in a real-time policy without sleeping (`RLIMIT_RTTIME`).
     pub rttime: Option<RtTimeLimit>,
+    /// Where its memory is.
+    pub memory: TaskMemory,
     /// Number among the instances of one thread object (rt-app's log needs it).
     pub index: u32,
     /// Where it was written, for error messages.
     pub origin: Origin,
+}
+
+/// Where a task's memory is, and how much it matters. Each task has its own. Means something with a
+/// [`SpeedModel`](crate::SpeedModel) only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TaskMemory {
+    /// On which node.
+    pub node: MemoryNode,
+    /// How much of its time with local memory the task waits for memory; `None` is
+    /// [`SpeedModel::memory_bound`](crate::SpeedModel::memory_bound).
+    pub bound: Option<Share>,
+}
+
+/// The node of a task's memory: a row of the topology's distances.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MemoryNode {
+    /// That of the CPU it runs on first.
+    #[default]
+    FirstTouch,
+    /// This one.
+    Node(u32),
+    /// All of them, in equal parts.
+    Interleave,
 }
 
 /// `RLIMIT_RTTIME`. The soft limit sends `SIGXCPU`, which the task is taken to handle, and again

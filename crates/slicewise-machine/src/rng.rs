@@ -17,6 +17,10 @@ pub(crate) enum Stream {
     Interrupt = 5,
     /// Where the grid of a group's periods begins; index of the group.
     Period = 6,
+    /// Time between interrupts of a source; index in the workload.
+    IrqArrival = 7,
+    /// How long they take.
+    IrqDuration = 8,
 }
 
 /// xoshiro256++ 1.0 (Blackman and Vigna).

@@ -46,6 +46,10 @@ pub struct RunSummary {
     /// Tasks that waited for a mutex, a signal, a barrier or a resume for more than half of the run
     /// when it ended, and since when, ns: perhaps for ever. The first of them.
     pub forsaken: Vec<(Waiting, u64)>,
+    /// CPU time that was no work of programs, ns, of all tasks made from each of
+    /// [`Workload::tasks`](crate::Workload::tasks); empty without a
+    /// [`SpeedModel`](crate::SpeedModel).
+    pub lost_ns: Vec<u64>,
 }
 
 /// What a CPU did.
@@ -55,6 +59,12 @@ pub struct CpuSummary {
     pub busy_ns: u64,
     /// Of it, what the machine itself cost, ns.
     pub overhead_ns: u64,
+    /// Ticks that interrupted it.
+    pub ticks: u64,
+    /// Interrupts of the workload's sources.
+    pub interrupts: u64,
+    /// How long they took, busy or idle, ns.
+    pub interrupt_ns: u64,
 }
 
 /// What a request queue saw.

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::groups::{GroupTimes, count_group_time};
 use crate::rng::Rng;
+use crate::speed::Pace;
 
 /// No task, no CPU, no wait queue.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -169,6 +170,19 @@ pub(crate) struct Cpu {
     pub(crate) overhead_left: u64,
     /// Up to when everything is accounted.
     pub(crate) since_ns: u64,
+    /// How fast the running task gets on.
+    pub(crate) pace: Pace,
+    /// Until when interrupts of the workload have it.
+    pub(crate) irq_until_ns: u64,
+    /// How many came, and their time.
+    pub(crate) irq_count: u64,
+    pub(crate) irq_ns: u64,
+    /// Ticks that interrupted it.
+    pub(crate) tick_count: u64,
+    /// Does without ticks where it can.
+    pub(crate) nohz_full: bool,
+    /// And does now: another CPU looks after it once a second.
+    pub(crate) tickless: bool,
     /// Total time not idle.
     pub(crate) busy_ns: u64,
     /// Of it, spent by the machine itself.
@@ -248,8 +262,12 @@ impl Cpu {
         let Some(task) = task else { return };
         self.busy_ns += elapsed;
         self.overhead_ns += overhead;
+        let mut work = elapsed - overhead;
+        if !self.pace.is_full() {
+            work = self.pace.work_of(work);
+        }
         if task.span == Span::Work {
-            task.left = task.left.saturating_sub(elapsed - overhead);
+            task.left = task.left.saturating_sub(work);
         }
         if task.group != NONE {
             count_group_time(groups, task, elapsed, overhead);

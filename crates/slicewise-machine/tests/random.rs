@@ -146,6 +146,8 @@ fn machine() -> impl Strategy<Value = MachineConfig> {
             let mut config = MachineConfig {
                 preemption,
                 costs: Costs { context_switch_ns, wakeup_ns, tick_ns, ..Costs::NONE },
+                speed: slicewise_machine::SpeedModel::default(),
+                nohz_full: slicewise_sched::CpuSet::Inline(0),
                 seed,
                 tick_skew_ns: 123_456,
                 ..kernel(config(cpus, 60 * MS), name)

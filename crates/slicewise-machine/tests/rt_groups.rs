@@ -115,6 +115,7 @@ fn add(workload: &mut Workload, name: &str, policy: Policy, place: &str, since: 
         affinity: CpuSet::All,
         template: false,
         rttime: None,
+        memory: slicewise_machine::TaskMemory::default(),
         index: 0,
         origin: Origin { start: 0, end: 0 },
     });

@@ -11,6 +11,7 @@ mod groups;
 mod histogram;
 mod kube;
 mod metrics;
+mod place;
 mod report;
 mod rt;
 mod table;
@@ -29,10 +30,13 @@ pub use kube::{
     KubeTimes, KubeTrial, KubeTrialFigures, KubeWait, KubeWidth, render_kube,
 };
 pub use metrics::{Metrics, RunInfo};
+pub use place::{
+    PlaceCandidate, PlaceFigures, PlaceLines, PlaceMask, PlaceReport, PlaceRole, render_place,
+};
 pub use report::{
-    CgroupFile, CpuReport, DeadlineReport, DelayReport, DeviceReport, GroupReport, JobReport,
-    PressureReport, QueueReport, RtThrottleReport, RunReport, RunqlatRow, SignalReport,
-    SwitchReport, TaskReport,
+    CgroupFile, CpuReport, DeadlineReport, DelayReport, DeviceReport, GroupReport,
+    InterruptedReport, JobReport, PressureReport, QueueReport, RtThrottleReport, RunReport,
+    RunqlatRow, SignalReport, SwitchReport, TaskReport,
 };
 pub use rt::{
     RtCore, RtKernel, RtPriority, RtReport, RtStretch, RtSuggestion, RtTask, RtTimeline, RtUnknown,

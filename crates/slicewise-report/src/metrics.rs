@@ -259,6 +259,7 @@ impl Metrics {
                 let RtThrottleReport { count, time_ns } = cpu.rt_throttled;
                 RtThrottleReport { count, time_ns: time_ns + open_ns }
             }),
+            interrupted: None,
         }
     }
 

@@ -236,6 +236,20 @@ pub struct CpuReport {
     /// absent if they never were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rt_throttled: Option<RtThrottleReport>,
+    /// What interrupted it; there if the workload has interrupts, or CPUs without ticks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<InterruptedReport>,
+}
+
+/// What interrupted a CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct InterruptedReport {
+    /// Ticks.
+    pub ticks: u64,
+    /// Interrupts of devices.
+    pub interrupts: u64,
+    /// How long those took, ns.
+    pub interrupt_ns: u64,
 }
 
 /// Real-time throttling of one CPU.

@@ -288,6 +288,12 @@ fn cpus(report: &RunReport, style: Style) -> String {
         columns.push(Column::right("TIMES").group("RT throttled"));
         columns.push(Column::right("TIME").group("RT throttled"));
     }
+    let interrupted = report.cpus.iter().any(|cpu| cpu.interrupted.is_some());
+    if interrupted {
+        columns.push(Column::right("TICKS/S").group("interrupted"));
+        columns.push(Column::right("DEVICES/S").group("interrupted"));
+        columns.push(Column::right("BY DEVICES").group("interrupted"));
+    }
     let mut table = Table::new(columns);
     for cpu in &report.cpus {
         let share = share_of(cpu.busy_ns, report.simulated_ns);
@@ -302,6 +308,13 @@ fn cpus(report: &RunReport, style: Style) -> String {
             let stops = cpu.rt_throttled.unwrap_or_default();
             row.push(stops.count.to_string().into());
             row.push(duration(stops.time_ns).into());
+        }
+        if interrupted {
+            let by = cpu.interrupted.unwrap_or_default();
+            let a_second = |count: u64| count as f64 * 1e9 / report.simulated_ns.max(1) as f64;
+            row.push(format!("{:.1}", a_second(by.ticks)).into());
+            row.push(format!("{:.1}", a_second(by.interrupts)).into());
+            row.push(duration(by.interrupt_ns).into());
         }
         table.row(row);
     }
@@ -485,6 +498,7 @@ pub(crate) mod tests {
             idle_ns: 10_000_000_000 - busy_ns,
             switches: 1_234,
             rt_throttled: None,
+            interrupted: None,
         };
         let fifo = TaskReport {
             policy: "SCHED_FIFO".into(),

@@ -30,7 +30,7 @@ pub(crate) fn check(
         Severity::Warning => sink.warn(span, message, help),
     };
     check_conditions(drafts, shared, &mut report);
-    check_suspends(drafts, roster, &mut report);
+    check_suspends(drafts, roster, shared, &mut report);
     check_unused(drafts, roster, shared, sink);
 }
 
@@ -65,6 +65,7 @@ fn check_conditions(
 fn check_suspends(
     drafts: &[Draft],
     roster: &Roster,
+    shared: &Shared,
     report: &mut impl FnMut(Range<usize>, String, String),
 ) {
     // By group: which other task, if any, resumes it.
@@ -78,6 +79,12 @@ fn check_suspends(
                     resumed[at] = true;
                 }
             }
+        }
+    }
+    for task in shared.interrupts.iter().flat_map(|(source, _)| &source.wakes) {
+        let at = roster.groups.partition_point(|group| group.first + group.count <= *task);
+        if let Some(resumed) = resumed.get_mut(at) {
+            *resumed = true;
         }
     }
     for (draft, resumed) in drafts.iter().zip(resumed) {

@@ -21,7 +21,7 @@ pub(crate) const FILES: [CpusetFile; 4] =
 pub const CPUSETS_MAX: usize = 1000;
 
 /// How the CPUs of the machine are divided, for the scheduler.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CpuPartitions {
     /// Sets of CPUs that are balanced among each other; no two overlap. Empty if nothing was said:
     /// then all CPUs are one.
@@ -30,6 +30,14 @@ pub struct CpuPartitions {
     pub isolated: CpuSet,
     /// CPUs whose tick stops while at most one task is runnable (`nohz_full=`).
     pub nohz_full: CpuSet,
+}
+
+impl Default for CpuPartitions {
+    /// Nothing was said: no CPU is isolated or without ticks.
+    fn default() -> Self {
+        let (isolated, nohz_full) = (CpuSet::of([]), CpuSet::of([]));
+        Self { domains: Vec::new(), isolated, nohz_full }
+    }
 }
 
 /// A boot parameter's value, and where it is.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use slicewise_machine::{
-    Barrier, Device, MutexSpec, Op, OpIndex, Origin, Program, Queue, RtTimeLimit, TaskSpec,
-    TimerMode, TimerSpec, Workload,
+    Barrier, Device, InterruptSource, MutexSpec, Op, OpIndex, Origin, Program, Queue, RtTimeLimit,
+    TaskMemory, TaskSpec, TimerMode, TimerSpec, Workload,
 };
 use slicewise_sched::{Attr, CpuSet};
 
@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) timers: Names,
     pub(crate) devices: Vec<Device>,
     pub(crate) queues: Vec<Queue>,
+    /// Sources of interrupts, and where each says which CPUs.
+    pub(crate) interrupts: Vec<(InterruptSource, Range<usize>)>,
 }
 
 /// A timer of a program: shared by all that name it, or a new one for every instance.
@@ -161,6 +163,7 @@ pub(crate) struct Draft {
     /// In [`Workload::groups`].
     pub(crate) group: Option<u32>,
     pub(crate) rttime: Option<RtTimeLimit>,
+    pub(crate) memory: TaskMemory,
     pub(crate) code: Code,
 }
 
@@ -285,6 +288,7 @@ pub(crate) fn build(
             .collect(),
         devices: shared.devices,
         queues: shared.queues,
+        interrupts: shared.interrupts.into_iter().map(|(source, _)| source).collect(),
         barriers,
         ..Workload::default()
     };
@@ -307,6 +311,7 @@ pub(crate) fn build(
                 start_ns: draft.start_ns,
                 group: draft.group,
                 rttime: draft.rttime,
+                memory: draft.memory,
                 template: draft.template,
                 index,
                 origin: Origin { start: draft.span.start, end: draft.span.end },

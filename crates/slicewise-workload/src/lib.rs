@@ -45,7 +45,7 @@ pub use rt::{LoadedRt, load_rt, load_rt_file, load_rt_in};
 pub use rtapp::{IO_NS_PER_KIB, MEM_NS_PER_KIB, NULL_WRITE_NS};
 pub use scenario::schema_json;
 pub use set::{apply_set, set_keys};
-pub use settings::{CostOverrides, Settings};
+pub use settings::{CostOverrides, Settings, SpeedOverrides};
 pub use sources::{Located, Sources};
 
 /// What a text is written in.
@@ -104,6 +104,8 @@ pub struct Loaded {
     pub sources: Sources,
     /// CPU sets that programs ask for on the way, and where.
     affinities: Vec<Affinity>,
+    /// CPU sets of interrupts, and where.
+    interrupted: Vec<Affinity>,
     /// Slices that programs ask for on the way, and where.
     slices: Vec<std::ops::Range<usize>>,
     /// Where the file says which features to flip.
@@ -240,6 +242,7 @@ struct Parts {
     groups: Vec<Group>,
     cgroups: Cgroups,
     affinities: Vec<Affinity>,
+    interrupted: Vec<Affinity>,
     slices: Vec<std::ops::Range<usize>>,
     features_span: std::ops::Range<usize>,
 }
@@ -257,9 +260,15 @@ fn finish(parts: Parts, format: Format, sources: Sources, sink: diagnostic::Sink
         cpu_partitions: CpuPartitions::default(),
         sources,
         affinities: parts.affinities,
+        interrupted: parts.interrupted,
         slices: parts.slices,
         features_span: parts.features_span,
     }
+}
+
+/// The CPU sets of interrupts.
+fn interrupted(shared: &draft::Shared) -> Vec<Affinity> {
+    shared.interrupts.iter().map(|(source, span)| (source.cpus.clone(), span.clone())).collect()
 }
 
 /// The CPU sets and slices that programs ask for on the way.

@@ -42,6 +42,10 @@ pub fn check_against_machine(loaded: &Loaded, cpus: u32, profile: &Profile) -> V
             );
         }
     }
+    for (set, span) in &loaded.interrupted {
+        let message = format!("CPUs {set} are interrupted");
+        report_affinity(&mut sink, set, cpus, span.clone(), message);
+    }
     for span in &loaded.slices {
         check_slice(&mut sink, profile, span.clone());
     }

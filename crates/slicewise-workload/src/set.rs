@@ -1,7 +1,8 @@
 //! Changing a loaded workload from the command line: `key=value`.
 
-use slicewise_machine::{RtTimeLimit, TaskSpec};
+use slicewise_machine::{MemoryNode, RtTimeLimit, Share, TaskSpec};
 use slicewise_sched::deadline::PeriodLimits;
+use slicewise_sched::topology::NODES_MAX;
 use slicewise_sched::{CPUS_MAX, DlParams, Nice, Policy, Profile, RtPriority};
 
 use slicewise_cgroup::{File, Version};
@@ -10,11 +11,13 @@ use crate::Loaded;
 use crate::cgroups::{parse_path, rules_named};
 use crate::cpusets::{BootText, FILES, check_boot, check_text};
 use crate::diagnostic::{did_you_mean, shorten};
-use crate::scenario::{PolicyWord, check_feature, parse_cpu_list, parse_policy};
-use crate::settings::{HZ_MAX, PREEMPTIONS, kernel_names, parse_preemption};
+use crate::scenario::{PolicyWord, check_feature, memory_node, parse_cpu_list, parse_policy};
+use crate::settings::{
+    HZ_MAX, PREEMPTIONS, SMT_MIN, SpeedOverrides, kernel_names, parse_preemption, share,
+};
 use crate::units::parse_duration;
 
-const MACHINE_KEYS: [&str; 23] = [
+const MACHINE_KEYS: [&str; 29] = [
     "cpus",
     "topology",
     "hz",
@@ -38,8 +41,14 @@ const MACHINE_KEYS: [&str; 23] = [
     "costs.context_switch",
     "costs.wakeup",
     "costs.tick",
+    "speed",
+    "speed.smt",
+    "speed.capacity",
+    "speed.warm_up_core",
+    "speed.warm_up_llc",
+    "speed.memory_bound",
 ];
-const TASK_KEYS: [&str; 14] = [
+const TASK_KEYS: [&str; 16] = [
     "nice",
     "policy",
     "priority",
@@ -50,14 +59,16 @@ const TASK_KEYS: [&str; 14] = [
     "reclaim",
     "dl_overrun",
     "rttime",
+    "memory_node",
+    "memory_bound",
     "cpus",
     "start",
     "reset_on_fork",
     "group",
 ];
 
-/// Every key that [`apply_set`] knows; those of tasks, groups and mutexes with `NAME` for the name of
-/// the task or mutex and `PATH` for the group's path.
+/// Every key that [`apply_set`] knows; those of tasks, groups, mutexes and interrupts with `NAME` for the
+/// name and `PATH` for the group's path.
 pub fn set_keys() -> Vec<String> {
     let machine = MACHINE_KEYS.iter().map(|key| (*key).to_owned());
     let tasks = TASK_KEYS.iter().map(|key| format!("task/NAME.{key}"));
@@ -65,13 +76,14 @@ pub fn set_keys() -> Vec<String> {
     let cpusets = FILES.iter().filter_map(|file| file.name(Version::V2));
     let cpusets = cpusets.map(|name| format!("group/PATH.{name}"));
     let mutexes = ["mutex/NAME.priority_inheritance".to_owned()];
-    machine.chain(tasks).chain(groups).chain(cpusets).chain(mutexes).collect()
+    let interrupts = ["interrupt/NAME.cpus".to_owned()];
+    machine.chain(tasks).chain(groups).chain(cpusets).chain(mutexes).chain(interrupts).collect()
 }
 
 /// Applies one `key=value`: a machine setting, something of a task and its instances
 /// (`task/web.nice=5`, `task/web-3.cpus=0-1`), a write to a file of a group
-/// (`group/pods/web.cpu.max=50000 100000`), or whether a mutex lends priorities
-/// (`mutex/bus.priority_inheritance=true`).
+/// (`group/pods/web.cpu.max=50000 100000`), whether a mutex lends priorities
+/// (`mutex/bus.priority_inheritance=true`), or where an interrupt goes (`interrupt/nic.cpus=0-3`).
 ///
 /// A policy may come with what belongs to it: `task/web.policy=fifo:50`,
 /// `task/web.policy=deadline:2ms/10ms` (runtime and period, or runtime, deadline and period).
@@ -98,6 +110,9 @@ pub fn apply_set(loaded: &mut Loaded, assignment: &str) -> Result<(), String> {
         return Err(format!("`{shown}` is not of the form key=value, such as hz=1000"));
     };
     let (key, value) = (key.trim(), value.trim());
+    if let Some(rest) = key.strip_prefix("interrupt/") {
+        return set_interrupt(loaded, rest, value);
+    }
     match (key.strip_prefix("task/"), key.strip_prefix("group/")) {
         (Some(rest), _) => set_task(loaded, rest, value),
         (_, Some(rest)) => set_group(loaded, rest, value),
@@ -105,6 +120,33 @@ pub fn apply_set(loaded: &mut Loaded, assignment: &str) -> Result<(), String> {
             Some(rest) => set_mutex(loaded, rest, value),
             None => set_machine(loaded, key, value),
         },
+    }
+}
+
+/// Which CPUs an interrupt comes to.
+fn set_interrupt(loaded: &mut Loaded, rest: &str, value: &str) -> Result<(), String> {
+    let Some(name) = rest.strip_suffix(".cpus") else {
+        let shown = shorten(rest);
+        return Err(format!("`interrupt/{shown}` says nothing to set; add .cpus"));
+    };
+    let cpus = cpu_set(value)?;
+    let sources = &mut loaded.workload.interrupts;
+    let Some(at) = sources.iter().position(|source| source.name == name) else {
+        let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+        let help = did_you_mean(name, &names);
+        return Err(format!("there is no interrupt `{}`; {}", shorten(name), shorten(&help)));
+    };
+    sources[at].cpus = cpus.clone();
+    if let Some((set, _)) = loaded.interrupted.get_mut(at) {
+        *set = cpus;
+    }
+    Ok(())
+}
+
+fn cpu_set(value: &str) -> Result<slicewise_sched::CpuSet, String> {
+    match value {
+        "all" => Ok(slicewise_sched::CpuSet::All),
+        _ => parse_cpu_list(value).map_err(|problem| format!("`cpus`: {problem}")),
     }
 }
 
@@ -243,6 +285,18 @@ fn set_machine(loaded: &mut Loaded, key: &str, value: &str) -> Result<(), String
         "fair_server_period" => settings.rt.fair_server_period_ns = Some(positive(key, value)?),
         "costs.context_switch" => settings.costs.context_switch_ns = Some(duration(key, value)?),
         "costs.wakeup" => settings.costs.wakeup_ns = Some(duration(key, value)?),
+        "speed" => {
+            // False is what it was without a word about it.
+            settings.speed = match boolean(key, value)? {
+                true => SpeedOverrides { typical: true, ..settings.speed },
+                false => SpeedOverrides::default(),
+            };
+        }
+        "speed.smt" => settings.speed.smt = Some(part(key, value, SMT_MIN)?),
+        "speed.capacity" => settings.speed.capacity = Some(boolean(key, value)?),
+        "speed.warm_up_core" => settings.speed.warm_up_core_ns = Some(duration(key, value)?),
+        "speed.warm_up_llc" => settings.speed.warm_up_llc_ns = Some(duration(key, value)?),
+        "speed.memory_bound" => settings.speed.memory_bound = Some(part(key, value, 0.0)?),
         "costs.tick" => settings.costs.tick_ns = Some(duration(key, value)?),
         _ => {
             let keys = set_keys();
@@ -323,6 +377,8 @@ enum Change {
     Reclaim(bool),
     Overrun(bool),
     RtTime(RtTimeLimit),
+    MemoryNode(MemoryNode),
+    MemoryBound(Share),
     Cpus(slicewise_sched::CpuSet),
     Start(u64),
     ResetOnFork(bool),
@@ -360,10 +416,16 @@ fn change(key: &str, value: &str) -> Result<Change, String> {
             let us = positive(key, value)? / 1000;
             Change::RtTime(RtTimeLimit { soft_us: us, hard_us: us })
         }
-        "cpus" => Change::Cpus(match value {
-            "all" => slicewise_sched::CpuSet::All,
-            _ => parse_cpu_list(value).map_err(|problem| format!("`cpus`: {problem}"))?,
+        "memory_node" => Change::MemoryNode(match memory_node(value) {
+            Some(node) => node,
+            None => MemoryNode::Node(
+                number(key, value, 0, i128::from(NODES_MAX) - 1)
+                    .map_err(|message| format!("{message}, \"first-touch\", \"interleave\""))?
+                    as u32,
+            ),
         }),
+        "memory_bound" => Change::MemoryBound(part(key, value, 0.0)?),
+        "cpus" => Change::Cpus(cpu_set(value)?),
         "start" => Change::Start(duration(key, value)?),
         "reset_on_fork" => Change::ResetOnFork(boolean(key, value)?),
         _ => {
@@ -447,6 +509,8 @@ impl Change {
             Change::Reclaim(reclaim) => dl_change(task, |params| params.reclaim = *reclaim)?,
             Change::Overrun(signal) => dl_change(task, |params| params.overrun_signal = *signal)?,
             Change::RtTime(limit) => task.rttime = Some(*limit),
+            Change::MemoryNode(node) => task.memory.node = *node,
+            Change::MemoryBound(bound) => task.memory.bound = Some(*bound),
             Change::Runtime(ns) => dl_change(task, |params| params.runtime_ns = *ns)?,
             Change::Deadline(ns) => dl_change(task, |params| params.deadline_ns = *ns)?,
             Change::Period(ns) => dl_change(task, |params| {
@@ -482,6 +546,14 @@ fn number(key: &str, value: &str, min: i128, max: i128) -> Result<i128, String> 
     match parsed {
         Some(number) if (min..=max).contains(&number) => Ok(number),
         _ => Err(format!("`{key}` cannot be {}; allowed: {min} to {max}", shorten(value))),
+    }
+}
+
+/// A part of 1, at least so much.
+fn part(key: &str, value: &str, least: f64) -> Result<Share, String> {
+    match value.parse::<f64>() {
+        Ok(number) if (least..=1.0).contains(&number) => Ok(share(number)),
+        _ => Err(format!("`{key}` cannot be {}; allowed: {least} to 1", shorten(value))),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a workload file says about the machine: all of it optional, all of it overridable.
 
-use slicewise_machine::{Costs, Preemption};
+use slicewise_machine::{Costs, Preemption, Share, SpeedModel};
 use slicewise_sched::RtRules;
 use slicewise_sched::deadline::{PERIOD_MAX_NS, PERIOD_MIN_NS};
 use slicewise_topology::Machine;
@@ -38,6 +38,8 @@ pub struct Settings {
     pub preemption: Option<Preemption>,
     /// What the machine costs.
     pub costs: CostOverrides,
+    /// What slows programs.
+    pub speed: SpeedOverrides,
     /// Real-time limits and the fair server.
     pub rt: RtOverrides,
     /// `isolcpus=` of the kernel's command line.
@@ -146,6 +148,49 @@ impl CostOverrides {
         }
     }
 }
+
+/// What is said of the speed of programs. Without any of it, work takes as much CPU time everywhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SpeedOverrides {
+    /// The others are on top of [`SpeedModel::typical`].
+    pub typical: bool,
+    /// Speed of each of two siblings that both run something.
+    pub smt: Option<Share>,
+    /// Whether CPUs are as fast as their capacity says.
+    pub capacity: Option<bool>,
+    /// Work after a move within a last-level cache, ns.
+    pub warm_up_core_ns: Option<u64>,
+    /// And beyond, ns.
+    pub warm_up_llc_ns: Option<u64>,
+    /// How much of their time tasks wait for memory.
+    pub memory_bound: Option<Share>,
+}
+
+impl SpeedOverrides {
+    /// The model, on this machine if it was described.
+    pub fn model(self, machine: Option<&Machine>) -> SpeedModel {
+        let mut model = if self.typical { SpeedModel::typical() } else { SpeedModel::default() };
+        model.smt = self.smt.or(model.smt);
+        model.capacity = self.capacity.unwrap_or(model.capacity);
+        model.memory_bound = self.memory_bound.unwrap_or(model.memory_bound);
+        let warm_up = &mut model.warm_up;
+        warm_up.core_ns = self.warm_up_core_ns.unwrap_or(warm_up.core_ns);
+        warm_up.llc_ns = self.warm_up_llc_ns.unwrap_or(warm_up.llc_ns);
+        if let Some(machine) = machine {
+            model.latencies_ns = machine.latencies_ns().to_vec();
+        }
+        model
+    }
+}
+
+/// A share written as a number of 0 to 1.
+pub(crate) fn share(number: f64) -> Share {
+    // A float cast saturates.
+    Share::from_ppm((number * 1e6).round() as u32).unwrap_or(Share::FULL)
+}
+
+/// The least speed a sibling may have.
+pub(crate) const SMT_MIN: f64 = 0.01;
 
 /// The highest tick rate a machine may have.
 pub(crate) const HZ_MAX: u32 = 10_000;

@@ -45,6 +45,11 @@ fn every_scenario_with_a_topology_in_the_documentation_loads() {
 }
 
 #[test]
+fn every_scenario_about_the_machine_in_the_documentation_loads() {
+    check("machine.md", "toml", Format::Scenario, 2);
+}
+
+#[test]
 fn the_machine_that_the_documentation_shows_is_that_of_the_example() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let text = std::fs::read_to_string(format!("{root}/docs/topology.md")).unwrap();

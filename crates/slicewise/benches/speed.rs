@@ -5,6 +5,10 @@
 //! Peers are optional and named by the environment; what is absent is skipped and said so:
 //! `SIMSO_PYTHON`, a Python that can import SimSo (default `python3`); `SCXSIM`, the scxsim
 //! executable (default: on the PATH); `perf` and `taskset` on the PATH.
+//!
+//!     cargo bench -p slicewise -- at-once
+//!
+//! prints only what running several simulations at once is worth.
 
 #![expect(clippy::print_stdout, reason = "printing figures is what a bench is for")]
 
@@ -29,11 +33,15 @@ const US: u64 = 1_000;
 const SECOND: u64 = 1_000 * MS;
 
 fn main() {
+    if std::env::args().any(|word| word == "at-once") {
+        return at_once();
+    }
     println!("slicewise bench: best of several runs, one thread\n");
     let ours = switches_per_second();
     pick_and_put();
     memory_per_task();
     memory_over_time();
+    at_once();
     against_real_switches(ours);
     against_simso();
     against_scxsim();
@@ -54,6 +62,8 @@ fn config(kernel: &str, cpus: u32, duration_ns: u64) -> MachineConfig {
         tick_skew_ns: 0,
         preemption: Preemption::Full,
         costs: Costs::default(),
+        speed: slicewise_machine::SpeedModel::default(),
+        nohz_full: slicewise_sched::CpuSet::Inline(0),
         seed: 1,
         duration_ns,
     }
@@ -69,6 +79,7 @@ fn task(name: String, program: u32) -> TaskSpec {
         group: None,
         template: false,
         rttime: None,
+        memory: slicewise_machine::TaskMemory::default(),
         index: 0,
         origin: Default::default(),
     }
@@ -220,6 +231,38 @@ fn memory_over_time() {
 }
 
 // ---- peers ----
+
+/// Eight runs of one scenario that differ in their seeds, one at a time and two at once.
+fn at_once() {
+    let what = "independent runs at once (compare, 8 seeds of examples/request-pool.toml)";
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
+    if cpus < 2 {
+        return skip(what, "there is one CPU");
+    }
+    let seconds = |jobs: &str| {
+        let mut best = f64::INFINITY;
+        for _ in 0..5 {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_slicewise"));
+            command.args(["compare", "examples/request-pool.toml", "--duration", "60s"]);
+            command.args(["--seed", "1,2,3,4,5,6,7,8", "--format", "json", "--jobs", jobs]);
+            command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+            let began = Instant::now();
+            let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status().ok()?;
+            best = best.min(began.elapsed().as_secs_f64());
+            if !status.success() {
+                return None;
+            }
+        }
+        Some(best)
+    };
+    let (Some(one), Some(two)) = (seconds("1"), seconds("2")) else {
+        return skip(what, "the command failed");
+    };
+    println!(
+        "{what}:\n  {one:.2} s with one job, {two:.2} s with two: {:.2} times as fast (target 1.80, on quiet CPUs)\n",
+        one / two
+    );
+}
 
 fn skip(what: &str, why: &str) {
     println!("{what}: skipped, {why}\n");

@@ -10,7 +10,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
     version,
     about,
     after_help = "Exit status: 0 if all went well, 1 if `rt check` proves no guarantee, `rt \
-                  explain` finds no cause or `k8s` has findings, 2 if the input or the command line is bad."
+                  explain` finds no cause, `k8s` has findings or `place --check` finds a better \
+                  placement, 2 if the input or the command line is bad."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -39,6 +40,9 @@ pub(crate) enum Command {
     /// Draw a machine: packages, memory nodes, caches, cores, and which tasks may run where
     #[command(after_help = TOPOLOGY_HELP)]
     Topology(TopologyArgs),
+    /// Try placements of a workload on a machine: who may run where, what comes of it, and how to do it
+    #[command(after_help = PLACE_HELP)]
+    Place(PlaceArgs),
     /// List the kernels there are profiles for, with their features
     Kernels(KernelsArgs),
     /// Print the JSON Schema of scenario files, for editors
@@ -67,6 +71,15 @@ pub(crate) struct SimulationArgs {
     /// Scheduler ticks a second [default: what the file says, or 250]
     #[arg(long, value_name = "HZ")]
     pub(crate) hz: Option<String>,
+}
+
+/// What commands take that run several simulations.
+#[derive(ClapArgs, Debug, Clone)]
+pub(crate) struct JobsArgs {
+    /// How many simulations to run at once; the results are the same [default: as many as there are
+    /// CPUs]
+    #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) jobs: Option<u32>,
 }
 
 /// Terminal or machine.
@@ -148,6 +161,9 @@ pub(crate) struct CompareArgs {
     /// How to print the comparison
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: OutputFormat,
+
+    #[command(flatten)]
+    pub(crate) jobs: JobsArgs,
 }
 
 /// `slicewise explain`.
@@ -272,6 +288,85 @@ pub(crate) enum TopologyFormat {
     Json,
     /// A figure, for pages and slides
     Svg,
+}
+
+/// What follows the help of `slicewise place`.
+const PLACE_HELP: &str = "\
+Examples:
+  slicewise place examples/place/training-two-sockets.toml
+  slicewise place examples/place/training-two-sockets.toml --emit numactl
+  slicewise place examples/place/inference-loop.toml --placement isolated --emit cpuset
+  slicewise place examples/place/eight-ranks.toml --gpu-nodes 0,0,1,1,4,4,5,5
+
+What a task is for is told by its program, its policy and its name (rank0-launch, nccl, loader):
+docs/place.md has the rules.
+
+Exit status: 0 if placements were compared, 1 with --check if one is better than what is written, 2 if the
+input or the command line is bad.";
+
+/// `slicewise place`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct PlaceArgs {
+    #[command(flatten)]
+    pub(crate) simulation: SimulationArgs,
+
+    /// Whose scheduler: one of `slicewise kernels` [default: what the file says, or 6.12]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) kernel: Option<String>,
+
+    /// Seeds every random draw [default: what the file says, or 1]
+    #[arg(long, value_name = "SEED", allow_hyphen_values = true)]
+    pub(crate) seed: Option<String>,
+
+    /// Change a setting or a task before anything is placed: hz=1000, task/web.nice=5
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+
+    /// The memory node of each rank's GPU [default: ranks are spread evenly over the nodes]
+    #[arg(long, value_name = "NODE,…", value_delimiter = ',')]
+    pub(crate) gpu_nodes: Vec<u32>,
+
+    /// Print only the lines that make a machine do as the best placement, or as --placement
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub(crate) emit: Option<EmitArg>,
+
+    /// Whose lines to print instead of those of the best: own-cores, by-node, …
+    #[arg(long, value_name = "NAME", requires = "emit")]
+    pub(crate) placement: Option<String>,
+
+    /// Exit with status 1 if a placement is better than what is written
+    #[arg(long)]
+    pub(crate) check: bool,
+
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t, conflicts_with = "emit")]
+    pub(crate) format: PlaceFormat,
+
+    #[command(flatten)]
+    pub(crate) jobs: JobsArgs,
+}
+
+/// How placements are shown.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum PlaceFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: a stable contract, units in the names
+    Json,
+}
+
+/// How a placement is done.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum EmitArg {
+    /// taskset -c
+    Taskset,
+    /// numactl, with memory where CPUs are of one node
+    Numactl,
+    /// Files of cgroup v2
+    Cpuset,
+    /// Pods of a Kubernetes node, and the kubelet's configuration
+    Pod,
 }
 
 /// `slicewise kernels`.
@@ -554,6 +649,9 @@ pub(crate) struct K8sArgs {
     /// How to print the result
     #[arg(long, short = 'o', visible_alias = "output", value_enum, default_value_t)]
     pub(crate) format: OutputFormat,
+
+    #[command(flatten)]
+    pub(crate) jobs: JobsArgs,
 
     #[command(flatten)]
     pub(crate) node: NodeArgs,

@@ -11,6 +11,7 @@ use slicewise_workload::{Loaded, parse_duration_ns};
 
 use crate::args::{CompareArgs, ExplainArgs, KernelsArgs, OneRunArgs, OutputFormat, RunArgs};
 use crate::failure::{Failure, printable};
+use crate::jobs::with_jobs;
 use crate::output::{print, print_json, stdout_style};
 use crate::prepare::{Prepared, override_settings, prepare, read};
 use crate::simulate::{self, Names};
@@ -165,11 +166,16 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), Failure> {
     };
     let prepared: Vec<Prepared> = variants.iter().map(prepared).collect::<Result<_, _>>()?;
     // Runs know nothing of each other; the order of the results is that of the variants.
-    let mut reports: Vec<RunReport> = prepared
-        .par_iter()
-        .enumerate()
-        .map(|(at, prepared)| simulate::report(prepared, (), at == 0).map(|(report, ())| report))
-        .collect::<Result<_, _>>()?;
+    let mut reports: Vec<RunReport> = with_jobs(&args.jobs, || {
+        prepared
+            .par_iter()
+            .enumerate()
+            .with_max_len(1)
+            .map(|(at, prepared)| {
+                simulate::report(prepared, (), at == 0).map(|(report, ())| report)
+            })
+            .collect()
+    })?;
     if !args.tasks.is_empty() {
         keep_tasks(&mut reports, &args.tasks, &loaded)?;
     }

@@ -48,6 +48,20 @@ impl Failure {
         matches!(self, Self::Output(error, _) if error.kind() == std::io::ErrorKind::BrokenPipe)
     }
 
+    /// What went wrong first, in a line.
+    pub(crate) fn brief(&self) -> String {
+        let text = match self {
+            Self::Input { diagnostics, .. } => {
+                let errors = |it: &&Diagnostic| it.severity == Severity::Error;
+                diagnostics.iter().find(errors).map_or(String::new(), |it| it.message.clone())
+            }
+            Self::Shown(text) => text.lines().next().unwrap_or_default().to_owned(),
+            Self::Plain { message, .. } => message.clone(),
+            Self::Output(error, name) => format!("{name}: {error}"),
+        };
+        printable(&text).replace('\n', " ")
+    }
+
     /// Prints it to standard error.
     pub(crate) fn report(&self) {
         let text = match self {

@@ -19,6 +19,7 @@ use crate::args::{
     CgroupArg, CpuManagerArg, DriverArg, FormulaArg, K8sArgs, NodeArgs, OutputFormat,
 };
 use crate::failure::{Failure, printable, render};
+use crate::jobs::with_jobs;
 use crate::output::{print, print_json, stdout_style};
 use crate::trace_file::TraceFile;
 
@@ -35,11 +36,14 @@ pub(crate) fn k8s(args: &K8sArgs) -> Result<bool, Failure> {
     let cpus_assumed = override_node(&mut node, &args.node)?;
     let question = question(args, &node, cpus_assumed)?;
     let study = Study::new(&manifest, &node).map_err(refused)?;
-    let mut report = answer(args, &study, &question, &input)?;
-    report.remarks.extend(skipped(&manifest));
-    if args.suggest {
-        suggest(args, &study, &question, &mut report)?;
-    }
+    let report = with_jobs(&args.jobs, || {
+        let mut report = answer(args, &study, &question, &input)?;
+        report.remarks.extend(skipped(&manifest));
+        if args.suggest {
+            suggest(args, &study, &question, &mut report)?;
+        }
+        Ok(report)
+    })?;
     match args.format {
         OutputFormat::Json => print_json(&report)?,
         OutputFormat::Table => print(&render_kube(&report, stdout_style()))?,

@@ -8,8 +8,10 @@ mod args;
 mod cgroup_files;
 mod commands;
 mod failure;
+mod jobs;
 mod k8s;
 mod output;
+mod place;
 mod prepare;
 mod rt;
 mod rt_explain;
@@ -69,6 +71,7 @@ fn run(command: &args::Command) -> Result<bool, failure::Failure> {
         args::Command::K8s(args) => k8s::k8s(args),
         args::Command::Shadow(shadow) => shadow::shadow(shadow).map(|()| true),
         args::Command::Topology(args) => topology::topology(args).map(|()| true),
+        args::Command::Place(args) => place::place(args),
         args::Command::Kernels(kernels) => commands::kernels(kernels).map(|()| true),
         args::Command::Schema => output::print(&slicewise_workload::schema_json()).map(|()| true),
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use slicewise_machine::{Costs, MachineConfig, Preemption};
 use slicewise_sched::{CPUS_MAX, CpuId, CpuSet, Profile, SmpConfig};
 use slicewise_workload::{
-    Diagnostic, Format, LoadFileError, Loaded, Rejected, Severity, apply_set,
+    CpuPartitions, Diagnostic, Format, LoadFileError, Loaded, Rejected, Severity, apply_set,
     check_against_machine, load_file, load_in, read_text, settle_cgroups, settle_cpusets,
 };
 
@@ -122,12 +122,15 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
         hz: settings.hz.unwrap_or(HZ_DEFAULT),
         smp: SmpConfig {
             topology: settings.topology.as_ref().map(|machine| machine.topology().clone()),
+            partitions: partitions(&loaded.cpu_partitions),
             ..SmpConfig::default()
         },
         tick_phase_ns: settings.tick_phase_ns.unwrap_or(0),
         tick_skew_ns: settings.tick_skew_ns.unwrap_or(0),
         preemption: settings.preemption.unwrap_or(preemption_default),
         costs: settings.costs.over(Costs::default()),
+        speed: settings.speed.model(settings.topology.as_ref()),
+        nohz_full: loaded.cpu_partitions.nohz_full.clone(),
         seed: settings.seed.unwrap_or(SEED_DEFAULT),
         duration_ns: settings.duration_ns.unwrap_or(DURATION_NS_DEFAULT),
     };
@@ -137,6 +140,12 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
     };
     let warnings: Vec<String> = loaded.warnings.iter().chain(&diagnostics).map(shown).collect();
     Ok(Prepared { name, loaded, config, warnings, cgroup_files: false })
+}
+
+/// What is balanced among each other; `None` if nothing was said of that.
+fn partitions(cpus: &CpuPartitions) -> Option<Vec<CpuSet>> {
+    let told = !cpus.domains.is_empty() || !cpus.isolated.is_empty();
+    told.then(|| cpus.domains.clone())
 }
 
 /// How many CPUs there are.
@@ -158,5 +167,7 @@ fn cpus_needed(loaded: &Loaded) -> u32 {
             _ => None,
         })
         .max();
-    in_tasks.max(in_programs).map_or(1, |cpu| cpu + 1)
+    let interrupts = loaded.workload.interrupts.iter();
+    let in_interrupts = interrupts.filter_map(|source| highest(&source.cpus)).max();
+    in_tasks.max(in_programs).max(in_interrupts).map_or(1, |cpu| cpu + 1)
 }

@@ -198,6 +198,8 @@ fn simulate(set: &TaskSet, analysis: &Analysis, rules: &KernelRules) -> Result<R
         preemption: Preemption::Full,
         // Nothing but the tasks: what the machine costs would move their releases apart.
         costs: Costs::NONE,
+        speed: slicewise_machine::SpeedModel::default(),
+        nohz_full: slicewise_sched::CpuSet::Inline(0),
         seed: 1,
         duration_ns,
     };
@@ -297,6 +299,7 @@ fn workload(set: &TaskSet, analysis: &Analysis, release_ns: u64) -> Workload {
             group: None,
             template: false,
             rttime: None,
+            memory: slicewise_machine::TaskMemory::default(),
             index: 0,
             origin: Origin::default(),
         });

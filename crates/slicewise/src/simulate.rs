@@ -4,9 +4,10 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use slicewise_machine::{End, GroupSpec, GroupSummary, Machine, RunSummary};
+use slicewise_machine::{CpuSummary, End, GroupSpec, GroupSummary, Machine, RunSummary};
 use slicewise_report::{
-    GroupFacts, GroupMeter, Metrics, PressureReport, QueueReport, RunInfo, RunReport,
+    GroupFacts, GroupMeter, InterruptedReport, Metrics, PressureReport, QueueReport, RunInfo,
+    RunReport,
 };
 use slicewise_sched::psi::Line;
 use slicewise_trace::{Sink, Slot, TaskInfo, TraceHash};
@@ -114,7 +115,14 @@ fn measure<S: Sink>(
     machine.finish();
     let summary = machine.summary();
     let ((hash, metrics), more) = machine.into_sink();
-    let report = metrics.report(run_info(prepared, &summary, &hash));
+    let mut report = metrics.report(run_info(prepared, &summary, &hash));
+    let quiet = prepared.config.nohz_full.is_empty();
+    if !quiet || !prepared.loaded.workload.interrupts.is_empty() {
+        for (cpu, did) in report.cpus.iter_mut().zip(&summary.cpus) {
+            let CpuSummary { ticks, interrupts, interrupt_ns, .. } = *did;
+            cpu.interrupted = Some(InterruptedReport { ticks, interrupts, interrupt_ns });
+        }
+    }
     Ok((report, summary, more))
 }
 
@@ -135,13 +143,6 @@ fn run_info(prepared: &Prepared, summary: &RunSummary, hash: &TraceHash) -> RunI
                 format!("{waiting} since {:.3} ms, to the end", *since_ns as f64 / 1e6)
             }));
         }
-    }
-    if config.cpus > 1 && summary.cpus.iter().all(|cpu| cpu.busy_ns >= summary.end_ns / 100 * 99) {
-        warnings.push(
-            "all CPUs are busy, and there is no periodic load balancing yet: with more tasks than \
-             CPUs, shares are less even than on Linux"
-                .to_owned(),
-        );
     }
     RunInfo {
         kernel: config.profile.name.to_owned(),

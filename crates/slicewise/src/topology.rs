@@ -121,7 +121,7 @@ fn with_scenario(
 }
 
 /// The machine of a scenario that says no more than how many CPUs there are.
-fn uniform(loaded: &Loaded) -> Result<Machine, Failure> {
+pub(crate) fn uniform(loaded: &Loaded) -> Result<Machine, Failure> {
     let cpus = crate::prepare::cpus_of(loaded);
     let machine = slicewise_topology::layout(&format!("{cpus}c"));
     machine

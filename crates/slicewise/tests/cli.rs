@@ -143,6 +143,29 @@ fn options_beat_the_file_and_the_file_beats_the_defaults() {
 }
 
 #[test]
+fn the_number_of_jobs_changes_no_byte() {
+    let of = |args: &[&str], jobs: &str| {
+        let output = slicewise(&[args, &["--jobs", jobs]].concat());
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{args:?} --jobs {jobs}");
+        assert!(!output.stdout.is_empty(), "{args:?} --jobs {jobs}");
+        output.stdout
+    };
+    let compare = "compare examples/request-pool.toml --duration 1s --kernel 6.1,7.2 --seed 1,2,3";
+    let suggest = "k8s examples/k8s/training.yaml --cpus 16 --duration 1s --suggest";
+    for line in [compare, suggest] {
+        for format in ["table", "json"] {
+            let mut args: Vec<&str> = line.split(' ').collect();
+            args.extend(["--format", format]);
+            let one = of(&args, "1");
+            for jobs in ["2", "5"] {
+                assert!(one == of(&args, jobs), "{line} --format {format}: {jobs} jobs differ");
+            }
+        }
+    }
+    refuses(&["compare", "examples/request-pool.toml", "--jobs", "0"], &["--jobs", "1..=1024"]);
+}
+
+#[test]
 fn logs_are_refused_where_no_thread_writes_any() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let logs = dir.path().join("logs").display().to_string();
@@ -463,4 +486,21 @@ fn a_topology_on_the_command_line_says_how_many_cpus_there_are() {
     let report =
         json(&["run", nice, "--topology", "3c:2t", "--duration", "100ms", "--format", "json"]);
     assert_eq!(report["cpus"].as_array().map(Vec::len), Some(6));
+}
+
+#[test]
+fn tasks_without_a_place_of_their_own_share_all_cpus() {
+    let scenario = "[machine]\ncpus = 2\nduration = \"2s\"\n\n[[task]]\nname = \"hog\"\ncount = 3\nhog = true\n";
+    let (_directory, path) = file("hogs.toml", scenario);
+    for kernel in ["6.1", "6.6", "6.12", "6.18", "7.2"] {
+        let report = json(&["run", &path, "--kernel", kernel, "--format", "json"]);
+        for cpu in report["cpus"].as_array().expect("CPUs") {
+            let busy_ns = cpu["busy_ns"].as_u64().expect("ns");
+            assert!(busy_ns > 1_980_000_000, "{kernel}: {busy_ns} ns");
+        }
+        for task in report["tasks"].as_array().expect("tasks") {
+            let migrations = task["migrations"].as_u64().expect("a number");
+            assert!(migrations > 0, "{kernel}: two would share one CPU for ever");
+        }
+    }
 }

@@ -96,6 +96,11 @@ fn the_page_on_cpusets_shows_what_the_commands_print() {
 }
 
 #[test]
+fn the_page_on_placements_shows_what_the_commands_print() {
+    shows_what_is_printed("docs/place.md");
+}
+
+#[test]
 fn the_pages_of_scenarios_show_what_the_commands_print() {
     let mut pages = 0;
     for entry in std::fs::read_dir(root().join("docs/scenarios")).expect("there are pages") {
@@ -124,7 +129,8 @@ fn shows_what_is_printed(name: &str) {
 fn every_command_in_an_examples_first_comment_works() {
     let mut commands = 0;
     let list = |folder: &str| std::fs::read_dir(root().join(folder)).expect("there are examples");
-    for entry in list("examples").chain(list("examples/rt")).chain(list("examples/k8s")) {
+    let folders = ["examples", "examples/rt", "examples/k8s", "examples/place"];
+    for entry in folders.into_iter().flat_map(list) {
         let path = entry.expect("readable").path();
         if path.is_dir() {
             continue;

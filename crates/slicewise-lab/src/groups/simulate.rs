@@ -48,6 +48,8 @@ fn run_until(
         tick_skew_ns: 0,
         preemption,
         costs,
+        speed: slicewise_machine::SpeedModel::default(),
+        nohz_full: slicewise_sched::CpuSet::Inline(0),
         seed: 1,
         duration_ns,
     };

@@ -56,6 +56,8 @@ fn run_round(
         tick_skew_ns: conditions.tick_skew_ns,
         preemption,
         costs: guest.costs,
+        speed: slicewise_machine::SpeedModel::default(),
+        nohz_full: slicewise_sched::CpuSet::Inline(0),
         seed: 1,
         duration_ns: conditions.end_ns,
     };

@@ -163,6 +163,8 @@ pub(crate) fn config(cpus: u32, duration_ns: u64) -> MachineConfig {
         tick_skew_ns: 0,
         preemption: Preemption::Full,
         costs: Costs::NONE,
+        speed: slicewise_machine::SpeedModel::default(),
+        nohz_full: slicewise_sched::CpuSet::Inline(0),
         seed: 1,
         duration_ns,
     }
@@ -212,6 +214,7 @@ pub(crate) fn workload(programs: Vec<Vec<Op>>) -> Workload {
             group: None,
             template: false,
             rttime: None,
+            memory: slicewise_machine::TaskMemory::default(),
             index: index as u32,
             origin: Origin { start: index, end: index + 1 },
         });

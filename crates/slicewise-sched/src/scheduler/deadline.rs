@@ -363,7 +363,8 @@ impl Scheduler {
             return;
         }
         let delta_ns = now_ns.saturating_sub(rq.exec_start_ns);
-        rq.exec_start_ns = now_ns;
+        // Later than now while an interrupt has the CPU.
+        rq.exec_start_ns = rq.exec_start_ns.max(now_ns);
         if class == Class::Deadline {
             self.charge_dl(now_ns, cpu, slot, delta_ns);
         }

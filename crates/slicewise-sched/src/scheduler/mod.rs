@@ -16,6 +16,7 @@ mod inspect;
 mod placement;
 mod rt_bandwidth;
 mod smp;
+mod stolen;
 #[cfg(test)]
 mod tests;
 

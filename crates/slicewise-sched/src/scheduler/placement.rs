@@ -1,11 +1,13 @@
-//! Which CPU: on fork, on wakeup, and for a CPU about to idle.
+//! Which CPU: on fork, on wakeup, for tasks that may not stay, and for real-time and deadline tasks
+//! that wait while another CPU does less important work.
 //!
-//! These are the *simple* rules: an idle CPU if an allowed one exists, else where the task last
-//! ran; an idle CPU takes a waiting task from the CPU with the most; real-time tasks go where the
-//! least important work runs. The kernel's full rules (wake affinity, domains, load, NUMA; fair.md
-//! G) will answer the same five questions here: [`Scheduler::select_fork_cpu`],
-//! [`Scheduler::select_wake_cpu`], [`Scheduler::pull_before_pick`], [`Scheduler::pull_newidle`],
-//! [`Scheduler::push_rt`]. Nothing else in the crate chooses a CPU.
+//! Fair tasks are placed and balanced by the rules in [`super::smp`] (fair.md G). Real-time and deadline
+//! tasks go where the least important work runs, within their partition, and CPUs that run out of such
+//! work pull it (classes.md B.5, B.6, C.9). Nothing else in the crate chooses a CPU.
+//!
+//! *Simplifications*: new real-time tasks start on the CPU with the fewest runnable tasks, as does
+//! whoever may not stay where it is and finds no idle CPU. Pulls, and pushes of deadline tasks among
+//! CPUs that have others, go by affinity, not by partition.
 
 use super::smp::wake::Waking;
 use super::{Resched, Scheduler};

@@ -5,6 +5,7 @@ mod deadline;
 mod groups;
 mod rt_groups;
 mod smp;
+mod stolen;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -173,6 +173,7 @@ impl<'t> Reader<'_, 't> {
             groups: std::mem::take(&mut self.roster.groups),
             cgroups: Cgroups::default(),
             affinities,
+            interrupted: Vec::new(),
             slices,
             features_span: 0..0,
         })

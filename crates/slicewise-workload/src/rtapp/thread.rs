@@ -1,7 +1,7 @@
 //! Threads and phases.
 
 use jsonc_parser::ast::{Object, ObjectProp, Value};
-use slicewise_machine::Op;
+use slicewise_machine::{Op, TaskMemory};
 use slicewise_sched::deadline::{Fault, PeriodLimits};
 use slicewise_sched::{Attr, CPUS_MAX, CpuId, CpuSet, DlParams, Nice, Policy, RtPriority};
 
@@ -180,6 +180,7 @@ impl<'t> Reader<'_, 't> {
             start_ns: delay_us.max(0) as u64 * 1000,
             group: None,
             rttime: None,
+            memory: TaskMemory::default(),
             code,
         }
     }

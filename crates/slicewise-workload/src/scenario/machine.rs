@@ -10,7 +10,8 @@ use super::fields::{Fields, wrong_kind};
 use crate::cpusets::{BootText, check_boot};
 use crate::diagnostic::{shorten, suggest};
 use crate::settings::{
-    CostOverrides, HZ_MAX, PREEMPTIONS, RtOverrides, Settings, kernel_names, parse_preemption,
+    CostOverrides, HZ_MAX, PREEMPTIONS, RtOverrides, SMT_MIN, Settings, SpeedOverrides,
+    kernel_names, parse_preemption, share,
 };
 
 pub(super) const MACHINE_KEYS: &[&str] = &[
@@ -35,7 +36,10 @@ pub(super) const MACHINE_KEYS: &[&str] = &[
     "isolcpus",
     "nohz_full",
     "costs",
+    "speed",
 ];
+pub(super) const SPEED_KEYS: &[&str] =
+    &["typical", "smt", "capacity", "warm_up_core", "warm_up_llc", "memory_bound"];
 pub(super) const COST_KEYS: &[&str] = &["context_switch", "wakeup", "tick"];
 
 impl Reader<'_, '_> {
@@ -75,6 +79,7 @@ impl Reader<'_, '_> {
         settings.isolcpus = self.boot_text(&fields, "isolcpus");
         settings.nohz_full = self.boot_text(&fields, "nohz_full");
         settings.costs = self.costs(&fields).unwrap_or_default();
+        settings.speed = self.speed(&fields).unwrap_or_default();
         (settings, features_span)
     }
 
@@ -149,6 +154,29 @@ impl Reader<'_, '_> {
             }
         }
         words
+    }
+
+    /// `speed = true`, or a table.
+    fn speed<'t>(&mut self, machine: &Fields<'t>) -> Option<SpeedOverrides> {
+        let value = machine.get("speed")?;
+        if let Some(typical) = value.get_ref().as_bool() {
+            return Some(SpeedOverrides { typical, ..SpeedOverrides::default() });
+        }
+        if value.get_ref().as_table().is_none() {
+            wrong_kind(self.sink, "speed", value, "true, or a table such as { smt = 0.6 }");
+            return None;
+        }
+        let fields = Fields::of(self.sink, value, "[machine.speed]", SPEED_KEYS)?;
+        let mut time = |key| fields.duration(self.sink, key).map(|(ns, _)| ns);
+        let (warm_up_core_ns, warm_up_llc_ns) = (time("warm_up_core"), time("warm_up_llc"));
+        Some(SpeedOverrides {
+            typical: fields.boolean(self.sink, "typical").unwrap_or(false),
+            smt: fields.float(self.sink, "smt", SMT_MIN..=1.0).map(share),
+            capacity: fields.boolean(self.sink, "capacity"),
+            warm_up_core_ns,
+            warm_up_llc_ns,
+            memory_bound: fields.float(self.sink, "memory_bound", 0.0..=1.0).map(share),
+        })
     }
 
     fn costs<'t>(&mut self, machine: &Fields<'t>) -> Option<CostOverrides> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod fields;
 mod group;
+mod interrupt;
 mod machine;
 mod program;
 mod schema;
@@ -23,11 +24,20 @@ use fields::{Fields, Value, dist, wrong_kind};
 use group::Included;
 pub(crate) use machine::check_feature;
 pub use schema::schema_json;
-pub(crate) use task::{PolicyWord, parse_policy};
+pub(crate) use task::{PolicyWord, memory_node, parse_policy};
 
 const SCENARIO_KEYS: &[&str] = &[
-    "title", "question", "machine", "group", "session", "task", "device", "queue", "barrier",
+    "title",
+    "question",
+    "machine",
+    "group",
+    "session",
+    "task",
+    "device",
+    "queue",
+    "barrier",
     "mutex",
+    "interrupt",
 ];
 /// How many requests may wait where nobody says: enough for every queue that is ever served again,
 /// and a bound on memory for those that are not.
@@ -117,6 +127,9 @@ impl Reader<'_, '_> {
             self.sink.error_help(fields.span.clone(), "the scenario has no tasks", help);
         }
         let drafts = self.tasks(&tasks);
+        for entry in self.list(&fields, "interrupt") {
+            self.interrupt(entry);
+        }
         let kernel = settings.kernel.as_deref().unwrap_or(KERNEL_DEFAULT);
         let rules = cgroups::rules_named(kernel, settings.rt);
         let groups = self.cgroups.groups(&rules).unwrap_or_else(|errors| {
@@ -137,6 +150,7 @@ impl Reader<'_, '_> {
             return None;
         }
         let (affinities, slices) = crate::requests(&drafts);
+        let interrupted = crate::interrupted(&self.shared);
         let shared = std::mem::take(&mut self.shared);
         let mut workload = build(&drafts, shared, Numbering::PerGroup, self.sink)?;
         workload.groups = groups;
@@ -148,6 +162,7 @@ impl Reader<'_, '_> {
             groups: std::mem::take(&mut self.roster.groups),
             cgroups: std::mem::take(&mut self.cgroups),
             affinities,
+            interrupted,
             slices,
             features_span,
         };
@@ -221,7 +236,7 @@ impl Reader<'_, '_> {
         let fields = Fields::of(self.sink, entry, "a queue", QUEUE_KEYS)?;
         let name = fields.get("name").and_then(|name| name.get_ref().as_str());
         let known = self.shared.queues.iter().any(|queue| Some(queue.name.as_str()) == name);
-        let interarrival = self.interarrival(&fields);
+        let interarrival = self.interarrival(&fields, "the queue", "requests");
         let help = "say how long a request takes: `service = \"2ms\"`";
         fields.need(self.sink, "service", "the queue", help);
         let service = fields.get("service").and_then(|value| dist(self.sink, "service", value));
@@ -241,15 +256,20 @@ impl Reader<'_, '_> {
         Some(())
     }
 
-    fn interarrival<'t>(&mut self, fields: &Fields<'t>) -> Option<Dist> {
-        const HELP: &str =
-            "say when requests arrive: `rate = \"200/s\"` or `interarrival = \"5ms\"`";
+    /// When `arrivals` come to `what`.
+    fn interarrival<'t>(
+        &mut self,
+        fields: &Fields<'t>,
+        what: &str,
+        arrivals: &str,
+    ) -> Option<Dist> {
         match (fields.get("interarrival"), fields.get("rate")) {
             (Some(value), None) => {
                 let dist = dist(self.sink, "interarrival", value)?;
                 if never_positive(&dist) {
-                    let message =
-                        "`interarrival` is always zero: requests would never stop arriving";
+                    let message = format!(
+                        "`interarrival` is always zero: {arrivals} would never stop arriving"
+                    );
                     self.sink.error_help(value.span(), message, "write a duration like `5ms`");
                     return None;
                 }
@@ -270,12 +290,15 @@ impl Reader<'_, '_> {
                 }
             }
             (None, None) => {
-                let message = "the queue has neither `rate` nor `interarrival`";
-                self.sink.error_help(fields.span.clone(), message, HELP);
+                let message = format!("{what} has neither `rate` nor `interarrival`");
+                let help = format!(
+                    "say when {arrivals} arrive: `rate = \"200/s\"` or `interarrival = \"5ms\"`"
+                );
+                self.sink.error_help(fields.span.clone(), message, help);
                 None
             }
             (Some(_), Some(rate)) => {
-                let message = "the queue has both `rate` and `interarrival`";
+                let message = format!("{what} has both `rate` and `interarrival`");
                 self.sink.error_help(rate.span(), message, "keep one of them");
                 None
             }

@@ -105,6 +105,8 @@ struct Scenario {
     barrier: Option<Vec<Barrier>>,
     /// Mutexes that are more than a name.
     mutex: Option<Vec<Mutex>>,
+    /// Interrupts that take time from CPUs.
+    interrupt: Option<Vec<Interrupt>>,
 }
 
 /// A machine: by name, in a file, or described.
@@ -257,6 +259,8 @@ struct Machine {
     nohz_full: Option<String>,
     /// What the machine itself costs.
     costs: Option<Costs>,
+    /// What slows programs; nothing if not given.
+    speed: Option<SpeedChoice>,
 }
 
 /// A session: what `setsid` begins.
@@ -513,6 +517,12 @@ struct Task {
     /// How long it may run in a real-time policy without sleeping (RLIMIT_RTTIME): "200ms", or
     /// { soft, hard }.
     rttime: Option<RtTime>,
+    /// Where its memory is; on the node of the CPU it first runs on if not given. Matters with
+    /// `memory_bound`.
+    memory_node: Option<MemoryNode>,
+    /// How much of its time with local memory it waits for memory.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    memory_bound: Option<f64>,
     /// Where it may run.
     cpus: Option<Cpus>,
     /// When it starts.
@@ -755,6 +765,88 @@ struct Queue {
     start: Option<Duration>,
 }
 
+/// Interrupts of a device: they take time from whoever runs on the CPU they come to.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Interrupt {
+    /// Its name.
+    name: String,
+    /// The CPUs it may interrupt; all if not given.
+    cpus: Option<Cpus>,
+    /// Which of them it does: "first" if not given.
+    delivery: Option<Delivery>,
+    /// Time between two.
+    interarrival: Option<Dist>,
+    /// At random at this mean rate, such as "2000/s".
+    rate: Option<String>,
+    /// How long each takes.
+    duration: Dist,
+    /// When they begin.
+    start: Option<Duration>,
+    /// The task that each resumes, if it is suspended.
+    wakes: Option<String>,
+}
+
+/// Where interrupts go.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+enum Delivery {
+    /// All to the first of `cpus`.
+    First,
+    /// To one after the other.
+    RoundRobin,
+}
+
+/// The node of memory.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum MemoryNode {
+    /// This one.
+    Node(#[schemars(range(min = 0, max = 1023))] u32),
+    /// Not a single one, or not yet known.
+    Policy(MemoryPolicy),
+}
+
+/// Where memory comes to be.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+enum MemoryPolicy {
+    /// On the node of the CPU the task first runs on.
+    FirstTouch,
+    /// On all nodes, in equal parts.
+    Interleave,
+}
+
+/// What slows programs.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum SpeedChoice {
+    /// Typical figures for everything but memory.
+    Typical(bool),
+    /// What is given, and nothing else.
+    Table(Speed),
+}
+
+/// What slows programs.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Speed {
+    /// Typical figures for what is not given.
+    typical: Option<bool>,
+    /// The speed of each of two siblings of a core that both run something.
+    #[schemars(range(min = 0.01, max = 1.0))]
+    smt: Option<f64>,
+    /// CPUs are as fast as their capacity says.
+    capacity: Option<bool>,
+    /// Extra work after a move to another core with the same last-level cache.
+    warm_up_core: Option<Duration>,
+    /// Extra work after a move to one with another.
+    warm_up_llc: Option<Duration>,
+    /// How much of their time tasks wait for memory, where they do not say.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    memory_bound: Option<f64>,
+}
+
 /// A mutex. Those that only have a name need not be listed.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -815,7 +907,9 @@ mod tests {
     fn the_schema_has_exactly_the_keys_that_the_reader_knows() {
         let schema: serde_json::Value = serde_json::from_str(&schema_json()).unwrap();
         let steps = [program::STEP_KEYS, program::RUN_KEYS].concat();
-        let tables: [(&str, &[&str]); 16] = [
+        let tables: [(&str, &[&str]); 18] = [
+            ("Speed", machine::SPEED_KEYS),
+            ("Interrupt", super::super::interrupt::INTERRUPT_KEYS),
             ("Group", group::GROUP_KEYS),
             ("Machine", machine::MACHINE_KEYS),
             ("TopologyTable", slicewise_topology::MACHINE_KEYS),

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use slicewise_machine::{Dist, Mode, Op, RtTimeLimit, TimerMode};
+use slicewise_machine::{Dist, MemoryNode, Mode, Op, RtTimeLimit, TaskMemory, TimerMode};
 use slicewise_sched::deadline::{Fault, PeriodLimits};
+use slicewise_sched::topology::NODES_MAX;
 use slicewise_sched::{Attr, DlParams, Nice, Policy, RtPriority};
 use toml::de::DeValue;
 
@@ -11,6 +12,7 @@ use super::Reader;
 use super::fields::{Fields, Value, cpus, dist, wrong_kind};
 use crate::diagnostic::{did_you_mean, shorten};
 use crate::draft::{Code, Draft, LocalTimer};
+use crate::settings::share;
 use crate::units::show_ns;
 
 pub(super) const TASK_KEYS: &[&str] = &[
@@ -27,6 +29,8 @@ pub(super) const TASK_KEYS: &[&str] = &[
     "reclaim",
     "dl_overrun",
     "rttime",
+    "memory_node",
+    "memory_bound",
     "cpus",
     "start",
     "group",
@@ -45,6 +49,18 @@ pub(super) const PERIODIC_KEYS: &[&str] = &["run", "period", "mode", "kernel"];
 
 /// The most rounds of a loop; beyond this it is "for ever" that is meant.
 pub(super) const LOOP_MAX: i128 = 1 << 53;
+
+/// What `memory_node` may be.
+const MEMORY_HELP: &str = "allowed: the number of a node, \"first-touch\", \"interleave\"";
+
+/// The words for where memory is, beside numbers of nodes.
+pub(crate) fn memory_node(word: &str) -> Option<MemoryNode> {
+    match word {
+        "first-touch" => Some(MemoryNode::FirstTouch),
+        "interleave" => Some(MemoryNode::Interleave),
+        _ => None,
+    }
+}
 
 const BEHAVIOURS: [&str; 4] = ["program", "phases", "hog", "periodic"];
 
@@ -67,6 +83,7 @@ impl Reader<'_, '_> {
             let affinity = fields.get("cpus").and_then(|value| cpus(self.sink, "cpus", value));
             let start = fields.duration(self.sink, "start");
             let rttime = self.rttime(&fields);
+            let memory = self.memory(&fields);
             let cgroup = self.group_of_task(&fields);
             self.start_attr = attr;
             let code = self.behaviour(&fields, &group.name);
@@ -81,6 +98,7 @@ impl Reader<'_, '_> {
                 start_ns: start.map_or(0, |(ns, _)| ns),
                 group: cgroup,
                 rttime,
+                memory,
                 code,
             });
         }
@@ -123,6 +141,29 @@ impl Reader<'_, '_> {
             attr.reset_on_fork = reset;
         }
         attr
+    }
+
+    /// Where its memory is, and how much that matters.
+    fn memory(&mut self, fields: &Fields<'_>) -> TaskMemory {
+        let bound = fields.float(self.sink, "memory_bound", 0.0..=1.0).map(share);
+        let node = match fields.get("memory_node").map(|value| value.get_ref()) {
+            Some(DeValue::String(_)) => {
+                let word = fields.string(self.sink, "memory_node");
+                word.and_then(|(word, span)| match memory_node(word) {
+                    Some(node) => Some(node),
+                    None => {
+                        let message = format!("unknown `memory_node` `{}`", shorten(word));
+                        self.sink.error_help(span, message, MEMORY_HELP);
+                        None
+                    }
+                })
+            }
+            _ => {
+                let node = fields.integer(self.sink, "memory_node", 0..i128::from(NODES_MAX));
+                node.map(|(node, _)| MemoryNode::Node(node as u32))
+            }
+        };
+        TaskMemory { node: node.unwrap_or_default(), bound }
     }
 
     /// `RLIMIT_RTTIME`: one limit, or a soft and a hard one.
