@@ -160,14 +160,6 @@ impl LoadAverage {
         now_ns.wrapping_sub(self.updated_ns) >> UNIT_SHIFT == 0
     }
 
-    /// Whether an update would only add to sums. As long as signals stay what they are, it may be left
-    /// out then: the next one adds as much more.
-    #[inline(always)]
-    pub(crate) fn is_within_window(&self, now_ns: u64) -> bool {
-        let units = now_ns.wrapping_sub(self.updated_ns) >> UNIT_SHIFT;
-        units < WINDOW - u64::from(self.in_window)
-    }
-
     /// Takes in the time since the last update (F.2). `weight` is what the average of the load is
     /// multiplied with: the unscaled weight of an entity, 1 for a queue. Whether a window ended, so
     /// that the averages are new. Time that goes back counts as none.

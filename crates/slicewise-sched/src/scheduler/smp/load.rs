@@ -361,12 +361,7 @@ impl Scheduler {
     ) {
         let class = |slot: u32| self.tasks.slots[slot as usize].class;
         let (from, to) = (prev.map(class), next.map(class));
-        if from == Some(Class::Fair) && to == from && !self.groups.any() {
-            // Nothing changes for the queue.
-            if !self.loads.cpus[cpu as usize].average.is_within_window(now_ns) {
-                self.update_root_load(now_ns, cpu);
-            }
-        } else if from == Some(Class::Fair) || to == Some(Class::Fair) {
+        if from == Some(Class::Fair) || to == Some(Class::Fair) {
             self.update_root_load(now_ns, cpu);
         }
         if let Some(slot) =
