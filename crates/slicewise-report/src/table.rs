@@ -406,8 +406,8 @@ fn remarks(report: &RunReport, style: Style) -> String {
 pub(crate) mod tests {
     use super::*;
     use crate::{
-        CpuReport, DeadlineReport, DeviceReport, JobReport, PressureReport, QueueReport,
-        RtThrottleReport, SignalReport, SwitchReport,
+        CpuReport, DeadlineReport, DeviceReport, InterruptedReport, JobReport, PressureReport,
+        QueueReport, RtThrottleReport, SignalReport, SwitchReport,
     };
 
     pub(crate) const PLAIN: Style = Style { color: false, width: 160 };
@@ -623,6 +623,20 @@ pub(crate) mod tests {
         run.cpus[1].rt_throttled = Some(RtThrottleReport { count: 2, time_ns: 96_000_000 });
         (run.runqlat_us, run.devices, run.queues) = (vec![], vec![], vec![]);
         run
+    }
+
+    #[test]
+    fn what_interrupts_cpus_is_shown_where_it_was_counted() {
+        let mut run = run();
+        assert!(!render_run(&run, PLAIN).contains("interrupted"));
+        run.cpus[1].interrupted =
+            Some(InterruptedReport { ticks: 2_500, interrupts: 15_005, interrupt_ns: 29_000_000 });
+        let text = render_run(&run, PLAIN);
+        let table = text.lines().skip_while(|line| !line.contains("interrupted"));
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let rows: Vec<Vec<String>> = table.take(4).map(words).collect();
+        assert_eq!(rows[1][5..], ["TICKS/S", "DEVICES/S", "BY", "DEVICES"]);
+        assert!(rows[3].ends_with(&["250.0", "1500.5", "29.0", "ms"].map(str::to_owned)));
     }
 
     #[test]
