@@ -61,7 +61,7 @@ impl Tasks {
     ///
     /// - *Role*: a program that submits to a device launches, one that receives requests serves, one with
     ///   a period or a real-time policy is real-time. Names tell communication and loaders, and launching
-    ///   where no device is described: [`role_of_name`].
+    ///   where no device is described: `role_of_name`.
     /// - *Rank*: the number after `rank` or `gpu` in the name. Where no name has one, tasks that launch
     ///   are ranks in their order, and communication and loaders are dealt out to them evenly.
     /// - *Node*: `gpu_nodes` has that of each rank's GPU; without it, ranks are spread over the nodes that

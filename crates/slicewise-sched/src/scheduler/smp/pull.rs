@@ -83,7 +83,7 @@ impl Scheduler {
                     return Some(0);
                 }
             }
-            self.note_result(now_ns, own, step, src, &balance, moved);
+            self.note_result(own, step, src, &balance, moved);
             return Some(moved);
         }
     }
@@ -143,15 +143,7 @@ impl Scheduler {
         }
     }
 
-    fn note_result(
-        &mut self,
-        now_ns: u64,
-        dst: u32,
-        step: usize,
-        src: u32,
-        balance: &Balance,
-        moved: u32,
-    ) {
+    fn note_result(&mut self, dst: u32, step: usize, src: u32, balance: &Balance, moved: u32) {
         let min_ms = self.smp.link(dst, step).1.min_interval_ms(self.smp.intervals);
         if moved > 0 {
             let state = &mut self.smp.cpus[dst as usize].steps[step];
@@ -173,9 +165,8 @@ impl Scheduler {
             if self.smp.cpus[src as usize].push_to.is_none() {
                 self.smp.cpus[src as usize].push_to = Some(Push { to: dst, step: step as u32 });
                 self.smp.nr_pushes += 1;
-                self.request_resched(src, Resched::Now);
                 // A stopper runs whatever else was planned.
-                let _ = now_ns;
+                self.request_resched(src, Resched::Now);
             }
         } else {
             self.smp.cpus[dst as usize].steps[step].interval_ms = min_ms;
