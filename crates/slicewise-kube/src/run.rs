@@ -4,7 +4,7 @@ use slicewise_machine::{
     Costs, End, Machine, MachineConfig, Preemption, QueueSummary, RunSummary, Workload,
 };
 use slicewise_sched::bandwidth::BandwidthStats;
-use slicewise_sched::{CpuSet, Profile};
+use slicewise_sched::{CpuSet, Profile, SmpConfig, Topology};
 use slicewise_trace::{Sink, TraceHash};
 
 use crate::error::Error;
@@ -12,12 +12,14 @@ use crate::mapping::Mapping;
 use crate::measure::{Figures, Measure};
 
 /// How to run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// The kernel.
     pub profile: Profile,
     /// How many CPUs the node has.
     pub cpus: u32,
+    /// Where they are; `None` for CPUs that are alike and share a cache.
+    pub topology: Option<Topology>,
     /// Ticks a second.
     pub hz: u32,
     /// How long, ns.
@@ -117,7 +119,7 @@ fn config(settings: &Settings) -> MachineConfig {
         base_slice_ns: None,
         cpus: settings.cpus,
         hz: settings.hz,
-        smp: slicewise_sched::SmpConfig::default(),
+        smp: SmpConfig { topology: settings.topology.clone(), ..SmpConfig::default() },
         tick_phase_ns: 0,
         tick_skew_ns: 0,
         preemption: if profile.lazy_preemption { Preemption::Lazy } else { Preemption::Full },

@@ -112,7 +112,7 @@ impl Study<'_> {
         rows: &[usize],
         progress: &Progress<'_>,
     ) -> Result<Vec<KubeSuggestion>, Error> {
-        rows.iter()
+        rows.par_iter()
             .map(|row| {
                 let search = Search {
                     study: self,

@@ -33,6 +33,7 @@ fn answers(text: &str, is_command: bool, number: u32) -> bool {
     let settings = Settings {
         profile: Profile::named(kernels[number as usize % kernels.len()]).unwrap(),
         cpus: node.cpus,
+        topology: None,
         hz: 250,
         duration_ns: 5_000_000,
         seed: 1,

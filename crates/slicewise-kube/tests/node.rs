@@ -35,7 +35,7 @@ spec:
 
 fn settings(kernel: &str, cpus: u32, duration_ns: u64) -> Settings {
     let profile = Profile::named(kernel).unwrap();
-    Settings { profile, cpus, hz: 1000, duration_ns, seed: 1 }
+    Settings { profile, cpus, topology: None, hz: 1000, duration_ns, seed: 1 }
 }
 
 fn question(kernel: &str, cpus: u32, seconds: u64) -> Question {

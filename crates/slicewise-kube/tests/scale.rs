@@ -16,6 +16,7 @@ fn a_thousand_pods_are_read_and_all_of_them_run() {
     let settings = Settings {
         profile: Profile::named("6.12").unwrap(),
         cpus: 64,
+        topology: None,
         hz: 250,
         duration_ns: 500_000_000,
         seed: 1,

@@ -232,36 +232,62 @@ fn memory_over_time() {
 
 // ---- peers ----
 
-/// Eight runs of one scenario that differ in their seeds, one at a time and two at once.
+/// What makes several runs: seeds compared, limits tried, placements tried.
+const AT_ONCE: [(&str, &[&str]); 3] = [
+    (
+        "compare, 8 seeds of a pool",
+        &[
+            "compare",
+            "examples/request-pool.toml",
+            "--duration",
+            "60s",
+            "--seed",
+            "1,2,3,4,5,6,7,8",
+        ],
+    ),
+    (
+        "k8s --suggest for a training pod",
+        &["k8s", "examples/k8s/training.yaml", "--duration", "30s", "--suggest"],
+    ),
+    ("place, eight ranks", &["place", "examples/place/eight-ranks.toml"]),
+];
+
+/// The same runs, one at a time and two at once.
 fn at_once() {
-    let what = "independent runs at once (compare, 8 seeds of examples/request-pool.toml)";
+    let what = "independent runs at once";
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
     if cpus < 2 {
         return skip(what, "there is one CPU");
     }
-    let seconds = |jobs: &str| {
-        let mut best = f64::INFINITY;
-        for _ in 0..5 {
+    println!("{what} (target 1.80 on quiet CPUs)");
+    for (name, args) in AT_ONCE {
+        let run = |jobs: &str| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_slicewise"));
-            command.args(["compare", "examples/request-pool.toml", "--duration", "60s"]);
-            command.args(["--seed", "1,2,3,4,5,6,7,8", "--format", "json", "--jobs", jobs]);
+            command.args(args).args(["--format", "json", "--jobs", jobs]);
             command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
             let began = Instant::now();
-            let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status().ok()?;
-            best = best.min(began.elapsed().as_secs_f64());
-            if !status.success() {
-                return None;
-            }
+            let output = command.stdin(Stdio::null()).output().ok()?;
+            let seconds = began.elapsed().as_secs_f64();
+            // 1: findings.
+            output.status.code().filter(|code| *code < 2)?;
+            Some((seconds, output.stdout))
+        };
+        let (mut one_s, mut two_s) = (f64::INFINITY, f64::INFINITY);
+        let mut same = true;
+        for _ in 0..5 {
+            let (Some(one), Some(two)) = (run("1"), run("2")) else {
+                return skip(name, "the command failed");
+            };
+            (one_s, two_s) = (one_s.min(one.0), two_s.min(two.0));
+            same &= one.1 == two.1;
         }
-        Some(best)
-    };
-    let (Some(one), Some(two)) = (seconds("1"), seconds("2")) else {
-        return skip(what, "the command failed");
-    };
-    println!(
-        "{what}:\n  {one:.2} s with one job, {two:.2} s with two: {:.2} times as fast (target 1.80, on quiet CPUs)\n",
-        one / two
-    );
+        let bytes = if same { "the same output" } else { "ANOTHER output" };
+        println!(
+            "  {name}: {one_s:.2} s with one job, {two_s:.2} s with two, {bytes}: {:.2} times as fast",
+            one_s / two_s
+        );
+    }
+    println!();
 }
 
 fn skip(what: &str, why: &str) {

@@ -250,6 +250,7 @@ Examples:
   slicewise topology 2s:4n:2l:8c:2t --format svg > nps4.svg
   slicewise topology --host --save here.toml
   slicewise topology two-socket examples/periodic-among-hogs.toml
+  slicewise topology --host --cpu-manager-state /var/lib/kubelet/cpu_manager_state
 
 A FILE is TOML that says what CPUs share, what `lscpu -J -e`, `lscpu -J`, `lscpu -e` or `lscpu -p` printed,
 what `grep -rs . /sys/devices/system/cpu /sys/devices/system/node` printed, a tar of these two directories,
@@ -268,6 +269,10 @@ pub(crate) struct TopologyArgs {
     /// This machine, as its kernel tells it
     #[arg(long)]
     pub(crate) host: bool,
+
+    /// A kubelet's cpu_manager_state: show which containers have which CPUs, and what is odd about it
+    #[arg(long, value_name = "FILE", conflicts_with = "scenario")]
+    pub(crate) cpu_manager_state: Option<PathBuf>,
 
     /// How to draw
     #[arg(long, value_enum, default_value_t)]
@@ -681,8 +686,9 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "LIST")]
     pub(crate) reserved_cpus: Option<String>,
 
-    /// Sockets, NUMA nodes in each, caches in each, cores in each, threads in each: 2x1x1x16x2
-    #[arg(long, value_name = "SHAPE", conflicts_with_all = ["cpus", "threads_per_core"])]
+    /// Its hardware: a preset (`slicewise topology list`), a layout such as 2s:16c:2t, a file, or
+    /// sockets, NUMA nodes in each, caches in each, cores in each, threads in each: 2x1x1x16x2
+    #[arg(long, value_name = "MACHINE", conflicts_with_all = ["cpus", "threads_per_core"])]
     pub(crate) topology: Option<String>,
 
     /// Devices with the NUMA nodes they are at, `-` if unknown: nvidia.com/gpu=0,0,1,1

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use slicewise_containers::{
-    CgroupVersion, CpuList, Driver, Manifest, Node, NodeDevice, NodeTopology, Quantity, Severity,
-    Source, StaticPolicy, TopologyPolicy, WeightFormula, docker_run, load,
+    CgroupVersion, CpuList, Driver, Manifest, Node, NodeCpu, NodeDevice, NodeTopology,
+    NodeTopologyError, Quantity, Severity, Source, StaticPolicy, TopologyPolicy, WeightFormula,
+    docker_run, load,
 };
 use slicewise_kube::{Error, Question, Settings, Study, TRIALS_MAX, Target, parse_share};
 use slicewise_report::{KubeReport, render_kube};
-use slicewise_sched::Profile;
+use slicewise_sched::{Profile, Topology};
+use slicewise_topology::Machine;
 use slicewise_workload::{Sources, parse_duration_ns};
 
 use crate::args::{
@@ -33,8 +35,10 @@ pub(crate) fn k8s(args: &K8sArgs) -> Result<bool, Failure> {
     let (manifest, input) = read(args)?;
     let mut node = Node::new(0);
     node.apply(&manifest.node);
-    let cpus_assumed = override_node(&mut node, &args.node)?;
-    let question = question(args, &node, cpus_assumed)?;
+    let machine = machine(&args.node)?;
+    let cpus_assumed = override_node(&mut node, &args.node, machine.as_ref())?;
+    let topology = machine.map(|machine| machine.topology().clone());
+    let question = question(args, &node, topology, cpus_assumed)?;
     let study = Study::new(&manifest, &node).map_err(refused)?;
     let report = with_jobs(&args.jobs, || {
         let mut report = answer(args, &study, &question, &input)?;
@@ -113,7 +117,7 @@ fn rendered(sources: &[Source], list: &[slicewise_containers::Diagnostic]) -> St
     text
 }
 
-fn shown(sources: &[Source], list: &[slicewise_containers::Diagnostic]) -> Failure {
+pub(crate) fn shown(sources: &[Source], list: &[slicewise_containers::Diagnostic]) -> Failure {
     Failure::Shown(rendered(sources, list))
 }
 
@@ -142,20 +146,23 @@ fn skipped(manifest: &Manifest) -> Option<String> {
 }
 
 /// Applies the command line. Whether the number of CPUs is a guess.
-fn override_node(node: &mut Node, args: &NodeArgs) -> Result<bool, Failure> {
+fn override_node(
+    node: &mut Node,
+    args: &NodeArgs,
+    machine: Option<&Machine>,
+) -> Result<bool, Failure> {
     let bad = |option: &str, value: &str, message: String| {
         Failure::plain(format!("{option} {value}: {message}"))
     };
     if let Some(cpus) = args.cpus {
         node.cpus = cpus;
     }
-    if let Some(shape) = &args.topology {
-        let topology = shape_of(shape).ok_or_else(|| {
-            let message = "write sockets, NUMA nodes, caches, cores and threads as in 2x1x1x16x2";
-            bad("--topology", shape, message.to_owned())
-        })?;
-        node.cpus = u32::try_from(topology.cpus().len()).unwrap_or(u32::MAX);
-        node.topology = Some(topology);
+    if let Some(machine) = machine {
+        let refused = |error: NodeTopologyError| {
+            bad("--topology", args.topology.as_deref().unwrap_or_default(), error.to_string())
+        };
+        node.cpus = machine.topology().nr_cpus();
+        node.topology = Some(node_topology(machine, |at| at as u32).map_err(refused)?);
     }
     for text in &args.devices {
         let devices = devices_of(text).map_err(|error| bad("--devices", text, error))?;
@@ -269,11 +276,40 @@ fn override_node(node: &mut Node, args: &NodeArgs) -> Result<bool, Failure> {
     Ok(assumed)
 }
 
-/// `2x1x1x16x2`.
-fn shape_of(text: &str) -> Option<NodeTopology> {
-    let numbers: Option<Vec<u32>> = text.split('x').map(|part| part.parse().ok()).collect();
-    let [sockets, nodes, caches, cores, threads] = numbers?[..] else { return None };
-    NodeTopology::regular(sockets, nodes, caches, cores, threads)
+/// The node's hardware, if somebody says what it is.
+fn machine(args: &NodeArgs) -> Result<Option<Machine>, Failure> {
+    let Some(word) = &args.topology else { return Ok(None) };
+    let parts: Vec<&str> = word.split('x').collect();
+    let is_count = |part: &&str| part.parse::<u32>().is_ok_and(|count| count > 0);
+    let machine = match parts[..] {
+        // 2x1x1x16x2: the same as 2s:1n:1l:16c:2t.
+        [sockets, nodes, caches, cores, threads] if parts.iter().all(is_count) => {
+            let layout = format!("{sockets}s:{nodes}n:{caches}l:{cores}c:{threads}t");
+            crate::topology::machine(&layout)?
+        }
+        _ => crate::topology::machine(word)?,
+    };
+    Ok(Some(machine))
+}
+
+/// What the kubelet knows of a machine, with the numbers CPUs are to have.
+pub(crate) fn node_topology(
+    machine: &Machine,
+    number: impl Fn(usize) -> u32,
+) -> Result<NodeTopology, NodeTopologyError> {
+    let topology = machine.topology();
+    let cpus = topology.places().iter().enumerate().map(|(at, place)| NodeCpu {
+        cpu: number(at),
+        core: place.core,
+        uncore: place.llc,
+        socket: place.package,
+        numa: place.node,
+    });
+    let node = NodeTopology::new(cpus.collect())?;
+    let distance = |from: &u32, to: &u32| topology.distance(*from, *to).unwrap_or(u32::MAX);
+    let row = |from: &u32| node.numa_nodes().iter().map(|to| distance(from, to)).collect();
+    let distances = node.numa_nodes().iter().map(row).collect();
+    node.with_distances(distances)
 }
 
 /// `nvidia.com/gpu=0,0,1,1`.
@@ -299,7 +335,12 @@ fn devices_of(text: &str) -> Result<Vec<NodeDevice>, String> {
     nodes.iter().enumerate().map(device).collect()
 }
 
-fn question(args: &K8sArgs, node: &Node, cpus_assumed: bool) -> Result<Question, Failure> {
+fn question(
+    args: &K8sArgs,
+    node: &Node,
+    topology: Option<Topology>,
+    cpus_assumed: bool,
+) -> Result<Question, Failure> {
     let Some(profile) = Profile::named(&args.kernel) else {
         let known: Vec<&str> = Profile::ALL.iter().map(|profile| profile.name).collect();
         return Err(Failure::with_help(
@@ -324,7 +365,14 @@ fn question(args: &K8sArgs, node: &Node, cpus_assumed: bool) -> Result<Question,
         None => None,
     };
     Ok(Question {
-        settings: Settings { profile, cpus: node.cpus, hz: args.hz, duration_ns, seed: args.seed },
+        settings: Settings {
+            profile,
+            cpus: node.cpus,
+            topology,
+            hz: args.hz,
+            duration_ns,
+            seed: args.seed,
+        },
         cpus_assumed,
         throttled_share_max,
         target,

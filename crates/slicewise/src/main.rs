@@ -10,6 +10,7 @@ mod commands;
 mod failure;
 mod jobs;
 mod k8s;
+mod kubelet_state;
 mod output;
 mod place;
 mod prepare;
@@ -70,7 +71,7 @@ fn run(command: &args::Command) -> Result<bool, failure::Failure> {
         args::Command::Rt(args::RtCommand::Explain(asked)) => rt_explain::explain(asked),
         args::Command::K8s(args) => k8s::k8s(args),
         args::Command::Shadow(shadow) => shadow::shadow(shadow).map(|()| true),
-        args::Command::Topology(args) => topology::topology(args).map(|()| true),
+        args::Command::Topology(args) => topology::topology(args),
         args::Command::Place(args) => place::place(args),
         args::Command::Kernels(kernels) => commands::kernels(kernels).map(|()| true),
         args::Command::Schema => output::print(&slicewise_workload::schema_json()).map(|()| true),

@@ -9,6 +9,7 @@ use slicewise_workload::{Diagnostic, Loaded, Sources};
 
 use crate::args::{TopologyArgs, TopologyFormat};
 use crate::failure::Failure;
+use crate::kubelet_state;
 use crate::output::{WholeFile, print, print_json, stdout_style};
 use crate::prepare::read;
 
@@ -17,20 +18,29 @@ const LIST: &str = "list";
 /// Kinds of tasks that are shown; more are no drawing.
 const PLACES_MAX: usize = 500;
 
-/// `slicewise topology`.
-pub(crate) fn topology(args: &TopologyArgs) -> Result<(), Failure> {
+/// `slicewise topology`. True if there are no findings.
+pub(crate) fn topology(args: &TopologyArgs) -> Result<bool, Failure> {
     if args.machine.as_deref() == Some(LIST) && args.scenario.is_none() {
-        return list(args.format);
+        return list(args.format).map(|()| true);
     }
-    let (machine, tasks) = machine_and_tasks(args)?;
+    let (machine, mut tasks) = machine_and_tasks(args)?;
+    let mut findings = Vec::new();
+    if let Some(path) = &args.cpu_manager_state {
+        let (containers, odd) = kubelet_state::read(path, &machine)?;
+        tasks.extend(containers);
+        findings = odd;
+    }
     if let Some(path) = &args.save {
         save(&machine, path, args.machine.as_deref())?;
     }
     match args.format {
-        TopologyFormat::Text => print(&render_topology(&machine, &tasks, stdout_style())),
-        TopologyFormat::Json => print_json(&TopologyReport::new(&machine, &tasks)),
-        TopologyFormat::Svg => print(&topology_svg(&machine, &tasks)),
+        TopologyFormat::Text => {
+            print(&render_topology(&machine, &tasks, &findings, stdout_style()))?;
+        }
+        TopologyFormat::Json => print_json(&TopologyReport::new(&machine, &tasks, &findings))?,
+        TopologyFormat::Svg => print(&topology_svg(&machine, &tasks))?,
     }
+    Ok(findings.is_empty())
 }
 
 /// The presets.

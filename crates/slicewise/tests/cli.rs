@@ -481,6 +481,37 @@ fn a_machine_that_is_none_is_refused_with_a_fix() {
 }
 
 #[test]
+fn what_a_kubelet_gave_to_two_containers_is_a_finding() {
+    let state = r#"{"policyName":"static","defaultCpuSet":"0-1","entries":{"uid-a":{"gpu":"2-4"},
+        "uid-b":{"side":"4-5"}},"checksum":1}"#;
+    let (_dir, path) = file("cpu_manager_state", state);
+    let args = ["topology", "2s:4c", "--cpu-manager-state", &path];
+    let output = slicewise(&args);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("finding: CPUs 4 are of both uid-a/gpu and uid-b/side"), "{text}");
+    let output = slicewise(&[&args[..], &["--format", "json"]].concat());
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["tasks"][1]["cpus"], "2-4");
+    assert_eq!(report["findings"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn the_node_of_pods_may_be_any_machine() {
+    let pods = "examples/k8s/gpu-numa.yaml";
+    let run = |topology: &str| {
+        let args = ["k8s", pods, "--topology", topology, "--cpu-manager", "static"];
+        let more = ["--reserved", "1", "--duration", "100ms", "--quick", "--format", "json"];
+        let output = slicewise(&[&args[..], &more].concat());
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("JSON")
+    };
+    assert_eq!(run("2x1x1x8x1"), run("2s:8c"));
+    assert_eq!(run("two-socket")["node"]["cpus"], 96);
+    let output = slicewise(&["k8s", pods, "--topology", "two-sokcet"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
 fn a_topology_on_the_command_line_says_how_many_cpus_there_are() {
     let nice = "examples/nice-levels.toml";
     let report =

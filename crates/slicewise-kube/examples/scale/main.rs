@@ -25,6 +25,7 @@ fn main() {
         let settings = Settings {
             profile: Profile::named(kernel).unwrap(),
             cpus: 64,
+            topology: None,
             hz: 250,
             duration_ns: 10_000_000_000,
             seed: 1,

@@ -53,6 +53,8 @@ pub struct TopologyReport {
     pub caches: Vec<TopologyCache>,
     /// Where the scenario's tasks may run.
     pub tasks: Vec<TopologyTasks>,
+    /// What is odd about who has which CPUs.
+    pub findings: Vec<String>,
     /// What was taken for granted.
     pub notes: Vec<String>,
 }
@@ -130,8 +132,8 @@ pub struct TopologyTasks {
 }
 
 impl TopologyReport {
-    /// The machine, and tasks on it.
-    pub fn new(machine: &Machine, tasks: &[TaskPlaces]) -> Self {
+    /// The machine, tasks on it, and what is odd about them.
+    pub fn new(machine: &Machine, tasks: &[TaskPlaces], findings: &[String]) -> Self {
         let topology = machine.topology();
         let ids = tree::Ids::new(machine);
         let cpu = |at: usize| {
@@ -187,6 +189,7 @@ impl TopologyReport {
             latencies_derived: machine.latencies_are_derived(),
             caches: caches.collect(),
             tasks: tasks.collect(),
+            findings: findings.to_vec(),
             notes: machine.notes().to_vec(),
         }
     }

@@ -5,7 +5,7 @@ use super::*;
 use crate::Style;
 
 fn drawn(machine: &Machine, tasks: &[TaskPlaces], width: usize) -> String {
-    render_topology(machine, tasks, Style { color: false, width })
+    render_topology(machine, tasks, &[], Style { color: false, width })
 }
 
 fn of(name: &str) -> Machine {
@@ -71,7 +71,7 @@ fn no_line_is_wider_than_the_terminal() {
 fn the_json_has_units_in_its_names_and_both_numbers_of_a_cpu() {
     let text = "cpus = \"0,2\"\noffline = \"1\"\nmemory = \"1GiB\"\n";
     let machine = from_toml(text, "two of three").unwrap();
-    let report = TopologyReport::new(&machine, &[pinned("a", 1, 1..2)]);
+    let report = TopologyReport::new(&machine, &[pinned("a", 1, 1..2)], &[]);
     insta::assert_snapshot!(serde_json::to_string_pretty(&report).unwrap());
 }
 

@@ -18,8 +18,13 @@ const MATRIX_NODES_MAX: usize = 16;
 /// Between cells, and between a label and what it labels.
 const GAP: usize = 2;
 
-/// The machine as text, with what may run where if there are tasks.
-pub fn render_topology(machine: &Machine, tasks: &[TaskPlaces], style: Style) -> String {
+/// The machine as text, with what may run where if there are tasks, and what is odd about that.
+pub fn render_topology(
+    machine: &Machine,
+    tasks: &[TaskPlaces],
+    findings: &[String],
+    style: Style,
+) -> String {
     let areas = areas(machine);
     let mut text = header(machine, style);
     let drawing = Drawing { machine, style };
@@ -48,10 +53,16 @@ pub fn render_topology(machine: &Machine, tasks: &[TaskPlaces], style: Style) ->
     drawing.nodes_without_cpus(&mut text);
     drawing.matrices(&mut text);
     drawing.tasks(tasks, &mut text);
-    for note in machine.notes() {
-        let shown: String = note.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-        wrap(&mut text, "note: ", &shown, style.width);
-    }
+    let gap = if findings.is_empty() { "" } else { "\n" };
+    text.push_str(gap);
+    let remarks = |head, list: &[String], text: &mut String| {
+        for words in list {
+            let shown = words.chars().map(|c| if c.is_control() { '?' } else { c });
+            wrap(text, head, &shown.collect::<String>(), style.width);
+        }
+    };
+    remarks("finding: ", findings, &mut text);
+    remarks("note: ", machine.notes(), &mut text);
     text
 }
 
