@@ -1,7 +1,7 @@
 //! Fuzzing the trace readers: `cargo run --release --example fuzz -p slicewise-ftrace -- --seconds
 //! 600 --seed 1`.
 //!
-//! Damaged trace.dat files and texts are read to their end. A panic or a read that never ends is a
+//! Damaged trace.dat and perf.data files and texts are read to their end. A panic or a read that never ends is a
 //! finding; errors and counted findings are what is wanted. The same seed gives the same inputs.
 
 #![allow(clippy::print_stdout, reason = "an example for the terminal")]
@@ -80,6 +80,9 @@ fn main() {
         build::version_7("zlib", &build::sample()),
         build::version_7("zstd", &build::sample()),
         TEXT.as_bytes().to_vec(),
+        build::perf::file(&build::perf::sample()),
+        build::perf::pipe(&build::perf::sample()),
+        build::perf::file(&build::perf::compressed(&build::perf::sample(), 200)),
     ];
     let mut random = Random(seed);
     let begin = Instant::now();

@@ -9,10 +9,18 @@ pub(crate) enum Endian {
 
 impl Endian {
     /// An unsigned number of 1 to 8 bytes at `at`; `None` beyond the end.
+    #[inline]
     pub(crate) fn uint(self, bytes: &[u8], at: usize, size: usize) -> Option<u64> {
         let bytes = bytes.get(at..at.checked_add(size)?)?;
-        if !(1..=8).contains(&size) {
-            return None;
+        // The usual sizes in one go each.
+        match (self, bytes) {
+            (Self::Little, &[a, b, c, d]) => return Some(u32::from_le_bytes([a, b, c, d]).into()),
+            (Self::Little, &[a, b, c, d, e, f, g, h]) => {
+                return Some(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+            }
+            (Self::Little, &[a, b]) => return Some(u16::from_le_bytes([a, b]).into()),
+            _ if !(1..=8).contains(&size) => return None,
+            _ => {}
         }
         let join = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
         Some(match self {
@@ -21,10 +29,12 @@ impl Endian {
         })
     }
 
+    #[inline]
     pub(crate) fn u32(self, bytes: &[u8], at: usize) -> Option<u32> {
         self.uint(bytes, at, 4).map(|value| value as u32)
     }
 
+    #[inline]
     pub(crate) fn u64(self, bytes: &[u8], at: usize) -> Option<u64> {
         self.uint(bytes, at, 8)
     }

@@ -54,12 +54,22 @@ pub struct Event {
     pub cpu: u32,
     /// The task that ran there, 0 for the idle task; `None` where the trace does not say.
     pub pid: Option<i32>,
+    /// The process that task is a thread of; `None` where the trace does not say.
+    pub tgid: Option<i32>,
     /// It happened in a hardware interrupt; `None` where the trace does not say.
     pub in_interrupt: Option<bool>,
     /// A new pick was due on the CPU, now or lazily; `None` where the trace does not say.
     pub need_resched: Option<bool>,
     /// What.
     pub kind: Kind,
+}
+
+impl Event {
+    /// Events of a CPU are missing before this time; how many, if it is known.
+    pub(crate) fn lost(time_ns: u64, cpu: u32, count: Option<u64>) -> Self {
+        let kind = Kind::Lost(count);
+        Self { time_ns, cpu, pid: None, tgid: None, in_interrupt: None, need_resched: None, kind }
+    }
 }
 
 /// A task in an event.
@@ -103,6 +113,9 @@ pub struct Switch {
     pub prev: TaskRef,
     /// How it left.
     pub prev_state: SwitchState,
+    /// The kernel's letter for that, the first if there are several: `R` (also preempted), `S`, `D`,
+    /// `T`, `t`, `X`, `Z`, `P`, `I`.
+    pub prev_letter: u8,
     /// Who has it now.
     pub next: TaskRef,
 }
@@ -227,6 +240,42 @@ impl Value {
     }
 }
 
+/// A task's name, as `perf` notes it: for those that live when a recording begins, and when one is
+/// renamed or starts another program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Named {
+    /// The task.
+    pub pid: i32,
+    /// Its process.
+    pub tgid: i32,
+    /// Its name from now on.
+    pub comm: Comm,
+    /// Because it starts another program.
+    pub is_exec: bool,
+}
+
+/// A new task, as `perf` notes it; with the name of its parent until it is named.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cloned {
+    /// The task.
+    pub pid: i32,
+    /// Its process.
+    pub tgid: i32,
+    /// The task that made it.
+    pub parent: i32,
+    /// That one's process.
+    pub parent_tgid: i32,
+}
+
+/// A task is gone, as `perf` notes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gone {
+    /// The task.
+    pub pid: i32,
+    /// Its process.
+    pub tgid: i32,
+}
+
 /// Any other event.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Other {
@@ -270,6 +319,12 @@ pub enum Kind {
     PiSetprio(PiSetprio),
     /// A high-resolution timer expires.
     HrtimerExpire(HrtimerExpire),
+    /// A task has a name.
+    Named(Named),
+    /// There is a new task.
+    Cloned(Cloned),
+    /// A task is gone.
+    Gone(Gone),
     /// Events of this CPU are missing before this place; how many, if it is known.
     Lost(Option<u64>),
     /// Any other event.

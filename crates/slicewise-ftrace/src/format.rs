@@ -18,6 +18,8 @@ const STATE_PREEMPTED: u64 = 0x100;
 const STATE_DEAD: u64 = 0x10 | 0x20;
 const STATE_STOPPED: u64 = 0x04 | 0x08 | 0x40;
 const STATE_LETTERS: u64 = 0xff;
+/// By bit.
+const STATE_LETTER: &[u8] = b"SDTtXZPI";
 /// Text and byte fields longer than this are cut.
 const FIELD_BYTES_MAX: usize = 4096;
 
@@ -163,7 +165,9 @@ pub(crate) struct Format {
     pub(crate) system: Arc<str>,
     pub(crate) name: Arc<str>,
     pub(crate) id: u32,
-    common: Vec<Field>,
+    /// `common_pid` and `common_flags`.
+    common_pid: Option<Field>,
+    common_flags: Option<Field>,
     fields: Vec<Field>,
     decoder: Decoder,
     /// An event of interest whose fields are not as expected.
@@ -174,7 +178,7 @@ impl Format {
     /// What tracefs has in an event's `format` file.
     pub(crate) fn parse(system: &str, text: &str) -> Option<Self> {
         let (mut name, mut id) = (None, None);
-        let (mut common, mut fields) = (Vec::new(), Vec::new());
+        let (mut common_pid, mut common_flags, mut fields) = (None, None, Vec::new());
         for line in text.lines() {
             if let Some(value) = line.strip_prefix("name:") {
                 name = Some(value.trim());
@@ -182,10 +186,11 @@ impl Format {
                 id = value.trim().parse().ok();
             } else if line.trim_start().starts_with("field") {
                 let field = Field::parse(line)?;
-                if field.name.starts_with("common_") {
-                    common.push(field);
-                } else {
-                    fields.push(field);
+                match &*field.name {
+                    "common_pid" => common_pid = Some(field),
+                    "common_flags" => common_flags = Some(field),
+                    name if name.starts_with("common_") => {}
+                    _ => fields.push(field),
                 }
             } else if line.starts_with("print fmt:") {
                 break;
@@ -195,7 +200,8 @@ impl Format {
             system: Arc::from(system),
             name: Arc::from(name?),
             id: id?,
-            common,
+            common_pid,
+            common_flags,
             fields,
             decoder: Decoder::Other,
             unexpected: false,
@@ -275,24 +281,27 @@ impl Format {
         symbols: &Symbols,
         (time_ns, cpu): (u64, u32),
     ) -> Option<Event> {
-        let common = |name: &str| self.common.iter().find(|field| &*field.name == name);
-        let pid = common("common_pid").and_then(|field| field.i32(endian, record));
-        let flags = common("common_flags").and_then(|field| field.unsigned(endian, record));
+        let pid = self.common_pid.as_ref().and_then(|field| field.i32(endian, record));
+        let flags = self.common_flags.as_ref().and_then(|field| field.unsigned(endian, record));
         let kind = self.kind(endian, record, symbols)?;
         let flag = |mask: u64| flags.map(|flags| flags & mask != 0);
         let (in_interrupt, need_resched) = (flag(FLAG_HARDIRQ), flag(FLAGS_NEED_RESCHED));
-        Some(Event { time_ns, cpu, pid, in_interrupt, need_resched, kind })
+        Some(Event { time_ns, cpu, pid, tgid: None, in_interrupt, need_resched, kind })
     }
 
     fn kind(&self, endian: Endian, record: &[u8], symbols: &Symbols) -> Option<Kind> {
         let i32_of = |field: &Field| field.i32(endian, record);
         let u32_of = |field: &Field| field.i32(endian, record).map(|value| value as u32);
         Some(match &self.decoder {
-            Decoder::Switch { prev, state, next } => Kind::Switch(Switch {
-                prev: prev.read(endian, record)?,
-                prev_state: state_of(state.unsigned(endian, record)?),
-                next: next.read(endian, record)?,
-            }),
+            Decoder::Switch { prev, state, next } => {
+                let bits = state.unsigned(endian, record)?;
+                Kind::Switch(Switch {
+                    prev: prev.read(endian, record)?,
+                    prev_state: state_of(bits),
+                    prev_letter: letter_of(bits),
+                    next: next.read(endian, record)?,
+                })
+            }
             Decoder::Wakeup { task, cpu, make } => {
                 make(Wakeup { task: task.read(endian, record)?, target_cpu: u32_of(cpu)? })
             }
@@ -373,6 +382,12 @@ fn state_of(state: u64) -> SwitchState {
     }
 }
 
+/// The letter of the lowest bit.
+fn letter_of(state: u64) -> u8 {
+    let bit = (state & STATE_LETTERS).trailing_zeros() as usize;
+    STATE_LETTER.get(bit).copied().unwrap_or(b'R')
+}
+
 /// The function of a timer by its name.
 pub(crate) fn timer_function(name: &str) -> TimerFunction {
     match name {
@@ -419,16 +434,29 @@ pub(crate) fn layout(text: &str) -> Vec<(String, usize, usize)> {
 /// All formats of a trace.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Formats {
-    by_id: HashMap<u32, Format>,
+    /// By number; numbers are 16 bits wide, and most small.
+    by_id: Vec<Option<Box<Format>>>,
 }
 
 impl Formats {
     pub(crate) fn insert(&mut self, format: Format) {
-        self.by_id.insert(format.id, format);
+        let id = format.id as usize;
+        if id > usize::from(u16::MAX) {
+            return;
+        }
+        if self.by_id.len() <= id {
+            self.by_id.resize(id + 1, None);
+        }
+        self.by_id[id] = Some(Box::new(format));
     }
 
     pub(crate) fn get(&self, id: u32) -> Option<&Format> {
-        self.by_id.get(&id)
+        self.by_id.get(id as usize)?.as_deref()
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
     }
 
     /// The number of the event a record is of.

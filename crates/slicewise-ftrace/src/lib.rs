@@ -1,11 +1,11 @@
 //! Reads recorded kernel traces as a stream of typed scheduler events, in the order of time.
 //!
-//! Two formats: `trace.dat` of trace-cmd (versions 6 and 7; nanoseconds), and the text of tracefs'
-//! `trace` and `trace_pipe` files (microseconds). [`Reader::open`] finds out which it is.
+//! Three formats: `perf.data` of perf, `trace.dat` of trace-cmd (versions 6 and 7), both in nanoseconds, and
+//! the text of tracefs' `trace` and `trace_pipe` files (microseconds). [`Reader::open`] finds out which it is.
 //!
 //! The layout of events is read from the file, never assumed: it moves between kernels. Memory is
-//! bounded by the number of CPUs and the size of the format descriptions, not by the length of the
-//! trace. Whatever is lost, cut off, out of order or not understood is counted in [`Findings`] and,
+//! bounded by the number of CPUs, the size of their buffers and of the format descriptions, not by the length of
+//! the trace. Whatever is lost, cut off, out of order or not understood is counted in [`Findings`] and,
 //! where it has a place, reported there as an event: nothing is skipped in silence.
 //!
 //! ```
@@ -26,13 +26,14 @@ mod error;
 mod event;
 mod findings;
 mod format;
+mod perf_data;
 mod reader;
 mod text;
 
 pub use error::Error;
 pub use event::{
-    Comm, Event, Exec, Exit, Fork, HrtimerExpire, Kind, Migrate, Other, PiSetprio, SleepState,
-    StatRuntime, Switch, SwitchState, TaskRef, TimerFunction, Value, Wakeup,
+    Cloned, Comm, Event, Exec, Exit, Fork, Gone, HrtimerExpire, Kind, Migrate, Named, Other,
+    PiSetprio, SleepState, StatRuntime, Switch, SwitchState, TaskRef, TimerFunction, Value, Wakeup,
 };
 pub use findings::Findings;
 pub use reader::{Reader, TraceFormat, TraceInfo};

@@ -8,6 +8,7 @@ use crate::dat::{Dat, MAGIC};
 use crate::error::Error;
 use crate::event::Event;
 use crate::findings::Findings;
+use crate::perf_data::{self, PerfData};
 use crate::text::Text;
 
 /// Which format a trace has.
@@ -17,6 +18,11 @@ pub enum TraceFormat {
     Dat {
         /// 6 or 7.
         version: u32,
+    },
+    /// `perf.data` of perf. Times are in nanoseconds.
+    PerfData {
+        /// Written through a pipe.
+        is_pipe: bool,
     },
     /// The text of tracefs. Times are in microseconds.
     Text,
@@ -33,12 +39,15 @@ pub struct TraceInfo {
     pub uname: Option<String>,
     /// The clock of its times.
     pub clock: Option<String>,
+    /// How many CPUs were online, if it says so.
+    pub online_cpus: Option<u32>,
 }
 
 #[derive(Debug)]
 enum Source<R: Read> {
     Dat(Box<Dat<R>>),
-    Text(Text<R>),
+    PerfData(Box<PerfData<R>>),
+    Text(Box<Text<R>>),
 }
 
 /// Events of a trace in the order of time.
@@ -82,10 +91,20 @@ impl<R: Read + Seek> Reader<R> {
             let dat = Dat::new(file, &mut findings)?;
             let info = dat.info().clone();
             (Source::Dat(Box::new(dat)), info)
+        } else if perf_data::is_magic(&mut file)? {
+            let header = perf_data::Header::of_file(&mut file)?;
+            let perf = PerfData::new(header, file, &mut findings)?;
+            let info = perf.info().clone();
+            (Source::PerfData(Box::new(perf)), info)
         } else {
-            let info =
-                TraceInfo { format: TraceFormat::Text, cpus: Vec::new(), uname: None, clock: None };
-            (Source::Text(Text::new(file)), info)
+            let info = TraceInfo {
+                format: TraceFormat::Text,
+                cpus: Vec::new(),
+                uname: None,
+                clock: None,
+                online_cpus: None,
+            };
+            (Source::Text(Box::new(Text::new(file))), info)
         };
         Ok(Self { source, findings, info })
     }
@@ -97,10 +116,20 @@ impl<R: Read + Seek> Reader<R> {
     pub fn next_event(&mut self) -> Result<Option<Event>, Error> {
         let event = match &mut self.source {
             Source::Dat(dat) => dat.next_event(&mut self.findings)?,
+            Source::PerfData(perf) => perf.next_event(&mut self.findings)?,
             Source::Text(text) => text.next_event(&mut self.findings)?,
         };
         self.findings.events += u64::from(event.is_some());
         Ok(event)
+    }
+
+    /// Bytes of the file that were read so far: how far it is.
+    pub fn position(&self) -> u64 {
+        match &self.source {
+            Source::Dat(dat) => dat.position(),
+            Source::PerfData(perf) => perf.position(),
+            Source::Text(text) => text.position(),
+        }
     }
 
     /// What was found wrong so far.

@@ -178,6 +178,7 @@ fn same(event: &Event, line: &Line, shown: &Line) {
             }
             &other.name
         }
+        Kind::Named(_) | Kind::Cloned(_) | Kind::Gone(_) => panic!("only perf has these"),
         Kind::Lost(_) => panic!("nothing is lost in this recording"),
     };
     assert_eq!(name, line.name);

@@ -28,7 +28,7 @@ pub fn render_run(report: &RunReport, style: Style) -> String {
     }
     if !report.runqlat_us.is_empty() {
         let title = style.paint(Paint::Heading, "Waits for a CPU");
-        parts.push(format!("{title}\n{}", render_runqlat(&report.runqlat_us)));
+        parts.push(format!("{title}\n{}", render_runqlat(&report.runqlat_us, "usecs")));
     }
     let remarks = remarks(report, style);
     if !remarks.is_empty() {
@@ -363,14 +363,15 @@ fn queues(report: &RunReport, style: Style) -> String {
 }
 
 /// A histogram in the layout of bcc's `runqlat`: what reads that reads this.
-pub fn render_runqlat(rows: &[RunqlatRow]) -> String {
+/// `unit` is `usecs` or `msecs`.
+pub fn render_runqlat(rows: &[RunqlatRow], unit: &str) -> String {
     // bcc gives wide numbers more room, and takes it from the bars.
     let wide = rows.len() > 32;
     let (number, label, stars) = if wide { (20, 29, 20) } else { (10, 19, 40) };
     let indent = if wide { 15 } else { 5 };
     let most = rows.iter().map(|row| row.count).max().unwrap_or(0).max(1);
     let blank = "";
-    let mut out = format!("{blank:indent$}{:<label$} : count     distribution\n", "usecs");
+    let mut out = format!("{blank:indent$}{:<label$} : count     distribution\n", unit);
     for row in rows {
         let full = (row.count as u128 * stars as u128 / u128::from(most)) as usize;
         out.push_str(&format!(
@@ -724,7 +725,7 @@ pub(crate) mod tests {
                 count: 1,
             })
             .collect();
-        let text = render_runqlat(&rows);
+        let text = render_runqlat(&rows, "usecs");
         let lines: Vec<&str> = text.lines().collect();
         let head = "               usecs                         : count     distribution";
         let row = "                   0 -> 1                    : 1        |********************|";
@@ -736,14 +737,17 @@ pub(crate) mod tests {
     fn waits_are_printed_as_bcc_prints_them() {
         // The first rows of the example in bcc's documentation of runqlat.
         let row = |low, high, count| RunqlatRow { low, high, count };
-        let text = render_runqlat(&[
-            row(0, 1, 233),
-            row(2, 3, 742),
-            row(4, 7, 203),
-            row(8, 15, 173),
-            row(16, 31, 24),
-            row(32, 63, 0),
-        ]);
+        let text = render_runqlat(
+            &[
+                row(0, 1, 233),
+                row(2, 3, 742),
+                row(4, 7, 203),
+                row(8, 15, 173),
+                row(16, 31, 24),
+                row(32, 63, 0),
+            ],
+            "usecs",
+        );
         let expected = [
             "     usecs               : count     distribution",
             "         0 -> 1          : 233      |************                            |",

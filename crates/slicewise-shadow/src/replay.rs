@@ -145,6 +145,7 @@ impl<'c> Replay<'c> {
                 self.set_attr(&task)?;
             }
             Kind::Lost(_) => self.gap(cpu)?,
+            Kind::Named(_) | Kind::Cloned(_) | Kind::Gone(_) => {}
             Kind::Exit(exit) => {
                 if self.cpus[cpu].current == exit.task.pid {
                     self.pend(cpu, Pending::Exit)?;

@@ -48,7 +48,8 @@ mod writer;
 pub use reader::{RecordingError, RecordingFault, RecordingReader};
 pub use writer::RecordingWriter;
 
-const MAGIC: &[u8; 16] = b"slicewise trace\0";
+/// How every recording begins.
+pub const MAGIC: &[u8; 16] = b"slicewise trace\0";
 const VERSION: u32 = 4;
 /// The versions that are read.
 const VERSIONS: [u32; 3] = [1, 2, VERSION];

@@ -1,8 +1,13 @@
 //! The command line.
 
+mod traces;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use self::traces::{LATENCY_HELP, TIMEHIST_HELP};
+pub(crate) use self::traces::{LatencyArgs, RunqlatArgs, RunqslowerArgs, TimehistArgs, TraceArgs};
 
 /// How Linux would schedule your workload, on the kernel you name.
 #[derive(Parser, Debug)]
@@ -37,6 +42,16 @@ pub(crate) enum Command {
     K8s(Box<K8sArgs>),
     /// Replay a recorded kernel trace and count how often the core decides the same
     Shadow(ShadowArgs),
+    /// Scheduling delay by task, as `perf sched latency` prints it
+    #[command(after_help = LATENCY_HELP)]
+    Latency(LatencyArgs),
+    /// Every switch with what came before it, as `perf sched timehist` prints it
+    #[command(after_help = TIMEHIST_HELP)]
+    Timehist(TimehistArgs),
+    /// A histogram of waits for a CPU, as bcc's runqlat prints it
+    Runqlat(RunqlatArgs),
+    /// Waits for a CPU that were long, as bcc's runqslower prints them
+    Runqslower(RunqslowerArgs),
     /// Draw a machine: packages, memory nodes, caches, cores, and which tasks may run where
     #[command(after_help = TOPOLOGY_HELP)]
     Topology(TopologyArgs),

@@ -20,6 +20,7 @@ mod shadow;
 mod simulate;
 mod topology;
 mod trace_file;
+mod traces;
 
 use std::process::ExitCode;
 
@@ -71,6 +72,10 @@ fn run(command: &args::Command) -> Result<bool, failure::Failure> {
         args::Command::Rt(args::RtCommand::Explain(asked)) => rt_explain::explain(asked),
         args::Command::K8s(args) => k8s::k8s(args),
         args::Command::Shadow(shadow) => shadow::shadow(shadow).map(|()| true),
+        args::Command::Latency(args) => traces::latency(args).map(|()| true),
+        args::Command::Timehist(args) => traces::timehist(args).map(|()| true),
+        args::Command::Runqlat(args) => traces::runqlat(args).map(|()| true),
+        args::Command::Runqslower(args) => traces::runqslower(args).map(|()| true),
         args::Command::Topology(args) => topology::topology(args),
         args::Command::Place(args) => place::place(args),
         args::Command::Kernels(kernels) => commands::kernels(kernels).map(|()| true),

@@ -43,7 +43,7 @@ const CLOCKS: &[&str] = &["local", "global", "mono", "mono_raw", "boot", "tai", 
 
 /// What the file says before its records.
 #[derive(Debug)]
-pub(super) struct Header {
+pub(crate) struct Header {
     pub(super) version: u32,
     pub(super) endian: Endian,
     pub(super) page: PageLayout,
@@ -156,6 +156,42 @@ impl Header {
         }
         header.check()?;
         Ok(header)
+    }
+
+    /// What `perf.data` keeps of the formats: the beginning of such a file.
+    pub(crate) fn tracing_data(
+        bytes: &[u8],
+        findings: &mut Findings,
+    ) -> Result<(Endian, Formats, Symbols), Error> {
+        let mut file = std::io::Cursor::new(bytes);
+        let mut here = Here { file: &mut file, at: 0, endian: Endian::Little };
+        here.expect(MAGIC, "beginning")?;
+        let _version = here.string("version")?;
+        here.endian = match here.uint(1, "order of bytes")? {
+            0 => Endian::Little,
+            _ => Endian::Big,
+        };
+        let _user_space_long = here.uint(1, "size of a long")?;
+        let _page_size = here.uint(4, "page size")?;
+        let page = PageLayout { size: 0, time: 0, commit: 8, commit_size: 8, data: 16 };
+        let mut header = Self {
+            version: 6,
+            endian: here.endian,
+            page,
+            formats: Formats::default(),
+            symbols: Symbols::default(),
+            cpus: Vec::new(),
+            uname: None,
+            clock: None,
+        };
+        header.header_info(&mut here)?;
+        let formats = header.ftrace_events(&mut here, findings);
+        formats.and_then(|()| header.event_formats(&mut here, findings))?;
+        // What follows is only for names of functions.
+        if let Ok(symbols) = here.sized(4, UNPACKED_BYTES_MAX, "kallsyms") {
+            header.kallsyms(&symbols);
+        }
+        Ok((header.endian, header.formats, header.symbols))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -466,6 +502,10 @@ impl Header {
         let Some((section, main, clock, page_size, mut cpus)) = parsed else {
             return Err(Error::malformed(offset, "the option that names the buffers is cut off"));
         };
+        if let Some(data) = cpus.iter().find(|data| u64::from(data.cpu) >= CPUS_MAX) {
+            let what = format!("data of CPU {}; below {CPUS_MAX} are possible", data.cpu);
+            return Err(Error::malformed(offset, what));
+        }
         if !main || !self.cpus.is_empty() {
             findings.other_instances += 1;
             return Ok(());

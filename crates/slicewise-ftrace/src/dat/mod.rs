@@ -9,16 +9,16 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{Read, Seek};
 
-use self::header::Header;
 use self::stream::Stream;
 use crate::bytes::Endian;
 use crate::error::Error;
-use crate::event::{Event, Kind};
+use crate::event::Event;
 use crate::findings::Findings;
 use crate::format::{Formats, Symbols};
 use crate::reader::{TraceFormat, TraceInfo};
 
-pub(crate) use self::header::MAGIC;
+pub(crate) use self::header::{Header, MAGIC};
+pub(crate) use self::pages::read_exact_at;
 
 /// A `trace.dat` being read.
 #[derive(Debug)]
@@ -47,6 +47,7 @@ impl<R: Read + Seek> Dat<R> {
             cpus: streams.iter().map(|stream| stream.cpu).collect(),
             uname: header.uname,
             clock: header.clock,
+            online_cpus: None,
         };
         Ok(Self {
             file,
@@ -58,6 +59,11 @@ impl<R: Read + Seek> Dat<R> {
             started: false,
             info,
         })
+    }
+
+    /// Bytes of records that were read.
+    pub(crate) fn position(&self) -> u64 {
+        self.streams.iter().map(Stream::position).sum()
     }
 
     pub(crate) fn info(&self) -> &TraceInfo {
@@ -78,15 +84,7 @@ impl<R: Read + Seek> Dat<R> {
             if let Some(lost) = stream.take_lost() {
                 findings.lost_places += 1;
                 findings.lost_events += lost.unwrap_or(0);
-                let kind = Kind::Lost(lost);
-                return Ok(Some(Event {
-                    time_ns,
-                    cpu,
-                    pid: None,
-                    in_interrupt: None,
-                    need_resched: None,
-                    kind,
-                }));
+                return Ok(Some(Event::lost(time_ns, cpu, lost)));
             }
             let event = self.decode(time_ns, index, findings);
             self.heads.pop();

@@ -65,7 +65,7 @@ pub(super) fn read_at(
 }
 
 /// The same, or an error if the file has fewer.
-pub(super) fn read_exact_at(
+pub(crate) fn read_exact_at(
     file: &mut (impl Read + Seek),
     offset: u64,
     size: u64,
@@ -93,6 +93,7 @@ pub(crate) struct CpuData {
 pub(super) struct Pages {
     codec: Codec,
     page_size: usize,
+    begin: u64,
     /// Of the next chunk, or the next page if there is no compression.
     offset: u64,
     end: u64,
@@ -107,12 +108,18 @@ impl Pages {
         Self {
             codec: data.codec,
             page_size,
+            begin: data.offset,
             offset: data.offset,
             end: data.offset.saturating_add(data.size),
             chunks: None,
             chunk: Vec::new(),
             at: 0,
         }
+    }
+
+    /// Bytes of the file that were read.
+    pub(super) fn position(&self) -> u64 {
+        self.offset - self.begin
     }
 
     /// Puts the next page into `page`; `false` when there is no more.

@@ -71,6 +71,11 @@ impl Stream {
         }
     }
 
+    /// Bytes that were read.
+    pub(super) fn position(&self) -> u64 {
+        self.pages.position()
+    }
+
     /// The record at the head.
     pub(super) fn record(&self) -> &[u8] {
         &self.page[self.record.clone()]

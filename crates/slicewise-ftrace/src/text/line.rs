@@ -87,7 +87,8 @@ fn event(line: &str) -> Option<(Event, Option<String>)> {
         let need_resched =
             flag(1).map(|letter| matches!(letter, 'N' | 'n' | 'B' | 'b' | 'L' | 'l'));
         let pid = pid_of(&line[..at]);
-        let event = Event { time_ns, cpu, pid, in_interrupt, need_resched, kind };
+        let tgid = tgid_of(&line[..at]);
+        let event = Event { time_ns, cpu, pid, tgid, in_interrupt, need_resched, kind };
         Some((event, unexpected))
     })
 }
@@ -100,6 +101,12 @@ fn pid_of(head: &str) -> Option<i32> {
         None => head,
     };
     head.rsplit_once('-')?.1.parse().ok()
+}
+
+/// The thread group of `   comm-12   (  12)`.
+fn tgid_of(head: &str) -> Option<i32> {
+    let (_, group) = head.trim_end().strip_suffix(')')?.rsplit_once('(')?;
+    group.trim().parse().ok()
 }
 
 /// `3.253569:`, in seconds.
@@ -171,6 +178,7 @@ fn switch(fields: &str) -> Option<Switch> {
     Some(Switch {
         prev: task([&comm, &pid, &prio])?,
         prev_state: state_of(&state)?,
+        prev_letter: state.bytes().next()?,
         next: task([&next_comm, &next_pid, &next_prio])?,
     })
 }

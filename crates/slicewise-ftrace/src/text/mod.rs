@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use self::line::Line;
 use crate::error::Error;
-use crate::event::{Event, Kind};
+use crate::event::Event;
 use crate::findings::Findings;
 
 /// A longer line is malformed; what is beyond is passed over.
@@ -20,6 +20,7 @@ pub(crate) struct Text<R: Read> {
     file: BufReader<R>,
     line: Vec<u8>,
     number: u64,
+    bytes: u64,
     /// By CPU: the latest time.
     last_ns: Vec<u64>,
     /// A gap was announced before the first event of this CPU: time comes with the next event.
@@ -34,10 +35,16 @@ impl<R: Read> Text<R> {
             file: BufReader::new(file),
             line: Vec::new(),
             number: 0,
+            bytes: 0,
             last_ns: Vec::new(),
             lost: Vec::new(),
             held: None,
         }
+    }
+
+    /// Bytes that were read.
+    pub(crate) fn position(&self) -> u64 {
+        self.bytes
     }
 
     pub(crate) fn next_event(&mut self, findings: &mut Findings) -> Result<Option<Event>, Error> {
@@ -80,14 +87,7 @@ impl<R: Read> Text<R> {
         let gap = self.lost.iter().position(|(cpu, _)| *cpu == event.cpu);
         let Some(gap) = gap else { return event };
         let (cpu, count) = self.lost.swap_remove(gap);
-        let lost = Event {
-            time_ns: event.time_ns,
-            cpu,
-            pid: None,
-            in_interrupt: None,
-            need_resched: None,
-            kind: Kind::Lost(count),
-        };
+        let lost = Event::lost(event.time_ns, cpu, count);
         self.held = Some(event);
         lost
     }
@@ -100,6 +100,7 @@ impl<R: Read> Text<R> {
             return Ok(false);
         }
         self.number += 1;
+        self.bytes += read as u64;
         if self.line.last() == Some(&b'\n') {
             self.line.pop();
         } else if (read as u64) < LINE_BYTES_MAX {

@@ -4,6 +4,8 @@
 
 use std::io::Write as _;
 
+pub(crate) mod perf;
+
 pub(crate) const PAGE: usize = 4096;
 
 const WAKEUP: &str = "name: sched_wakeup

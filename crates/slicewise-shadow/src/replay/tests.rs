@@ -24,7 +24,7 @@ fn task(pid: i32) -> TaskRef {
 
 fn event(time_us: u64, kind: Kind) -> Event {
     let (pid, in_interrupt, need_resched) = (None, None, None);
-    Event { time_ns: time_us * 1_000, cpu: 0, pid, in_interrupt, need_resched, kind }
+    Event { time_ns: time_us * 1_000, cpu: 0, pid, tgid: None, in_interrupt, need_resched, kind }
 }
 
 fn new(pid: i32) -> Kind {
@@ -32,7 +32,7 @@ fn new(pid: i32) -> Kind {
 }
 
 fn switch(prev: i32, prev_state: SwitchState, next: i32) -> Switch {
-    Switch { prev: task(prev), prev_state, next: task(next) }
+    Switch { prev: task(prev), prev_state, prev_letter: b'R', next: task(next) }
 }
 
 fn charge(pid: i32, runtime_us: u64) -> StatRuntime {

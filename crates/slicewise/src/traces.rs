@@ -1,0 +1,384 @@
+//! `slicewise latency`, `timehist`, `runqlat`, `runqslower`: traces, looked at.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, IsTerminal, Read, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use slicewise_analysis::{
+    ByWhom, Latency, LatencyOptions, Naming, Rules, Runqlat, RunqlatOptions, SortKey, Threads,
+    Timehist, TimehistOptions, Waits, latency_text, play_simulated, runqlat_text, seconds,
+};
+use slicewise_ftrace::{Event, Findings, Reader, TraceFormat};
+use slicewise_trace::RecordingReader;
+
+use crate::args::{
+    LatencyArgs, OutputFormat, RunqlatArgs, RunqslowerArgs, TimehistArgs, TraceArgs,
+};
+use crate::failure::{Failure, printable};
+use crate::output::{print, print_json};
+
+/// How traces of the simulated machine begin.
+const SIMULATED_MAGIC: &[u8] = slicewise_trace::recording::MAGIC;
+/// Reading that takes no longer than this shows no progress.
+const PROGRESS_AFTER: Duration = Duration::from_secs(1);
+/// Events between looks at the clock.
+const EVENTS_A_LOOK: u64 = 1 << 16;
+/// Bytes that are written at once.
+const OUT_BYTES: usize = 1 << 16;
+
+/// A trace that was opened.
+struct Trace {
+    name: String,
+    bytes: u64,
+    rules: Rules,
+    source: Source,
+}
+
+enum Source {
+    Kernel(Box<Reader<BufReader<File>>>),
+    Simulated(RecordingReader<BufReader<File>>),
+}
+
+impl Trace {
+    fn open(args: &TraceArgs) -> Result<Self, Failure> {
+        let path = &args.trace;
+        let name = path.display().to_string();
+        let unreadable = |error: io::Error| Failure::plain(format!("cannot read {name}: {error}"));
+        let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+        let source = match is_simulated(path).map_err(unreadable)? {
+            true => {
+                let file = BufReader::new(File::open(path).map_err(unreadable)?);
+                let reader = RecordingReader::new(file)
+                    .map_err(|error| Failure::plain(format!("{name}: {error}")))?;
+                Source::Simulated(reader)
+            }
+            false => {
+                let reader = Reader::open(path).map_err(|error| of_trace(&name, &error))?;
+                Source::Kernel(Box::new(reader))
+            }
+        };
+        Ok(Self { name, bytes, rules: rules(args), source })
+    }
+
+    fn online_cpus(&self) -> Option<u32> {
+        match &self.source {
+            Source::Kernel(reader) => reader.info().online_cpus,
+            Source::Simulated(_) => None,
+        }
+    }
+
+    /// Hands every event to `each`, with who is who by then, and says what the trace lacks.
+    fn each(
+        self,
+        mut each: impl FnMut(&mut Threads, &Event) -> io::Result<()>,
+    ) -> Result<Threads, Failure> {
+        let written = |error| Failure::Output(error, "standard output".to_owned());
+        match self.source {
+            Source::Simulated(reader) => {
+                let mut threads = Threads::new(Naming::Events);
+                let mut broken = Ok(());
+                let played = play_simulated(reader, |event| {
+                    threads.event(event);
+                    if broken.is_ok() {
+                        broken = each(&mut threads, event);
+                    }
+                });
+                broken.map_err(written)?;
+                played.map_err(|error| Failure::plain(format!("{}: {error}", self.name)))?;
+                Ok(threads)
+            }
+            Source::Kernel(mut reader) => {
+                let naming = match (reader.info().format, self.rules) {
+                    (TraceFormat::PerfData { .. }, Rules::Perf6_1) => Naming::RecordsOnly,
+                    (TraceFormat::PerfData { .. }, Rules::All) => Naming::Records,
+                    _ => Naming::Events,
+                };
+                let mut threads = Threads::new(naming);
+                let mut progress = Progress::new(self.bytes);
+                let next = |reader: &mut Reader<BufReader<File>>| {
+                    reader.next_event().map_err(|error| of_trace(&self.name, &error))
+                };
+                while let Some(event) = next(&mut reader)? {
+                    threads.event(&event);
+                    each(&mut threads, &event).map_err(written)?;
+                    progress.event(|| reader.position());
+                }
+                progress.finish();
+                remark(&self.name, reader.findings());
+                Ok(threads)
+            }
+        }
+    }
+}
+
+fn is_simulated(path: &Path) -> io::Result<bool> {
+    let mut begin = Vec::new();
+    File::open(path)?.take(SIMULATED_MAGIC.len() as u64).read_to_end(&mut begin)?;
+    Ok(begin == SIMULATED_MAGIC)
+}
+
+fn of_trace(name: &str, error: &slicewise_ftrace::Error) -> Failure {
+    let message = format!("{name}: {error}");
+    match error.help() {
+        Some(help) => Failure::with_help(message, help),
+        None => Failure::plain(message),
+    }
+}
+
+/// Says what a trace lacks, or has that was not understood.
+fn remark(name: &str, findings: &Findings) {
+    let mut lines: Vec<String> = Vec::new();
+    let mut count = |number: u64, what: &str| {
+        if number > 0 {
+            lines.push(format!("{number} {what}"));
+        }
+    };
+    count(findings.lost_events, "events were lost while it was recorded");
+    count(
+        findings.overwritten_events,
+        "events were overwritten before it was read: it begins late",
+    );
+    count(findings.backwards, "events come later than others that happened after them");
+    count(findings.malformed, "records make no sense and were passed over");
+    count(findings.unknown_formats, "records are of events whose format is not in the file");
+    if findings.lost_places > 0 && findings.lost_events == 0 {
+        count(findings.lost_places, "gaps, of events whose number is not known");
+    }
+    count(findings.other_instances, "other instances are in the file; only the main one is read");
+    for (event, number) in &findings.unexpected_layouts {
+        count(*number, &format!("events `{event}` have other fields than expected"));
+    }
+    if findings.truncated {
+        lines.push("the file ends before the trace does".to_owned());
+    }
+    if let Some(first) = &findings.first_malformed {
+        lines.push(format!("the first that makes no sense: {first}"));
+    }
+    let text: String =
+        lines.iter().map(|line| format!("note: {name}: {}\n", printable(line))).collect();
+    if !text.is_empty() {
+        Failure::Shown(text).report();
+    }
+}
+
+/// Bytes and events, for readings that take their time.
+struct Progress {
+    bytes: u64,
+    events: u64,
+    begun: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    fn new(bytes: u64) -> Self {
+        Self { bytes, events: 0, begun: Instant::now(), bar: None }
+    }
+
+    #[inline]
+    fn event(&mut self, position: impl Fn() -> u64) {
+        self.events += 1;
+        if self.events.is_multiple_of(EVENTS_A_LOOK) {
+            self.look(position());
+        }
+    }
+
+    fn look(&mut self, position: u64) {
+        if self.bar.is_none() {
+            // Lines on a terminal are progress enough.
+            let terminal = io::stderr().is_terminal() && !io::stdout().is_terminal();
+            if !terminal || self.begun.elapsed() < PROGRESS_AFTER {
+                return;
+            }
+            let style = ProgressStyle::with_template(
+                "{bar:40} {bytes} of {total_bytes}, {msg} events, {eta} left",
+            );
+            let bar = ProgressBar::with_draw_target(Some(self.bytes), ProgressDrawTarget::stderr());
+            if let Ok(style) = style {
+                bar.set_style(style);
+            }
+            self.bar = Some(bar);
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(position);
+            bar.set_message(self.events.to_string());
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn rules(args: &TraceArgs) -> Rules {
+    match args.as_perf {
+        Some(_) => Rules::Perf6_1,
+        None => Rules::All,
+    }
+}
+
+/// `slicewise latency`.
+pub(crate) fn latency(args: &LatencyArgs) -> Result<(), Failure> {
+    let mut sort = Vec::new();
+    for word in &args.sort {
+        let key = SortKey::named(word).ok_or_else(|| {
+            let message = format!("--sort {word}: there is no such key");
+            Failure::with_help(message, "the keys are avg, max, switch, runtime")
+        })?;
+        sort.push(key);
+    }
+    if sort.is_empty() {
+        sort = SortKey::DEFAULT.to_vec();
+    }
+    let options =
+        LatencyOptions { rules: rules(&args.trace), by_pid: args.pids, cpu: args.cpu, sort };
+    let mut latency = Latency::new(options);
+    let threads = Trace::open(&args.trace)?.each(|threads, event| {
+        latency.event(threads, event);
+        Ok(())
+    })?;
+    let report = latency.report(&threads);
+    match args.format {
+        OutputFormat::Json => print_json(&report),
+        OutputFormat::Table => print(&printable(&latency_text(&report))),
+    }
+}
+
+/// `slicewise timehist`.
+pub(crate) fn timehist(args: &TimehistArgs) -> Result<(), Failure> {
+    let trace = Trace::open(&args.trace)?;
+    let json = matches!(args.format, OutputFormat::Json);
+    let (from_ns, to_ns) = match &args.time {
+        Some(text) => stretch(text)?,
+        None => (None, None),
+    };
+    let cpus = args.cpu.as_deref().map(|text| {
+        slicewise_sched::CpuSet::parse_list(text)
+            .map_err(|message| Failure::plain(format!("--cpu {text}: {message}")))
+    });
+    let cpus = cpus.transpose()?.map(|set| {
+        let cpus =
+            (0..slicewise_sched::CPUS_MAX).filter(|cpu| set.contains(slicewise_sched::CpuId(*cpu)));
+        cpus.map(|cpu| cpu..=cpu).collect()
+    });
+    let options = TimehistOptions {
+        rules: rules(&args.trace),
+        wakeups: args.wakeups,
+        migrations: args.migrations,
+        next: args.next,
+        cpu_visual: args.cpu_visual,
+        state: args.state,
+        summary_only: args.summary || json,
+        from_ns,
+        to_ns,
+        cpus,
+        comms: args.comm.clone(),
+        pids: args.pid.clone(),
+        tids: args.tid.clone(),
+    };
+    let written = |error| Failure::Output(error, "standard output".to_owned());
+    let out = BufWriter::with_capacity(OUT_BYTES, io::stdout().lock());
+    let mut timehist = Timehist::new(options, trace.online_cpus(), out);
+    timehist.begin().map_err(written)?;
+    let threads = trace.each(|threads, event| timehist.event(threads, event))?;
+    let summary = timehist.summary(&threads);
+    let mut out = timehist.into_inner();
+    if args.summary || args.with_summary {
+        let text = if json { String::new() } else { printable(&summary.text()) };
+        out.write_all(text.as_bytes()).map_err(written)?;
+    }
+    out.flush().map_err(written)?;
+    drop(out);
+    if json { print_json(&summary) } else { Ok(()) }
+}
+
+/// `START,END` in seconds; either may be missing.
+fn stretch(text: &str) -> Result<(Option<u64>, Option<u64>), Failure> {
+    let one = |word: &str| -> Result<Option<u64>, Failure> {
+        let word = word.trim();
+        if word.is_empty() {
+            return Ok(None);
+        }
+        let (whole, part) = word.split_once('.').unwrap_or((word, ""));
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let ns = || {
+            let whole = whole.parse::<u64>().ok()?.checked_mul(1_000_000_000)?;
+            let part = format!("{part:0<9}").parse::<u64>().ok()?;
+            whole.checked_add(part)
+        };
+        let valid = digits(whole) && digits(part) && part.len() <= 9;
+        let ns = valid.then(ns).flatten().ok_or_else(|| {
+            let message = format!("--time {text}: `{word}` is no time");
+            Failure::with_help(message, "write seconds of the trace's clock: 50945.95,50945.96")
+        })?;
+        Ok(Some(ns))
+    };
+    let (from, to) = text.split_once(',').unwrap_or((text, ""));
+    let (from_ns, to_ns) = (one(from)?, one(to)?);
+    if from_ns.zip(to_ns).is_some_and(|(from, to)| from > to) {
+        return Err(Failure::plain(format!("--time {text}: it ends before it begins")));
+    }
+    Ok((from_ns, to_ns))
+}
+
+/// `slicewise runqlat`.
+pub(crate) fn runqlat(args: &RunqlatArgs) -> Result<(), Failure> {
+    let by = match (args.pids, args.tids) {
+        (true, _) => ByWhom::Process,
+        (_, true) => ByWhom::Task,
+        _ => ByWhom::All,
+    };
+    let options =
+        RunqlatOptions { rules: rules(&args.trace), ms: args.milliseconds, by, pid: args.pid };
+    let mut runqlat = Runqlat::new(options);
+    let threads = Trace::open(&args.trace)?.each(|threads, event| {
+        runqlat.event(threads, event);
+        Ok(())
+    })?;
+    let histograms = runqlat.histograms(&threads);
+    match args.format {
+        OutputFormat::Json => print_json(&histograms),
+        OutputFormat::Table if histograms.is_empty() => {
+            print(&runqlat_text(&[], by))?;
+            Failure::Shown("note: nobody waited\n".to_owned()).report();
+            Ok(())
+        }
+        OutputFormat::Table => print(&printable(&runqlat_text(&histograms, by))),
+    }
+}
+
+/// `slicewise runqslower`.
+pub(crate) fn runqslower(args: &RunqslowerArgs) -> Result<(), Failure> {
+    let min_ns = args.min_us.saturating_mul(1000);
+    let mut waits = Waits::new(rules(&args.trace));
+    let mut out = BufWriter::with_capacity(OUT_BYTES, io::stdout().lock());
+    let written = |error| Failure::Output(error, "standard output".to_owned());
+    let previous = if args.previous {
+        format!(" {:16} {:<6}", "PREV COMM", "PREV TID")
+    } else {
+        String::new()
+    };
+    writeln!(out, "{:>15} {:16} {:<7} {:>14}{previous}", "TIME", "COMM", "TID", "LAT(us)")
+        .map_err(written)?;
+    Trace::open(&args.trace)?.each(|threads, event| {
+        let Some(waited) = waits.event(threads, event) else { return Ok(()) };
+        let thread = &threads[waited.task];
+        if waited.ns() <= min_ns
+            || args.pid.is_some_and(|pid| thread.tgid != pid)
+            || args.tid.is_some_and(|tid| thread.tid != tid)
+        {
+            return Ok(());
+        }
+        let (at, lat) = (seconds(waited.to_ns), waited.ns() / 1000);
+        write!(out, "{at:>15} {:16} {:<7} {lat:>14}", printable(&thread.name()), thread.tid)?;
+        if args.previous {
+            let prev = &threads[waited.prev];
+            write!(out, " {:16} {:<6}", printable(&prev.name()), prev.tid)?;
+        }
+        writeln!(out)
+    })?;
+    out.flush().map_err(written)
+}
