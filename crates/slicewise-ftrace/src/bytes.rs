@@ -41,6 +41,7 @@ impl Endian {
 }
 
 /// Widens a number of `size` bytes by its sign.
+#[inline]
 pub(crate) fn sign_extend(value: u64, size: usize) -> i64 {
     let unused = 64 - 8 * size.clamp(1, 8) as u32;
     ((value << unused) as i64) >> unused

@@ -12,7 +12,20 @@ pub struct Comm {
 
 impl Comm {
     /// The bytes up to the first zero, at most 15.
+    #[inline]
     pub fn new(bytes: &[u8]) -> Self {
+        // As the kernel records it, in one go.
+        if let Ok(all) = <[u8; 16]>::try_from(bytes) {
+            let word = u128::from_le_bytes(all);
+            const LOW: u128 = u128::from_le_bytes([1; 16]);
+            // The top bit of each byte that is zero, and perhaps of some above the first.
+            let zeros = word.wrapping_sub(LOW) & !word & (LOW << 7);
+            let len = (zeros.trailing_zeros() / 8).min(15);
+            let kept = word & ((1 << (len * 8)) - 1);
+            let mut own = [0; 15];
+            own.copy_from_slice(&kept.to_le_bytes()[..15]);
+            return Self { bytes: own, len: len as u8 };
+        }
         let len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()).min(15);
         let mut own = [0; 15];
         own[..len].copy_from_slice(&bytes[..len]);
@@ -329,4 +342,22 @@ pub enum Kind {
     Lost(Option<u64>),
     /// Any other event.
     Other(Other),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Comm;
+
+    #[test]
+    fn a_name_ends_at_its_first_zero() {
+        for text in ["", "a", "kworker/0:1H-kb", "fourteen chars"] {
+            let mut padded = [0; 16];
+            padded[..text.len()].copy_from_slice(text.as_bytes());
+            assert_eq!(Comm::new(&padded).as_bytes(), text.as_bytes());
+            assert_eq!(Comm::new(&padded), Comm::new(text.as_bytes()));
+        }
+        // What is behind the zero is rubbish; a 1 after a 0 must not be taken for one.
+        assert_eq!(Comm::new(b"ab\0\x01\x01cdefghijklm"), Comm::new(b"ab"));
+        assert_eq!(Comm::new(b"0123456789abcdef").as_bytes(), b"0123456789abcde");
+    }
 }

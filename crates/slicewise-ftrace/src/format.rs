@@ -82,10 +82,12 @@ impl Field {
         Some(Self { name: Arc::from(name), offset, size, kind })
     }
 
+    #[inline]
     fn unsigned(&self, endian: Endian, record: &[u8]) -> Option<u64> {
         endian.uint(record, self.offset, self.size)
     }
 
+    #[inline]
     fn i32(&self, endian: Endian, record: &[u8]) -> Option<i32> {
         Some(sign_extend(self.unsigned(endian, record)?, self.size) as i32)
     }
@@ -102,6 +104,7 @@ impl Field {
         }
     }
 
+    #[inline]
     fn comm(&self, endian: Endian, record: &[u8]) -> Option<Comm> {
         self.bytes(endian, record).map(Comm::new)
     }
@@ -135,6 +138,7 @@ struct TaskFields {
 }
 
 impl TaskFields {
+    #[inline]
     fn read(&self, endian: Endian, record: &[u8]) -> Option<TaskRef> {
         Some(TaskRef {
             pid: self.pid.i32(endian, record)?,
@@ -450,6 +454,7 @@ impl Formats {
         self.by_id[id] = Some(Box::new(format));
     }
 
+    #[inline]
     pub(crate) fn get(&self, id: u32) -> Option<&Format> {
         self.by_id.get(id as usize)?.as_deref()
     }
@@ -460,6 +465,7 @@ impl Formats {
     }
 
     /// The number of the event a record is of.
+    #[inline]
     pub(crate) fn id_of(endian: Endian, record: &[u8]) -> Option<u32> {
         // `common_type` is the first field of every event.
         endian.uint(record, 0, 2).map(|id| id as u32)

@@ -60,8 +60,10 @@ pub(crate) struct PerfData<R> {
     raw_endian: Endian,
     symbols: Symbols,
     info: TraceInfo,
-    /// Events that are not delivered yet; those before `ready` are in order and due.
-    held: Vec<Event>,
+    /// Events that are not delivered yet, as they came; and their times and places, in order. Those before
+    /// `ready` are due.
+    held: Vec<Option<Event>>,
+    order: Vec<(u64, u32)>,
     next: usize,
     ready: usize,
     /// The newest of this round, and of the one before.
@@ -89,6 +91,7 @@ impl<R: Read> PerfData<R> {
                 online_cpus: header.online_cpus,
             },
             held: Vec::new(),
+            order: Vec::new(),
             next: 0,
             ready: 0,
             newest_ns: 0,
@@ -117,10 +120,9 @@ impl<R: Read> PerfData<R> {
     pub(crate) fn next_event(&mut self, findings: &mut Findings) -> Result<Option<Event>, Error> {
         loop {
             if self.next < self.ready {
-                let event = &mut self.held[self.next];
+                let (_, at) = self.order[self.next];
                 self.next += 1;
-                let taken = Event::lost(event.time_ns, event.cpu, None);
-                return Ok(Some(std::mem::replace(event, taken)));
+                return Ok(self.held[at as usize].take());
             }
             if self.at_end {
                 return Ok(None);
@@ -131,7 +133,11 @@ impl<R: Read> PerfData<R> {
     }
 
     fn forget_delivered(&mut self) {
-        self.held.drain(..self.next);
+        if self.ready > 0 {
+            let late = &self.order[self.ready..];
+            let held = &mut self.held;
+            self.held = late.iter().map(|(_, at)| held[*at as usize].take()).collect();
+        }
         (self.next, self.ready) = (0, 0);
     }
 
@@ -155,7 +161,8 @@ impl<R: Read> PerfData<R> {
             }
             if self.held.len() >= HELD_MAX {
                 // There are no rounds, or they are damaged: the older half cannot wait any longer.
-                let mut times: Vec<u64> = self.held.iter().map(|event| event.time_ns).collect();
+                let events = self.held.iter().flatten();
+                let mut times: Vec<u64> = events.map(|event| event.time_ns).collect();
                 let half = times.len() / 2;
                 let (_, middle, _) = times.select_nth_unstable(half);
                 let middle = *middle;
@@ -287,7 +294,7 @@ impl<R: Read> PerfData<R> {
             Some(event) => {
                 let event = Event { pid: id.pid.or(event.pid), tgid: id.tgid, ..event };
                 self.newest_ns = self.newest_ns.max(event.time_ns);
-                self.held.push(event);
+                self.held.push(Some(event));
             }
             None => findings.malformed(|| {
                 let (time_ns, cpu) = place;
@@ -301,7 +308,7 @@ impl<R: Read> PerfData<R> {
 
     fn hold(&mut self, id: Id, kind: Kind) {
         self.newest_ns = self.newest_ns.max(id.time_ns);
-        self.held.push(Event {
+        self.held.push(Some(Event {
             time_ns: id.time_ns,
             cpu: id.cpu.min(CPUS_MAX - 1),
             pid: id.pid,
@@ -309,21 +316,24 @@ impl<R: Read> PerfData<R> {
             in_interrupt: None,
             need_resched: None,
             kind,
-        });
+        }));
     }
 
     /// Everything up to a time is due. What is older than what was delivered already comes late.
     fn release(&mut self, until_ns: u64, findings: &mut Findings) {
+        let time = |event: &Option<Event>| event.as_ref().map_or(0, |event| event.time_ns);
+        self.order.clear();
+        self.order.extend(self.held.iter().map(time).zip(0..));
         // Runs of CPUs, each in order: what a merging sort is best at. Equals stay as they came.
-        self.held.sort_by_key(|event| event.time_ns);
-        self.ready = self.held.partition_point(|event| event.time_ns <= until_ns);
-        let due = &self.held[..self.ready];
+        self.order.sort_by_key(|(time_ns, _)| *time_ns);
+        self.ready = self.order.partition_point(|(time_ns, _)| *time_ns <= until_ns);
+        let due = &self.order[..self.ready];
         // Time 0 is no time: these say what was there before.
-        let timed = due.iter().filter(|event| event.time_ns > 0);
-        findings.backwards +=
-            timed.take_while(|event| event.time_ns < self.delivered_ns).count() as u64;
-        if let Some(last) = due.last() {
-            self.delivered_ns = self.delivered_ns.max(last.time_ns);
+        let timed = due.iter().filter(|(time_ns, _)| *time_ns > 0);
+        let late = timed.take_while(|(time_ns, _)| *time_ns < self.delivered_ns).count();
+        findings.backwards += late as u64;
+        if let Some((last_ns, _)) = due.last() {
+            self.delivered_ns = self.delivered_ns.max(*last_ns);
         }
     }
 }
