@@ -8,6 +8,12 @@
 //!
 //! A slot that is put off stays in its bucket, however late it is due then: it is filed anew when the
 //! bucket's turn comes. Slice timers are put off at each switch and seldom fire.
+//!
+//! Times in a bucket of the finest digit are equal. Its slots are put in order once, when its turn comes:
+//! the ticks of many CPUs are due together.
+
+use core::cmp::Reverse;
+use core::hint::cold_path;
 
 /// Digits of a time, the finest first: where each begins, in bits. Any would do; with these, what is
 /// due within 16 ms goes to buckets of 16 us, where it is mostly alone, and all buckets have a bit in
@@ -93,6 +99,8 @@ impl Level {
 
 /// No slot; no bucket.
 const NONE: u32 = u32::MAX;
+/// Not a bucket: the slot is among those that are due.
+const DUE: u32 = BUCKETS as u32;
 /// Beside the number of a bucket: the slot is due later than the bucket is for.
 const LATER: u32 = 1 << 31;
 
@@ -105,7 +113,7 @@ struct Link {
     time_ns: u64,
     next: u32,
     previous: u32,
-    /// [`NONE`] while not armed; else the bucket, perhaps with [`LATER`].
+    /// [`NONE`] while not armed; else the bucket, perhaps with [`LATER`], or [`DUE`].
     bucket: u32,
     /// Tells which of two was armed first.
     turn: u32,
@@ -123,6 +131,9 @@ pub(crate) struct EventQueue {
     used: [u64; BUCKETS / 64],
     /// A bit for every word of those that is not 0.
     words: u64,
+    /// Slots whose time is `now_ns`, the last first: those are before any bucket. One that is no longer
+    /// [`DUE`] has been taken away.
+    due: Vec<u32>,
     armed: usize,
     /// Of the slot armed last.
     turn: u32,
@@ -138,6 +149,7 @@ impl EventQueue {
             buckets: Box::new([NONE; BUCKETS]),
             used: [0; BUCKETS / 64],
             words: 0,
+            due: Vec::new(),
             armed: 0,
             turn: 0,
             now_ns: 0,
@@ -179,6 +191,10 @@ impl EventQueue {
         let turn = self.next_turn();
         let time_ns = time_ns.max(self.now_ns);
         let link = &mut self.links[slot];
+        if link.bucket == DUE {
+            cold_path();
+            return self.file(slot, time_ns, turn);
+        }
         let bucket = link.bucket & !LATER;
         let level = Level::of(bucket);
         let ahead = (time_ns >> level.shift) - (self.now_ns >> level.shift);
@@ -242,6 +258,9 @@ impl EventQueue {
 
     /// The earliest time, if there is one.
     pub(crate) fn first_ns(&self) -> Option<u64> {
+        if self.due.iter().any(|slot| self.links[*slot as usize].bucket == DUE) {
+            return Some(self.now_ns);
+        }
         let mut times = self.bucket(self.first_bucket()?);
         let mut earliest = u64::MAX;
         match times.all(|link| {
@@ -267,6 +286,11 @@ impl EventQueue {
     #[inline(always)]
     pub(crate) fn take_until(&mut self, until_ns: u64) -> Option<(u64, usize)> {
         loop {
+            if !self.due.is_empty()
+                && let Some(taken) = self.take_due(until_ns)
+            {
+                return taken;
+            }
             let bucket = self.first_bucket()?;
             let slot = self.buckets[bucket as usize % BUCKETS] as usize;
             let link = &mut self.links[slot];
@@ -318,13 +342,48 @@ impl EventQueue {
         if time_ns > until_ns {
             return Some(None);
         }
+        if bucket < LEVEL_TABLE[1].first.into() {
+            self.now_ns = time_ns;
+            self.list_due(bucket);
+            return None;
+        }
         self.unlink(slot as usize);
         self.now_ns = time_ns;
-        // Times in a bucket of the finest level are equal.
-        if bucket >= LEVEL_TABLE[1].first.into() {
-            self.file_again(bucket);
-        }
+        self.file_again(bucket);
         Some(Some((time_ns, slot as usize)))
+    }
+
+    /// Puts the slots of a bucket of the finest digit in order.
+    fn list_due(&mut self, bucket: u32) {
+        let mut slot = self.buckets[bucket as usize % BUCKETS];
+        self.empty(bucket);
+        while let Some(link) = self.links.get_mut(slot as usize) {
+            self.due.push(slot);
+            link.bucket = DUE;
+            slot = link.next;
+        }
+        let links = &self.links;
+        self.due.sort_unstable_by_key(|slot| Reverse(links[*slot as usize].turn));
+    }
+
+    /// The first of those due; `None` if there is none left.
+    #[expect(clippy::option_option, reason = "whether there is one, and whether it may be taken")]
+    #[inline(never)]
+    fn take_due(&mut self, until_ns: u64) -> Option<Option<(u64, usize)>> {
+        while let Some(slot) = self.due.pop() {
+            let link = &mut self.links[slot as usize];
+            if link.bucket != DUE {
+                continue;
+            }
+            if self.now_ns > until_ns {
+                self.due.push(slot);
+                return Some(None);
+            }
+            link.bucket = NONE;
+            self.armed -= 1;
+            return Some(Some((self.now_ns, slot as usize)));
+        }
+        None
     }
 
     /// The first bucket that is not empty.
@@ -374,6 +433,9 @@ impl EventQueue {
     #[inline]
     fn take_out(&mut self, slot: usize) {
         let Link { next, previous, bucket, .. } = self.links[slot];
+        if bucket == DUE {
+            return;
+        }
         let bucket = bucket & !LATER;
         if next == previous {
             // Both are none: it was alone.

@@ -246,7 +246,7 @@ impl<S: Sink> Machine<'_, S> {
             Step::Broadcast(condition) => self.wake_all(task, self.map.conditions + condition),
             Step::Barrier(barrier) => return self.arrive(cpu, task, barrier),
             Step::Suspend => {
-                self.join(self.map.suspended + self.tasks[task as usize].spec, task);
+                self.join(self.map.suspended + self.details[task as usize].spec, task);
                 return self.block(cpu, task);
             }
             Step::Resume(spec) => self.wake_all(task, self.map.suspended + spec),
@@ -374,10 +374,10 @@ impl<S: Sink> Machine<'_, S> {
 
     #[inline(never)]
     fn set_attr(&mut self, task: u32, attr: u32) -> Done {
+        let spec = self.details[task as usize].spec;
         let state = &self.tasks[task as usize];
-        let (id, forked_from) = (state.id, state.forked.then_some(state.spec));
+        let (id, forked_from) = (state.id, state.forked.then_some(spec));
         let attr = self.code.attrs[attr as usize];
-        let spec = state.spec;
         let set = self.sched.set_attr(self.now, id, attr);
         set.map_err(|error| self.refused_to(spec, error))?;
         self.take_outputs();
@@ -391,7 +391,7 @@ impl<S: Sink> Machine<'_, S> {
     fn set_affinity(&mut self, task: u32, affinity: u32) -> Done {
         let id = self.tasks[task as usize].id;
         let affinity = self.code.affinities[affinity as usize].clone();
-        let spec = self.tasks[task as usize].spec;
+        let spec = self.details[task as usize].spec;
         let result = self.sched.set_affinity(self.now, id, affinity);
         result.map_err(|error| self.refused_to(spec, error))?;
         self.take_outputs();
@@ -429,7 +429,7 @@ impl<S: Sink> Machine<'_, S> {
         if !self.wants_loops {
             return;
         }
-        let index = self.workload.tasks[self.tasks[task as usize].spec as usize].index;
+        let index = self.workload.tasks[self.details[task as usize].spec as usize].index;
         let log = self.details[task as usize].log.get_or_insert_default();
         log.record = LoopRecord { index, start_ns: at_ns, ..LoopRecord::default() };
         log.slack_sum = 0;

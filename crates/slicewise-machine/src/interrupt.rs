@@ -278,7 +278,7 @@ impl<S: Sink> Machine<'_, S> {
         if task.signalled && self.cpus[cpu as usize].pending == Pending::Nothing {
             self.send_signal(current);
         }
-        let spec = self.tasks[current as usize].spec;
+        let spec = self.details[current as usize].spec;
         match self.workload.tasks[spec as usize].rttime {
             Some(limit) => self.check_rttime(cpu, current, limit),
             None => Ok(()),

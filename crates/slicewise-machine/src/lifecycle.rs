@@ -73,27 +73,27 @@ impl<S: Sink> Machine<'_, S> {
     pub(crate) fn fill_slot(&mut self, id: TaskId, spec: u32, pid: u32, cpu: u32, rng: Rng) {
         let program = self.workload.tasks[spec as usize].program as usize;
         let (entry, replies) = (self.code.entries[program], self.code.replies[program]);
-        let task = Task::new(id, spec, pid, cpu, entry, replies, self.now);
+        let task = Task::new(id, cpu, entry, replies, self.now);
         let slot = id.slot();
         // Slots between are of groups: nobody ever lives in them.
         while self.tasks.len() <= slot {
             self.tasks.push(Task { alive: false, ..task.clone() });
-            self.details.push(TaskDetail::new(rng.clone()));
+            self.details.push(TaskDetail::new(spec, pid, rng.clone()));
             self.events.grow(self.layout.task(self.tasks.len() as u32) + 1);
         }
         self.tasks[slot] = task;
         if let Some(speed) = &mut self.speed {
             speed.add_task(slot, spec, self.workload);
         }
-        self.details[slot].reset(rng);
+        self.details[slot].reset(spec, pid, rng);
     }
 
     /// Tells the sink who a task is.
     pub(crate) fn announce(&mut self, task: u32, forked_from: Option<u32>) {
-        let state = &self.tasks[task as usize];
+        let (state, detail) = (&self.tasks[task as usize], &self.details[task as usize]);
         self.info.slot = Slot(task);
-        self.info.pid = state.pid;
-        self.info.name.clone_from(&self.workload.tasks[state.spec as usize].name);
+        self.info.pid = detail.pid;
+        self.info.name.clone_from(&self.workload.tasks[detail.spec as usize].name);
         self.info.attr = self.sched.attr(state.id).unwrap_or_default();
         self.info.forked_from = forked_from;
         self.info.group = (state.group != NONE).then_some(state.group);

@@ -488,7 +488,7 @@ impl<'w, S: Sink> Machine<'w, S> {
     }
 
     pub(crate) fn name(&self, task: u32) -> (String, Origin) {
-        let spec = &self.workload.tasks[self.tasks[task as usize].spec as usize];
+        let spec = &self.workload.tasks[self.details[task as usize].spec as usize];
         (spec.name.clone(), spec.origin)
     }
 

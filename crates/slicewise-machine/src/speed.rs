@@ -27,7 +27,7 @@ use slicewise_trace::Sink;
 use crate::error::SetupError;
 use crate::machine::Machine;
 use crate::program::{MemoryNode, Workload};
-use crate::task::{NONE, Span, Task};
+use crate::task::{NONE, Span, TaskDetail};
 
 /// A part of a whole, in millionths.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -377,8 +377,8 @@ impl<S: Sink> Machine<'_, S> {
     pub(crate) fn change_pace(&mut self, cpu: u32, prev: u32, next: u32) {
         let Some(mut speed) = self.speed.take() else { return };
         let pace = core::mem::replace(&mut self.cpus[cpu as usize].pace, Pace::FULL);
-        if let Some(task) = self.tasks.get(prev as usize) {
-            speed.rest(prev, task.spec, pace);
+        if let Some(detail) = self.details.get(prev as usize) {
+            speed.rest(prev, detail.spec, pace);
         }
         let core = &mut speed.cores[speed.core[cpu as usize] as usize];
         match (prev, next) {
@@ -417,7 +417,7 @@ impl<S: Sink> Machine<'_, S> {
         let Some(speed) = &self.speed else { return Vec::new() };
         let mut lost_ns = speed.lost_ns.clone();
         for cpu in &self.cpus {
-            if let Some(Task { spec, .. }) = self.tasks.get(cpu.current as usize) {
+            if let Some(TaskDetail { spec, .. }) = self.details.get(cpu.current as usize) {
                 let sum_ns = &mut lost_ns[*spec as usize];
                 *sum_ns = sum_ns.saturating_add(cpu.pace.lost_ns);
             }

@@ -128,14 +128,14 @@ impl<S: Sink> Machine<'_, S> {
     /// Begins to wake the first `count` waiters, each at its cost, and then goes on with `after`.
     pub(crate) fn begin_wakes(&mut self, task: u32, queue: u32, count: u32, after: Then) {
         let cost = self.costs.wakeup_ns;
+        let detail = &mut self.details[task as usize];
         let task = &mut self.tasks[task as usize];
         if count == 0 {
             task.then = after;
             return;
         }
+        (detail.wake_queue, detail.wakes_left) = (queue, count);
         task.kernel = true;
-        task.wake_queue = queue;
-        task.wakes_left = count;
         task.after_wakes = after;
         task.then = Then::Wake;
         task.left = cost;
@@ -143,10 +143,11 @@ impl<S: Sink> Machine<'_, S> {
 
     /// One wakeup of the series takes effect.
     pub(crate) fn wake_next(&mut self, task: u32) -> Done {
+        let detail = &mut self.details[task as usize];
+        detail.wakes_left -= 1;
+        let (queue, wakes_left) = (detail.wake_queue, detail.wakes_left);
         let waker = &mut self.tasks[task as usize];
-        let queue = waker.wake_queue;
-        waker.wakes_left -= 1;
-        if waker.wakes_left == 0 {
+        if wakes_left == 0 {
             waker.then = waker.after_wakes;
             waker.left = self.costs.wakeup_return_ns;
         } else {
@@ -171,8 +172,8 @@ impl<S: Sink> Machine<'_, S> {
     }
 
     fn owner(&self, slot: u32) -> Owner {
-        let task = &self.tasks[slot as usize];
-        Owner { slot, pid: task.pid, spec: task.spec }
+        let detail = &self.details[slot as usize];
+        Owner { slot, pid: detail.pid, spec: detail.spec }
     }
 
     /// Takes a mutex or waits for it.
@@ -200,12 +201,13 @@ impl<S: Sink> Machine<'_, S> {
         // Chains that do not close end at a task that waits for no mutex. A chain that runs into a
         // circle it is no part of cannot be: the circle would have been reported.
         loop {
-            if next.slot == task && self.tasks[task as usize].pid == next.pid {
+            if next.slot == task && self.details[task as usize].pid == next.pid {
                 break;
             }
             let holder = &self.tasks[next.slot as usize];
             let waits_in = holder.waits_in as usize;
-            if holder.pid != next.pid || !holder.blocked || waits_in >= self.owners.len() {
+            let pid = self.details[next.slot as usize].pid;
+            if pid != next.pid || !holder.blocked || waits_in >= self.owners.len() {
                 return Ok(());
             }
             match self.owners[waits_in] {
@@ -266,16 +268,18 @@ impl<S: Sink> Machine<'_, S> {
     /// A task, what it waits for, and who holds that.
     pub(crate) fn waiting(&self, slot: u32) -> Waiting {
         let task = &self.tasks[slot as usize];
-        let spec = &self.workload.tasks[task.spec as usize];
+        let detail = &self.details[slot as usize];
+        let spec = &self.workload.tasks[detail.spec as usize];
         let owner = self.owners.get(task.waits_in as usize).copied().flatten();
         let held_by = owner.map(|owner| {
             let spec = &self.workload.tasks[owner.spec as usize];
             let holder = &self.tasks[owner.slot as usize];
-            let exited = !holder.alive || holder.pid != owner.pid;
+            let pid = self.details[owner.slot as usize].pid;
+            let exited = !holder.alive || pid != owner.pid;
             Holder { task: spec.name.clone(), pid: owner.pid, origin: spec.origin, exited }
         });
         let waits_for = self.waits_for(task.waits_in);
-        Waiting { task: spec.name.clone(), pid: task.pid, origin: spec.origin, waits_for, held_by }
+        Waiting { task: spec.name.clone(), pid: detail.pid, origin: spec.origin, waits_for, held_by }
     }
 
     fn waits_for(&self, queue: u32) -> WaitsFor {

@@ -47,8 +47,9 @@ pub(crate) enum Then {
     Exit,
 }
 
-/// The part of a task that most events touch.
+/// The part of a task that most events touch: a cache line.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(crate) struct Task {
     pub(crate) id: TaskId,
     /// CPU time or point in time, as `span` says.
@@ -80,13 +81,8 @@ pub(crate) struct Task {
     pub(crate) next_waiter: u32,
     /// The wait queue it is in.
     pub(crate) waits_in: u32,
-    /// The wait queue it wakes from, and how many of it.
-    pub(crate) wake_queue: u32,
-    pub(crate) wakes_left: u32,
     /// Mutex to take again, template to fork: as `then` says.
     pub(crate) argument: u32,
-    pub(crate) spec: u32,
-    pub(crate) pid: u32,
     /// Its group, or [`NONE`] for the root.
     pub(crate) group: u32,
     /// Its nice value is above 0.
@@ -104,6 +100,11 @@ pub(crate) type Submissions = SmallVec<[(u32, u64); 1]>;
 #[derive(Clone, Debug)]
 pub(crate) struct TaskDetail {
     pub(crate) rng: Rng,
+    pub(crate) spec: u32,
+    pub(crate) pid: u32,
+    /// The wait queue it wakes from, and how many of it.
+    pub(crate) wake_queue: u32,
+    pub(crate) wakes_left: u32,
     /// When the task began to execute its program.
     pub(crate) first_ns: u64,
     /// How often each open loop has still to run.
@@ -156,6 +157,7 @@ pub(crate) enum Pending {
 
 /// A CPU.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(crate) struct Cpu {
     /// Slot of the running task, or [`NONE`].
     pub(crate) current: u32,
@@ -195,15 +197,7 @@ pub(crate) struct Cpu {
 }
 
 impl Task {
-    pub(crate) fn new(
-        id: TaskId,
-        spec: u32,
-        pid: u32,
-        cpu: u32,
-        entry: u32,
-        replies: bool,
-        now: u64,
-    ) -> Self {
+    pub(crate) fn new(id: TaskId, cpu: u32, entry: u32, replies: bool, now: u64) -> Self {
         Self {
             id,
             left: 0,
@@ -223,11 +217,7 @@ impl Task {
             release_ns: now,
             next_waiter: NONE,
             waits_in: NONE,
-            wake_queue: NONE,
-            wakes_left: 0,
             argument: 0,
-            spec,
-            pid,
             group: NONE,
             nice: false,
             overrun: false,
@@ -276,9 +266,13 @@ impl Cpu {
 }
 
 impl TaskDetail {
-    pub(crate) fn new(rng: Rng) -> Self {
+    pub(crate) fn new(spec: u32, pid: u32, rng: Rng) -> Self {
         Self {
             rng,
+            spec,
+            pid,
+            wake_queue: NONE,
+            wakes_left: 0,
             first_ns: 0,
             loops: SmallVec::new(),
             blocked_ns: 0,
@@ -294,13 +288,13 @@ impl TaskDetail {
     }
 
     /// For the next task in the slot, which takes over the room of the last one's loops and log.
-    pub(crate) fn reset(&mut self, rng: Rng) {
+    pub(crate) fn reset(&mut self, spec: u32, pid: u32, rng: Rng) {
         let mut loops = core::mem::take(&mut self.loops);
         loops.clear();
         let mut log = self.log.take();
         if let Some(log) = &mut log {
             **log = Log::default();
         }
-        *self = Self { loops, log, ..Self::new(rng) };
+        *self = Self { loops, log, ..Self::new(spec, pid, rng) };
     }
 }

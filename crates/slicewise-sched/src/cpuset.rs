@@ -16,7 +16,9 @@ pub enum CpuSet {
     /// Bit `n` stands for CPU `n`.
     Inline(u64),
     /// Word `n / 64`, bit `n % 64` stands for CPU `n`.
-    Words(Box<[u64]>),
+    ///
+    /// Twice apart: every task has a set, and few have one of these.
+    Words(Box<Box<[u64]>>),
 }
 
 impl CpuSet {
@@ -44,7 +46,7 @@ impl CpuSet {
         match words.as_slice() {
             [] => Self::Inline(0),
             [word] => Self::Inline(*word),
-            _ => Self::Words(words.into_boxed_slice()),
+            _ => Self::Words(Box::new(words.into_boxed_slice())),
         }
     }
 

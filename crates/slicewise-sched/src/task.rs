@@ -65,8 +65,9 @@ pub(crate) fn class_with(attr: &Attr, lent_prio: i16) -> Class {
 pub(crate) const NO_DL: u32 = u32::MAX;
 
 /// A task. What it asked for is kept in few bytes, with the deadline parameters elsewhere: there are
-/// many tasks, and few of them have any.
+/// many tasks, and few of them have any. One is a cache line.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(crate) struct Task {
     pub(crate) generation: u32,
     pub(crate) state: State,

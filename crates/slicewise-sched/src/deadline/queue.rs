@@ -6,7 +6,8 @@ use crate::ordered::{Entry, Ordered};
 /// Who is queued on a CPU, the running entity included, and the bandwidth that belongs there.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DlQueue {
-    tree: Ordered,
+    /// Apart: few CPUs ever have any.
+    tree: Box<Ordered>,
     /// Tasks queued; servers do not count.
     pub(crate) nr_tasks: u32,
     /// Everyone queued.

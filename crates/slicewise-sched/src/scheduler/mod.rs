@@ -121,7 +121,7 @@ struct Cpu {
     /// What real-time tasks have used of the period.
     rt_time_ns: u64,
     /// Of deadline tasks, and of the fair server.
-    dl_timers: [Timers; 2],
+    dl_timers: Box<[Timers; 2]>,
     decision: Option<Box<Decision>>,
     record: bool,
 }

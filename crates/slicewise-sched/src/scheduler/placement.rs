@@ -13,6 +13,7 @@ use super::smp::wake::Waking;
 use super::{Resched, Scheduler};
 use crate::deadline::entity::Owner;
 use crate::fair::{Dequeue, Enqueue};
+use crate::mask::CpuMask;
 use crate::ordered::before;
 use crate::{Attr, Class, CpuId, CpuSet, Error};
 
@@ -50,6 +51,11 @@ impl IdleCpus {
     #[inline]
     pub(super) fn count(&self) -> u32 {
         self.count
+    }
+
+    /// Whether all of these idle.
+    pub(super) fn has_all(&self, cpus: &CpuMask) -> bool {
+        self.words.iter().enumerate().all(|(at, idle)| cpus.word(at) & !idle == 0)
     }
 
     /// The first from `from` on, without going round.

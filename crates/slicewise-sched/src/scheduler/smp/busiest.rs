@@ -241,6 +241,12 @@ impl Scheduler {
     ) -> Option<Balance> {
         let (link, domain) = self.smp.link(dst, step);
         let number = link.domain;
+        let widest = step + 1 == self.smp.domains.chains[dst as usize].len();
+        let whole_llc = domain.weight == self.smp.llc(dst).size;
+        // Nobody to take, and nobody else wants to know what the groups do.
+        if !widest && !whole_llc && self.idle.has_all(&domain.span) {
+            return None;
+        }
         let local_at = link.local_group as usize;
         let groups = domain.groups.len();
         let mut local = None;
@@ -260,8 +266,6 @@ impl Scheduler {
                 busiest = Some((at, stats));
             }
         }
-        let widest = step + 1 == self.smp.domains.chains[dst as usize].len();
-        let whole_llc = domain.weight == self.smp.llc(dst).size;
         let pct = domain.imbalance_pct;
         let found = match (local, busiest) {
             (Some(local), Some((at, busiest))) => {

@@ -49,24 +49,24 @@ impl Scheduler {
                 break;
             }
             let busy = idle == Idleness::Busy && !self.only_idle_policy(cpu);
-            let state = self.smp.cpus[cpu as usize].steps[step];
+            let state = &self.smp.cpus[cpu as usize].steps[step];
             let interval = balance_interval(state.interval_ms, busy, hz, longest);
-            let mut last = state.last_balance;
-            let mut busy_now = busy;
-            if ticks >= last + interval {
-                match self.balance(now_ns, cpu, step, idle) {
-                    None => goes_on = false,
-                    Some(0) => {}
-                    Some(_) => {
-                        idle = if self.idles(cpu) { Idleness::Idle } else { Idleness::Busy };
-                        busy_now = idle == Idleness::Busy && !self.only_idle_policy(cpu);
-                    }
-                }
-                let state = &mut self.smp.cpus[cpu as usize].steps[step];
-                (state.last_balance, last) = (ticks, ticks);
+            if ticks < state.last_balance + interval {
+                next = next.min(state.last_balance + interval);
+                continue;
             }
-            let interval_ms = self.smp.cpus[cpu as usize].steps[step].interval_ms;
-            next = next.min(last + balance_interval(interval_ms, busy_now, hz, longest));
+            let mut busy_now = busy;
+            match self.balance(now_ns, cpu, step, idle) {
+                None => goes_on = false,
+                Some(0) => {}
+                Some(_) => {
+                    idle = if self.idles(cpu) { Idleness::Idle } else { Idleness::Busy };
+                    busy_now = idle == Idleness::Busy && !self.only_idle_policy(cpu);
+                }
+            }
+            let state = &mut self.smp.cpus[cpu as usize].steps[step];
+            state.last_balance = ticks;
+            next = next.min(ticks + balance_interval(state.interval_ms, busy_now, hz, longest));
         }
         self.fade_newidle_costs(now_ns, cpu);
         self.smp.cpus[cpu as usize].next_balance = next;
