@@ -705,6 +705,8 @@ impl<'w, S: Sink> Machine<'w, S> {
                 self.emit(Event::Migrate { task: slot, from, to });
                 self.note_queued(to.0);
             }
+            // The machine has told of no memory.
+            Output::NumaScan { .. } => {}
             Output::ArmGroupTimer { group, timer, at_ns } => {
                 let slot = self.layout.group_timer(group, timer);
                 self.events.arm(slot, at_ns);
