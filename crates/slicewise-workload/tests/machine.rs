@@ -65,7 +65,7 @@ fn tasks_say_where_their_memory_is() {
     ] {
         let bound = Some(share(400_000));
         let keys = format!("memory_node = {word}\nmemory_bound = 0.4\n");
-        assert_eq!(memory(&keys), TaskMemory { node, bound });
+        assert_eq!(memory(&keys), TaskMemory { node, bound, pages: None });
     }
 }
 
@@ -90,9 +90,10 @@ fn assignments_reach_speed_and_memory() {
         warm_up: WarmUp { core_ns: 1_000, llc_ns: 2_000 },
         memory_bound: share(100_000),
         latencies_ns: Vec::new(),
+        pages: SpeedModel::typical().pages,
     };
     assert_eq!(loaded.settings.speed.model(None), model);
-    let memory = TaskMemory { node: MemoryNode::Node(3), bound: Some(Share::FULL) };
+    let memory = TaskMemory { node: MemoryNode::Node(3), bound: Some(Share::FULL), pages: None };
     assert_eq!(loaded.workload.tasks[0].memory, memory);
     apply_set(&mut loaded, "task/a.memory_node=interleave").unwrap();
     apply_set(&mut loaded, "speed=false").unwrap();

@@ -163,7 +163,7 @@ impl Reader<'_, '_> {
                 node.map(|(node, _)| MemoryNode::Node(node as u32))
             }
         };
-        TaskMemory { node: node.unwrap_or_default(), bound }
+        TaskMemory { node: node.unwrap_or_default(), bound, pages: None }
     }
 
     /// `RLIMIT_RTTIME`: one limit, or a soft and a hard one.
