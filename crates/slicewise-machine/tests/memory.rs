@@ -133,6 +133,63 @@ fn a_task_driven_away_from_its_memory_goes_back_at_its_next_scan() {
 }
 
 #[test]
+fn two_tasks_driven_to_each_others_nodes_are_back_within_a_period() {
+    for name in KERNELS {
+        let mut workload = workload(vec![
+            exile(1, 12 * S, 0),
+            vec![sleep(60 * S)],
+            exile(0, 12 * S, 1),
+            vec![sleep(60 * S)],
+        ]);
+        let heap = |name: &str| MemorySpec {
+            name: name.to_owned(),
+            bytes: 48 * MIB,
+            node: MemoryNode::FirstTouch,
+        };
+        workload.memories = vec![heap("a"), heap("b")];
+        for (at, task) in workload.tasks.iter_mut().enumerate() {
+            task.memory.pages = Some(TaskPages {
+                bytes: 0,
+                rate: GIB,
+                shared: Some(at as u32 / 2),
+                shared_part: Share::FULL,
+            });
+        }
+        let (summary, got) = go(&kernel(two_nodes(1, 30 * S), name), &workload);
+        for (task, home) in [(0, 1), (2, 0)] {
+            let last = moves_of(&got, task).last().copied().expect("it moved");
+            assert_eq!(last.1, home, "{name}: it ended at home");
+            // On booted kernels: 0.4 s (6.1), 0.06 s (6.12), 0.6 s (7.2).
+            assert!(last.0 < 15 * S, "{name}: {} ns", last.0);
+        }
+        assert_eq!(memory(&summary).shared, [[0, 48 * MIB], [48 * MIB, 0]], "{name}");
+    }
+}
+
+#[test]
+fn counts_of_faults_are_those_of_a_booted_kernel() {
+    // 64 MiB of a process with two threads, one of them at work, on 6.1: 16,384 pages in each pass,
+    // of which a quarter, a half and all still count after 12 s.
+    let mut workload = workload(vec![vec![Op::RunForever], vec![sleep(30 * S)]]);
+    workload.memories =
+        vec![MemorySpec { name: "heap".to_owned(), bytes: 64 * MIB, node: MemoryNode::FirstTouch }];
+    for task in &mut workload.tasks {
+        task.affinity = on(2);
+        task.memory.pages =
+            Some(TaskPages { bytes: 0, rate: GIB, shared: Some(0), shared_part: Share::FULL });
+    }
+    let config = kernel(two_nodes(2, 12 * S), "6.1");
+    let mut machine = slicewise_machine::Machine::new(&config, &workload, Recorder::default())
+        .expect("a machine");
+    machine.run_until(12 * S).expect("it runs");
+    let task = machine.scheduler().current(slicewise_sched::CpuId(2)).expect("the hog");
+    let view = machine.scheduler().numa_view(task).expect("it has memory");
+    assert_eq!(view.faults, [0, 28_672]);
+    assert_eq!(view.preferred_node, Some(1));
+    assert_eq!(machine.scheduler().numa_counts().faults, 65_536);
+}
+
+#[test]
 fn without_pages_balancing_memory_changes_nothing() {
     for name in KERNELS {
         let config = kernel(two_nodes(2, S), name);
