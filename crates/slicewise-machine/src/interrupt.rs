@@ -134,6 +134,9 @@ impl<S: Sink> Machine<'_, S> {
         self.interrupt_cost(cpu, self.costs.tick_ns);
         self.sched.tick(self.now, CpuId(cpu)).map_err(|error| self.refused(error))?;
         self.take_outputs();
+        if self.pages.is_some() {
+            self.pages_tick(cpu)?;
+        }
         if self.signals {
             self.signals_of_tick(cpu)?;
         }
@@ -217,6 +220,9 @@ impl<S: Sink> Machine<'_, S> {
         self.interrupt_cost(self.housekeeper, self.costs.tick_ns);
         self.sched.tick(self.now, CpuId(cpu)).map_err(|error| self.refused(error))?;
         self.take_outputs();
+        if self.pages.is_some() {
+            self.pages_tick(cpu)?;
+        }
         self.settle_tick(cpu);
         Ok(())
     }

@@ -17,6 +17,7 @@ mod interrupt;
 mod irq;
 mod lifecycle;
 mod machine;
+mod pages;
 mod program;
 mod requests;
 mod rng;
@@ -31,9 +32,11 @@ pub use error::{Holder, RunError, SetupError, Waiting, WaitsFor};
 pub use groups::GROUP_QUEUES_MAX;
 pub use irq::{Delivery, InterruptSource};
 pub use machine::{Machine, TASKS_MAX};
+pub use pages::{MemorySummaries, MemorySummary};
 pub use program::{
-    Barrier, Device, GroupSpec, MemoryNode, Mode, MutexSpec, Op, OpIndex, Origin, Program,
-    ProgramId, Queue, RtTimeLimit, TaskMemory, TaskSpec, TimerMode, TimerSpec, Workload,
+    Barrier, Device, GroupSpec, MemoryNode, MemorySpec, Mode, MutexSpec, Op, OpIndex, Origin,
+    Program, ProgramId, Queue, RtTimeLimit, TaskMemory, TaskPages, TaskSpec, TimerMode, TimerSpec,
+    Workload,
 };
-pub use speed::{Share, SpeedModel, WarmUp};
+pub use speed::{PageCosts, Share, SpeedModel, WarmUp};
 pub use summary::{CpuSummary, End, GroupSummary, QueueSummary, RunSummary};

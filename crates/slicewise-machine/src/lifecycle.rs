@@ -64,6 +64,9 @@ impl<S: Sink> Machine<'_, S> {
         let group = self.sched.group_of(id).ok().flatten();
         self.tasks[task as usize].group = group.map_or(NONE, |group| group.index() as u32);
         self.announce(task, parent.map(|_| spec));
+        if self.pages.is_some() {
+            self.pages_join(task, spec)?;
+        }
         self.take_outputs();
         self.emit(Event::Wakeup { task: Slot(task), cpu, waker: parent.map(Slot), new: true });
         self.note_queued(cpu.0);
@@ -125,6 +128,9 @@ impl<S: Sink> Machine<'_, S> {
         }
         if self.any_inherits {
             self.held.remove(&task);
+        }
+        if self.pages.is_some() {
+            self.pages_leave(task);
         }
         self.switch(cpu, Left::Exited)?;
         self.living -= 1;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use slicewise_sched::{
     Attr, CpuId, CpuSet, GroupId, GroupTimer, Output, SchedConfig, Scheduler, SmpConfig, Switch,
-    Timer, Wake,
+    TaskId, Timer, Wake,
 };
 use slicewise_trace::{Event, Left, Sink, Slot, TaskInfo};
 
@@ -22,6 +22,7 @@ use crate::event_queue::{EventQueue, SLOTS_MAX};
 use crate::groups::{self, GroupTimes};
 use crate::interrupt::{cpus_without_ticks, default_affinity, housekeeper, new_cpu};
 use crate::irq::{self, IrqState};
+use crate::pages::{Pages, has_pages};
 use crate::program::{Origin, Workload};
 use crate::requests::QueueState;
 use crate::rng::{Rng, Stream};
@@ -179,6 +180,10 @@ pub struct Machine<'w, S: Sink> {
     pub(crate) costs: Costs,
     /// What slows programs, if anything does.
     pub(crate) speed: Option<Box<Speed>>,
+    /// Memory of tasks, if any has some.
+    pub(crate) pages: Option<Box<Pages>>,
+    /// Tasks whose memory the core wants scanned.
+    pub(crate) scans: Vec<TaskId>,
     /// Interrupts take time.
     pub(crate) interrupts: bool,
     /// Sources of interrupts.
@@ -238,7 +243,11 @@ impl<'w, S: Sink> Machine<'w, S> {
             base_slice_ns: config.base_slice_ns,
             cpus: config.cpus,
             hz: config.hz,
-            smp: SmpConfig { seed: config.seed, ..config.smp.clone() },
+            smp: SmpConfig {
+                seed: config.seed,
+                numa: config.smp.numa.filter(|_| has_pages(workload)),
+                ..config.smp.clone()
+            },
         })
         .map_err(SetupError::Scheduler)?;
         if config.tick_phase_ns >= 1_000_000_000_u64.div_ceil(u64::from(config.hz)) {
@@ -273,6 +282,8 @@ impl<'w, S: Sink> Machine<'w, S> {
             group_times: vec![GroupTimes::default(); workload.groups.len()],
             costs: config.costs,
             speed: Speed::new(&config.speed, config.smp.topology.as_ref(), config.cpus, workload)?,
+            pages: Pages::new(config, workload)?,
+            scans: Vec::new(),
             interrupts: config.costs.interrupts != Interrupts::NONE
                 || !workload.interrupts.is_empty(),
             irqs: irq::sources(workload, config.cpus, config.seed)?,
@@ -408,6 +419,7 @@ impl<'w, S: Sink> Machine<'w, S> {
             groups: self.group_summaries(),
             forsaken: self.forsaken(),
             lost_ns: self.lost_times(),
+            memory: self.memory_summaries(),
         }
     }
 
@@ -705,6 +717,7 @@ impl<'w, S: Sink> Machine<'w, S> {
                 self.emit(Event::Migrate { task: slot, from, to });
                 self.note_queued(to.0);
             }
+            Output::NumaScan { task } => self.scans.push(task),
             Output::ArmGroupTimer { group, timer, at_ns } => {
                 let slot = self.layout.group_timer(group, timer);
                 self.events.arm(slot, at_ns);
@@ -843,6 +856,10 @@ impl<'w, S: Sink> Machine<'w, S> {
         }
         let state = &mut self.cpus[cpu as usize];
         state.current = next;
+        if self.pages.is_some() {
+            self.pages_switch(cpu, prev, next)?;
+        }
+        let state = &mut self.cpus[cpu as usize];
         if next == NONE {
             self.running -= 1;
             return Ok(());

@@ -37,6 +37,8 @@ pub struct Workload {
     pub queues: Vec<Queue>,
     /// Sources of interrupts, by index.
     pub interrupts: Vec<InterruptSource>,
+    /// Memory that tasks share, by index.
+    pub memories: Vec<MemorySpec>,
     /// When nothing can ever happen again, but tasks still wait, the run just ends
     /// ([`End::Stuck`](crate::End::Stuck)) instead of failing.
     pub stuck_is_end: bool,
@@ -118,8 +120,8 @@ pub struct TaskSpec {
     pub origin: Origin,
 }
 
-/// Where a task's memory is, and how much it matters. Each task has its own. Means something with a
-/// [`SpeedModel`](crate::SpeedModel) only.
+/// Where a task's memory is, and how much it matters. Where it is means something with a
+/// [`SpeedModel`](crate::SpeedModel), or where there are [`pages`](Self::pages), only.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TaskMemory {
     /// On which node.
@@ -127,6 +129,32 @@ pub struct TaskMemory {
     /// How much of its time with local memory the task waits for memory; `None` is
     /// [`SpeedModel::memory_bound`](crate::SpeedModel::memory_bound).
     pub bound: Option<Share>,
+    /// How much there is, page by page; `None` is memory of no size, which nothing moves.
+    pub pages: Option<TaskPages>,
+}
+
+/// Memory that is accessed page by page, and may move. One page is 2 MiB.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TaskPages {
+    /// Memory of its own, bytes; 0 is none.
+    pub bytes: u64,
+    /// How fast it walks through memory while it has a CPU, bytes a second.
+    pub rate: u64,
+    /// The memory it shares, in [`Workload::memories`]. Tasks that share one are threads of a process.
+    pub shared: Option<u32>,
+    /// How much of its accesses are to that; the others are to its own.
+    pub shared_part: Share,
+}
+
+/// Memory that tasks share.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MemorySpec {
+    /// Its name.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Where it is at first.
+    pub node: MemoryNode,
 }
 
 /// The node of a task's memory: a row of the topology's distances.

@@ -17,8 +17,8 @@
 //! that is not its own ([`WarmUp`]).
 //!
 //! *Simplifications.* Siblings slow each other by the same share, whatever they run. A task that stays
-//! on its core finds its caches as it left them, whoever ran there meanwhile. Memory stays where it
-//! was put: nothing moves it after its task. What the machine itself costs (switches, wakeups, ticks,
+//! on its core finds its caches as it left them, whoever ran there meanwhile. Memory of no
+//! size stays where it was put; what has [pages](crate::TaskPages) may move. What the machine itself costs (switches, wakeups, ticks,
 //! interrupts) takes the same time everywhere.
 
 use slicewise_sched::topology::{CAPACITY_MAX, Topology};
@@ -26,6 +26,7 @@ use slicewise_trace::Sink;
 
 use crate::error::SetupError;
 use crate::machine::Machine;
+use crate::pages::has_pages;
 use crate::program::{MemoryNode, Workload};
 use crate::task::{NONE, Span, TaskDetail};
 
@@ -50,6 +51,18 @@ impl Share {
     }
 }
 
+/// What scans for NUMA balancing and the faults they cause cost whoever runs, ns of work, for each
+/// huge page of 2 MiB.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PageCosts {
+    /// A fault.
+    pub fault_ns: u64,
+    /// Moving the page to another node.
+    pub move_ns: u64,
+    /// Looking at it in a scan.
+    pub scan_ns: u64,
+}
+
 /// Latency of memory of the own node where nobody says another, ns.
 const LOCAL_NS: u32 = 80;
 /// The same of other nodes.
@@ -71,6 +84,8 @@ pub struct SpeedModel {
     /// How long CPUs of each node (row) wait for memory of each, ns. Empty: 80 for the own node, 150
     /// for others.
     pub latencies_ns: Vec<Vec<u32>>,
+    /// What NUMA balancing costs.
+    pub pages: PageCosts,
 }
 
 /// Extra work after a move to another core, ns of CPU time on the fastest CPU. It never adds up to
@@ -93,11 +108,15 @@ impl SpeedModel {
     /// Warm-up: 5 us within a last-level cache: 768 lines of a 48 KiB L1 and some of the L2, at a few ns
     /// each. 50 us beyond: half of the 16,384 lines of a 1 MiB L2 from memory, 80 ns each, about a
     /// dozen at a time.
+    ///
+    /// Pages: 2 us for a fault, 500 us for moving 2 MiB (a copy at 4 GiB/s), 0.1 us for each page a scan
+    /// looks at.
     pub fn typical() -> Self {
         Self {
             smt: Some(Share(600_000)),
             capacity: true,
             warm_up: WarmUp { core_ns: 5_000, llc_ns: 50_000 },
+            pages: PageCosts { fault_ns: 2_000, move_ns: 500_000, scan_ns: 100 },
             ..Self::default()
         }
     }
@@ -110,6 +129,7 @@ impl SpeedModel {
             || self.warm_up != WarmUp::default()
             || remote(self.memory_bound)
             || workload.tasks.iter().any(|task| task.memory.bound.is_some_and(remote))
+            || self.pages != PageCosts::default() && has_pages(workload)
     }
 
     fn check(&self, topology: &Topology, workload: &Workload) -> Result<(), SetupError> {
@@ -156,6 +176,16 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) const FULL: Self = Self { speed: FULL, credit: 0, debt_ns: 0, lost_ns: 0 };
+
+    /// Work that is not its own comes before what the task does.
+    pub(crate) fn owe(&mut self, work_ns: u64) {
+        self.debt_ns = self.debt_ns.saturating_add(work_ns);
+    }
+
+    /// The task gets on so fast from now on.
+    pub(crate) fn set_speed(&mut self, speed: u32) {
+        self.speed = speed;
+    }
 
     /// CPU time and work are the same.
     #[inline(always)]
@@ -235,6 +265,9 @@ pub(crate) struct Speed {
     tasks: Vec<Rested>,
     /// By task of the workload: CPU time that was no work.
     lost_ns: Vec<u64>,
+    pages: PageCosts,
+    /// By slot: how much of its accesses go to each node, where it has memory of a size.
+    shares: Vec<Vec<u64>>,
 }
 
 impl Speed {
@@ -290,6 +323,8 @@ impl Speed {
             },
             tasks: Vec::new(),
             lost_ns: vec![0; workload.tasks.len()],
+            pages: model.pages,
+            shares: Vec::new(),
         })))
     }
 
@@ -307,10 +342,25 @@ impl Speed {
             self.tasks.resize(slot + 1, task);
         }
         self.tasks[slot] = task;
+        if let Some(shares) = self.shares.get_mut(slot) {
+            shares.clear();
+        }
+    }
+
+    pub(crate) fn page_costs(&self) -> PageCosts {
+        self.pages
+    }
+
+    /// Memory of a task is on these nodes now, in these parts.
+    pub(crate) fn set_shares(&mut self, task: u32, shares: Vec<u64>) {
+        if self.shares.len() <= task as usize {
+            self.shares.resize(task as usize + 1, Vec::new());
+        }
+        self.shares[task as usize] = shares;
     }
 
     /// How fast a task gets on where it is now.
-    fn speed(&self, cpu: u32, task: u32) -> u32 {
+    pub(crate) fn speed(&self, cpu: u32, task: u32) -> u32 {
         let cpu = cpu as usize;
         let running = self.cores[self.core[cpu] as usize].running.max(1);
         let shared = match self.smt {
@@ -330,7 +380,13 @@ impl Speed {
         let Rested { memory, bound_ppm, .. } = self.tasks[task as usize];
         let latency = |to: u32| u128::from(self.latencies_ns[(node * self.nodes + to) as usize]);
         // Latencies are sums over as many nodes as memory is spread over.
+        let shares = self.shares.get(task as usize).filter(|shares| !shares.is_empty());
         let (spread, there) = match memory {
+            _ if let Some(shares) = shares => {
+                let weighted = |(share, to): (&u64, u32)| u128::from(*share) * latency(to);
+                let spread = shares.iter().map(|share| u128::from(*share)).sum();
+                (spread, shares.iter().zip(0..).map(weighted).sum())
+            }
             MemoryNode::Node(to) => (1, latency(to)),
             MemoryNode::Interleave => (self.nodes.into(), (0..self.nodes).map(latency).sum()),
             MemoryNode::FirstTouch => return FULL,

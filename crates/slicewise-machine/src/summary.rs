@@ -3,6 +3,7 @@
 use slicewise_sched::bandwidth::{BandwidthStats, Limit};
 
 use crate::error::Waiting;
+use crate::pages::MemorySummaries;
 
 /// How a run ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,6 +51,8 @@ pub struct RunSummary {
     /// [`Workload::tasks`](crate::Workload::tasks); empty without a
     /// [`SpeedModel`](crate::SpeedModel).
     pub lost_ns: Vec<u64>,
+    /// Memory of tasks; `None` where none has any.
+    pub memory: Option<MemorySummaries>,
 }
 
 /// What a CPU did.

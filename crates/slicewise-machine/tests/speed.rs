@@ -105,7 +105,7 @@ fn a_move_costs_what_its_distance_says_and_a_stay_nothing() {
 fn remote_memory_slows_the_part_that_waits_for_memory() {
     let model = SpeedModel { memory_bound: share(400_000), ..SpeedModel::default() };
     let config = with(two_sockets(S), model);
-    let far = |node, bound| TaskMemory { node, bound };
+    let far = |node, bound| TaskMemory { node, bound, pages: None };
     let memories = [
         // On the node of the CPU it runs on first.
         (far(MemoryNode::FirstTouch, None), 4 * MS),

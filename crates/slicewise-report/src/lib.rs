@@ -10,6 +10,7 @@ mod explain;
 mod groups;
 mod histogram;
 mod kube;
+mod memory;
 mod metrics;
 mod place;
 mod report;
@@ -35,8 +36,9 @@ pub use place::{
 };
 pub use report::{
     CgroupFile, CpuReport, DeadlineReport, DelayReport, DeviceReport, GroupReport,
-    InterruptedReport, JobReport, PressureReport, QueueReport, RtThrottleReport, RunReport,
-    RunqlatRow, SignalReport, SwitchReport, TaskReport,
+    InterruptedReport, JobReport, MemoryReport, PressureReport, QueueReport, RtThrottleReport,
+    RunReport, RunqlatRow, SharedMemoryReport, SignalReport, SwitchReport, TaskMemoryReport,
+    TaskReport,
 };
 pub use rt::{
     RtCore, RtKernel, RtPriority, RtReport, RtStretch, RtSuggestion, RtTask, RtTimeline, RtUnknown,

@@ -209,6 +209,7 @@ impl Metrics {
             tasks: rows,
             groups: Vec::new(),
             pressure: None,
+            memory: None,
             cgroup_files: Vec::new(),
             cpus: (0..cpus).map(|cpu| self.cpu_report(cpu)).collect(),
             runqlat_us: runqlat_us.collect(),

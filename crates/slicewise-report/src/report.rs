@@ -34,6 +34,9 @@ pub struct RunReport {
     pub devices: Vec<DeviceReport>,
     /// Request queues.
     pub queues: Vec<QueueReport>,
+    /// Memory of tasks, and NUMA balancing; absent where no task has memory of a size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryReport>,
     /// Files of cgroups as they read at the end; only where they were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cgroup_files: Vec<CgroupFile>,
@@ -259,6 +262,52 @@ pub struct RtThrottleReport {
     pub count: u64,
     /// For how long in all.
     pub time_ns: u64,
+}
+
+/// Memory that is accessed page by page, and what NUMA balancing did.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct MemoryReport {
+    /// It was on.
+    pub numa_balancing: bool,
+    /// Tasks with memory, as in the workload; those made from one template are one row.
+    pub tasks: Vec<TaskMemoryReport>,
+    /// Memory that tasks share.
+    pub shared: Vec<SharedMemoryReport>,
+    /// Tasks that NUMA balancing moved to a free place nearer to their memory.
+    pub task_moves: u64,
+    /// Pairs of tasks that it had swap places.
+    pub task_swaps: u64,
+}
+
+/// Memory of a task.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct TaskMemoryReport {
+    /// The task's name.
+    pub name: String,
+    /// Bytes of its own memory on each node at the end.
+    pub on_node_bytes: Vec<u64>,
+    /// Bytes it accessed, own and shared.
+    pub accessed_bytes: u64,
+    /// The part of that which was on the node it ran on.
+    pub local_share: f64,
+    /// Pages of 4 KiB that faulted because a scan had marked them (`numa_hint_faults`).
+    pub numa_faults: u64,
+    /// Of those, on the node it ran on.
+    pub numa_faults_local: u64,
+    /// Pages of 4 KiB that came to its node.
+    pub pages_migrated: u64,
+    /// The node it prefers, if its faults have told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferred_node: Option<u32>,
+}
+
+/// Memory that tasks share.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SharedMemoryReport {
+    /// Its name.
+    pub name: String,
+    /// Bytes on each node at the end.
+    pub on_node_bytes: Vec<u64>,
 }
 
 /// One row of a histogram by powers of two.

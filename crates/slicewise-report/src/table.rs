@@ -20,6 +20,7 @@ pub fn render_run(report: &RunReport, style: Style) -> String {
     parts.push(deadline_tasks(report, style));
     parts.push(signals(report, style));
     parts.push(cpus(report, style));
+    parts.push(crate::memory::memory(report, style));
     if !report.devices.is_empty() {
         parts.push(devices(report, style));
     }
@@ -524,6 +525,7 @@ pub(crate) mod tests {
             tasks: vec![task("hog", 1, 0.9), fifo, forks],
             groups: vec![],
             pressure: None,
+            memory: None,
             cgroup_files: vec![],
             cpus: vec![cpu(0, 10_000_000_000), cpu(1, 6_700_000_000)],
             runqlat_us: vec![row(0, 1, 233), row(2, 3, 742), row(4, 7, 0), row(8, 15, 18)],

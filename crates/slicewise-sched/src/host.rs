@@ -147,6 +147,12 @@ pub enum Output {
         /// They stop.
         stops: bool,
     },
+    /// The next part of this task's address space is to be scanned
+    /// ([`numa`](crate::numa)): call `numa_scanned`.
+    NumaScan {
+        /// Who pays for it.
+        task: TaskId,
+    },
     /// A task now belongs to another CPU.
     Migrated {
         /// Who.

@@ -13,6 +13,7 @@ mod feature;
 pub mod host;
 mod id;
 pub mod mask;
+pub mod numa;
 mod ordered;
 pub mod pelt;
 mod profile;

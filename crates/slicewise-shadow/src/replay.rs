@@ -209,10 +209,11 @@ impl<'c> Replay<'c> {
                     self.bandwidth.remove(&(cpu, timer));
                 }
                 // Placement is the recording's.
-                // No quotas are known here.
+                // No quotas and no memory are known here.
                 Output::DlThrottled { .. }
                 | Output::RtThrottled { .. }
                 | Output::Overrun { .. }
+                | Output::NumaScan { .. }
                 | Output::Migrated { .. }
                 | Output::ArmGroupTimer { .. }
                 | Output::DisarmGroupTimer { .. }

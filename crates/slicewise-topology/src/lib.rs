@@ -23,7 +23,7 @@ mod source;
 mod sysfs;
 mod toml;
 
-pub use self::toml::{MACHINE_KEYS, from_table, from_toml, named, to_toml};
+pub use self::toml::{MACHINE_KEYS, from_table, from_toml, named, parse_bytes, to_toml};
 pub use layout::layout;
 pub use list::{ListError, format_list, parse_list};
 pub use lscpu::from_lscpu;

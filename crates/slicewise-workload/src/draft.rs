@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use slicewise_machine::{
-    Barrier, Device, InterruptSource, MutexSpec, Op, OpIndex, Origin, Program, Queue, RtTimeLimit,
-    TaskMemory, TaskSpec, TimerMode, TimerSpec, Workload,
+    Barrier, Device, InterruptSource, MemorySpec, MutexSpec, Op, OpIndex, Origin, Program, Queue,
+    RtTimeLimit, TaskMemory, TaskSpec, TimerMode, TimerSpec, Workload,
 };
 use slicewise_sched::{Attr, CpuSet};
 
@@ -77,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) queues: Vec<Queue>,
     /// Sources of interrupts, and where each says which CPUs.
     pub(crate) interrupts: Vec<(InterruptSource, Range<usize>)>,
+    pub(crate) memories: Vec<MemorySpec>,
 }
 
 /// A timer of a program: shared by all that name it, or a new one for every instance.
@@ -288,6 +289,7 @@ pub(crate) fn build(
             .collect(),
         devices: shared.devices,
         queues: shared.queues,
+        memories: shared.memories,
         interrupts: shared.interrupts.into_iter().map(|(source, _)| source).collect(),
         barriers,
         ..Workload::default()

@@ -17,6 +17,7 @@ struct Base {
     timers: u32,
     devices: u32,
     queues: u32,
+    memories: u32,
 }
 
 impl Base {
@@ -30,6 +31,7 @@ impl Base {
             timers: workload.timers.len() as u32,
             devices: workload.devices.len() as u32,
             queues: workload.queues.len() as u32,
+            memories: workload.memories.len() as u32,
         }
     }
 
@@ -104,6 +106,9 @@ impl<'p> Merge<'p> {
             task.program += base.programs;
             task.index += first_thread;
             task.group = Some(group);
+            if let Some(shared) = task.memory.pages.as_mut().and_then(|it| it.shared.as_mut()) {
+                *shared += base.memories;
+            }
             task.origin = Origin { start: task.origin.start + start, end: task.origin.end + start };
             *threads += u32::from(!task.template);
             workload.tasks.push(task);
@@ -118,6 +123,7 @@ impl<'p> Merge<'p> {
         workload.timers.extend(other.workload.timers);
         workload.devices.extend(other.workload.devices);
         workload.queues.extend(other.workload.queues);
+        workload.memories.extend(other.workload.memories);
         workload.stuck_is_end |= other.workload.stuck_is_end;
         let moved = |span: Range<usize>| span.start + start..span.end + start;
         into.groups.extend(other.groups.into_iter().map(|mut tasks| {

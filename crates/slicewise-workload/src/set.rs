@@ -17,7 +17,7 @@ use crate::settings::{
 };
 use crate::units::parse_duration;
 
-const MACHINE_KEYS: [&str; 29] = [
+const MACHINE_KEYS: [&str; 30] = [
     "cpus",
     "topology",
     "hz",
@@ -41,6 +41,7 @@ const MACHINE_KEYS: [&str; 29] = [
     "costs.context_switch",
     "costs.wakeup",
     "costs.tick",
+    "numa_balancing",
     "speed",
     "speed.smt",
     "speed.capacity",
@@ -285,6 +286,7 @@ fn set_machine(loaded: &mut Loaded, key: &str, value: &str) -> Result<(), String
         "fair_server_period" => settings.rt.fair_server_period_ns = Some(positive(key, value)?),
         "costs.context_switch" => settings.costs.context_switch_ns = Some(duration(key, value)?),
         "costs.wakeup" => settings.costs.wakeup_ns = Some(duration(key, value)?),
+        "numa_balancing" => settings.numa_balancing = Some(boolean(key, value)?),
         "speed" => {
             // False is what it was without a word about it.
             settings.speed = match boolean(key, value)? {

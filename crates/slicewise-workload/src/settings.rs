@@ -38,6 +38,9 @@ pub struct Settings {
     pub preemption: Option<Preemption>,
     /// What the machine costs.
     pub costs: CostOverrides,
+    /// Whether memory and tasks follow each other (`kernel.numa_balancing`); kernels with NUMA do so
+    /// where there are several nodes.
+    pub numa_balancing: Option<bool>,
     /// What slows programs.
     pub speed: SpeedOverrides,
     /// Real-time limits and the fair server.

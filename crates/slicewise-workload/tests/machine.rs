@@ -65,7 +65,7 @@ fn tasks_say_where_their_memory_is() {
     ] {
         let bound = Some(share(400_000));
         let keys = format!("memory_node = {word}\nmemory_bound = 0.4\n");
-        assert_eq!(memory(&keys), TaskMemory { node, bound });
+        assert_eq!(memory(&keys), TaskMemory { node, bound, pages: None });
     }
 }
 
@@ -90,9 +90,10 @@ fn assignments_reach_speed_and_memory() {
         warm_up: WarmUp { core_ns: 1_000, llc_ns: 2_000 },
         memory_bound: share(100_000),
         latencies_ns: Vec::new(),
+        pages: SpeedModel::typical().pages,
     };
     assert_eq!(loaded.settings.speed.model(None), model);
-    let memory = TaskMemory { node: MemoryNode::Node(3), bound: Some(Share::FULL) };
+    let memory = TaskMemory { node: MemoryNode::Node(3), bound: Some(Share::FULL), pages: None };
     assert_eq!(loaded.workload.tasks[0].memory, memory);
     apply_set(&mut loaded, "task/a.memory_node=interleave").unwrap();
     apply_set(&mut loaded, "speed=false").unwrap();
@@ -165,4 +166,59 @@ fn where_nothing_is_said_no_cpu_is_isolated_or_without_ticks() {
     assert_eq!(settle_cpusets(&mut loaded, &Profile::named("6.12").unwrap(), 4), []);
     assert!(loaded.cpu_partitions.isolated.is_empty());
     assert!(loaded.cpu_partitions.nohz_full.is_empty());
+}
+
+#[test]
+fn tasks_have_memory_of_a_size_of_their_own_and_shared() {
+    let heap = "[[memory]]\nname = \"heap\"\nsize = \"1GiB\"\nnode = 1\n";
+    let pages =
+        |keys: &str| read(&format!("{heap}{TASK}{keys}")).workload.tasks[0].memory.pages.unwrap();
+    let part = |ppm| Share::from_ppm(ppm).unwrap();
+    let own = pages("memory = \"64MiB\"");
+    assert_eq!((own.bytes, own.rate, own.shared), (64 << 20, 1 << 30, None));
+    let both = pages("memory = \"64MiB\"\nshared_memory = \"heap\"\nmemory_rate = \"3 MiB/s\"");
+    assert_eq!((both.rate, both.shared, both.shared_part), (3 << 20, Some(0), part(500_000)));
+    let shared = pages("shared_memory = \"heap\"");
+    assert_eq!((shared.bytes, shared.shared_part), (0, Share::FULL));
+    let some = pages("shared_memory = \"heap\"\nshared_part = 0.25");
+    assert_eq!(some.shared_part, part(250_000));
+    let memory = &read(&format!("{heap}{TASK}")).workload.memories[0];
+    assert_eq!((memory.bytes, memory.node), (1 << 30, MemoryNode::Node(1)));
+}
+
+#[test]
+fn balancing_of_memory_is_a_setting() {
+    let mut loaded = read(&format!("[machine]\nnuma_balancing = false\n{TASK}"));
+    assert_eq!(loaded.settings.numa_balancing, Some(false));
+    apply_set(&mut loaded, "numa_balancing=true").unwrap();
+    assert_eq!(loaded.settings.numa_balancing, Some(true));
+}
+
+#[test]
+fn mistakes_about_memory_are_named_with_what_is_allowed() {
+    let text = format!(
+        "[[memory]]\nname = \"heap\"\nsize = \"lots\"\nnode = \"near\"\n\
+         [[memory]]\nname = \"heap\"\n\
+         {TASK}memory = \"0MiB\"\nmemory_rate = \"1GiB\"\nshared_memory = \"haep\"\n\
+         [[task]]\nname = \"b\"\nhog = true\nmemory_rate = \"1GiB/s\"\nshared_part = 0.5\n\
+         [[task]]\nname = \"c\"\nhog = true\ntemplate = true\nmemory = \"1GiB\"\n"
+    );
+    let problems = load(&text, Format::Scenario).unwrap_err();
+    let shown: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("{}: {}", problem.message, problem.help.as_deref().unwrap_or("")))
+        .collect();
+    for wanted in [
+        "`size` of `lots` is no amount of memory: a whole number with B, KiB, MiB, GiB or TiB, such as \"4GiB\"",
+        "unknown `node` `near`: allowed: the number of a node, \"first-touch\", \"interleave\"",
+        "there is already a memory named `heap`",
+        "`memory` of `0MiB` is no amount of memory",
+        "`memory_rate` of `1GiB` is no rate: an amount of memory a second, such as \"2GiB/s\"",
+        "`shared_memory`: there is no memory `haep`: did you mean `heap`?",
+        "`memory_rate` without `memory` or `shared_memory` says nothing",
+        "`shared_part` without `shared_memory` says nothing",
+        "a template has memory of its own: what is forked can only share: use `shared_memory`",
+    ] {
+        assert!(shown.iter().any(|line| line.contains(wanted)), "{wanted}\n{shown:#?}");
+    }
 }

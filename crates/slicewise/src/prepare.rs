@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use slicewise_machine::{Costs, MachineConfig, Preemption};
+use slicewise_sched::numa::NumaConfig;
 use slicewise_sched::{CPUS_MAX, CpuId, CpuSet, Profile, SmpConfig};
 use slicewise_workload::{
     CpuPartitions, Diagnostic, Format, LoadFileError, Loaded, Rejected, Severity, apply_set,
@@ -123,6 +124,7 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
         smp: SmpConfig {
             topology: settings.topology.as_ref().map(|machine| machine.topology().clone()),
             partitions: partitions(&loaded.cpu_partitions),
+            numa: settings.numa_balancing.unwrap_or(true).then(NumaConfig::default),
             ..SmpConfig::default()
         },
         tick_phase_ns: settings.tick_phase_ns.unwrap_or(0),

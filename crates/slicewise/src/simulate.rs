@@ -4,10 +4,12 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use slicewise_machine::{CpuSummary, End, GroupSpec, GroupSummary, Machine, RunSummary};
+use slicewise_machine::{
+    CpuSummary, End, GroupSpec, GroupSummary, Machine, MemorySummaries, RunSummary,
+};
 use slicewise_report::{
-    GroupFacts, GroupMeter, InterruptedReport, Metrics, PressureReport, QueueReport, RunInfo,
-    RunReport,
+    GroupFacts, GroupMeter, InterruptedReport, MemoryReport, Metrics, PressureReport, QueueReport,
+    RunInfo, RunReport, SharedMemoryReport, TaskMemoryReport,
 };
 use slicewise_sched::psi::Line;
 use slicewise_trace::{Sink, Slot, TaskInfo, TraceHash};
@@ -123,7 +125,41 @@ fn measure<S: Sink>(
             cpu.interrupted = Some(InterruptedReport { ticks, interrupts, interrupt_ns });
         }
     }
+    report.memory = summary.memory.as_ref().map(|memory| memory_report(prepared, memory));
     Ok((report, summary, more))
+}
+
+/// Of the tasks that have memory.
+fn memory_report(prepared: &Prepared, memory: &MemorySummaries) -> MemoryReport {
+    let workload = &prepared.loaded.workload;
+    let tasks = workload.tasks.iter().zip(&memory.tasks);
+    let tasks = tasks.filter(|(spec, _)| spec.memory.pages.is_some());
+    let topology = prepared.config.smp.topology.as_ref();
+    let nodes = topology.map_or(1, |topology| topology.nr_nodes());
+    let shared = workload.memories.iter().zip(&memory.shared);
+    MemoryReport {
+        numa_balancing: prepared.config.smp.numa.is_some() && nodes > 1,
+        tasks: tasks
+            .map(|(spec, did)| TaskMemoryReport {
+                name: spec.name.clone(),
+                on_node_bytes: did.on_node.clone(),
+                accessed_bytes: did.accessed,
+                local_share: did.local as f64 / did.accessed.max(1) as f64,
+                numa_faults: did.faults,
+                numa_faults_local: did.local_faults,
+                pages_migrated: did.migrated,
+                preferred_node: did.preferred_node,
+            })
+            .collect(),
+        shared: shared
+            .map(|(spec, on_node)| SharedMemoryReport {
+                name: spec.name.clone(),
+                on_node_bytes: on_node.clone(),
+            })
+            .collect(),
+        task_moves: memory.numa.task_moves,
+        task_swaps: memory.numa.task_swaps,
+    }
 }
 
 fn run_info(prepared: &Prepared, summary: &RunSummary, hash: &TraceHash) -> RunInfo {

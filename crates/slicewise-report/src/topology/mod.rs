@@ -203,7 +203,7 @@ fn kind_name(kind: Kind) -> &'static str {
 }
 
 /// An amount of memory: `32 MiB`, `1.5 TiB`.
-fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     let Some((shift, unit)) = units.into_iter().find(|(shift, _)| bytes >> shift > 0) else {
         return format!("{bytes} B");

@@ -490,6 +490,7 @@ impl Scheduler {
             self.deactivate(now_ns, cpu, slot, crate::fair::Dequeue::Leave);
         }
         self.detach_load(now_ns, slot);
+        self.numa_leave(slot);
         self.exit_dl(slot);
         if self.cpus[cpu as usize].current == Some(slot) {
             self.tasks.slots[slot as usize].state = State::Exiting;

@@ -3,6 +3,7 @@
 
 mod deadline;
 mod groups;
+mod numa;
 mod rt_groups;
 mod smp;
 mod stolen;
@@ -32,6 +33,8 @@ struct Host {
     migrations: u32,
     /// Budgets used up by tasks that wanted to know.
     overruns: u32,
+    /// Whose memory was to be scanned.
+    scans: Vec<TaskId>,
 }
 
 impl Host {
@@ -63,6 +66,7 @@ impl Host {
             switches: Vec::new(),
             migrations: 0,
             overruns: 0,
+            scans: Vec::new(),
         }
     }
 
@@ -87,6 +91,7 @@ impl Host {
                 }
                 Output::DlThrottled { .. } | Output::RtThrottled { .. } => {}
                 Output::Overrun { .. } => self.overruns += 1,
+                Output::NumaScan { task } => self.scans.push(task),
                 Output::Migrated { .. } => self.migrations += 1,
                 Output::ArmGroupTimer { group, timer, at_ns } => {
                     self.group_timers.insert((group, timer), at_ns);

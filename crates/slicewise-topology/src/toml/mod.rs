@@ -586,8 +586,13 @@ impl Reader {
 /// Entries of `caches`: one for each level, kind and size is enough.
 const CACHES_MAX: usize = 1000;
 
-/// `64GiB` and its like.
-fn parse_bytes(text: &str) -> Option<u64> {
+/// An amount of memory as people write it: a whole number with B, KiB, MiB, GiB or TiB.
+///
+/// ```
+/// assert_eq!(slicewise_topology::parse_bytes("64 KiB"), Some(65_536));
+/// assert_eq!(slicewise_topology::parse_bytes("64k"), None);
+/// ```
+pub fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

@@ -109,6 +109,11 @@ impl<'t> Fields<'t> {
         value.get_ref().as_bool()
     }
 
+    /// Whether the key is there and true, whatever else may be wrong with it.
+    pub(crate) fn boolean_is_true(&self, key: &str) -> bool {
+        self.get(key).and_then(|value| value.get_ref().as_bool()) == Some(true)
+    }
+
     /// `key = true`, the only thing that may be said of some steps.
     pub(crate) fn truth(&self, sink: &mut Sink, key: &str) {
         if let Some(false) = self.boolean(sink, key) {

@@ -35,6 +35,7 @@ pub(super) const MACHINE_KEYS: &[&str] = &[
     "fair_server_period",
     "isolcpus",
     "nohz_full",
+    "numa_balancing",
     "costs",
     "speed",
 ];
@@ -78,6 +79,7 @@ impl Reader<'_, '_> {
         settings.rt = self.rt_settings(&fields);
         settings.isolcpus = self.boot_text(&fields, "isolcpus");
         settings.nohz_full = self.boot_text(&fields, "nohz_full");
+        settings.numa_balancing = fields.boolean(self.sink, "numa_balancing");
         settings.costs = self.costs(&fields).unwrap_or_default();
         settings.speed = self.speed(&fields).unwrap_or_default();
         (settings, features_span)

@@ -4,6 +4,7 @@ pub(crate) mod fields;
 mod group;
 mod interrupt;
 mod machine;
+mod memory;
 mod program;
 mod schema;
 mod task;
@@ -23,8 +24,9 @@ pub(crate) use fields::parse_cpu_list;
 use fields::{Fields, Value, dist, wrong_kind};
 use group::Included;
 pub(crate) use machine::check_feature;
+pub(crate) use memory::memory_node;
 pub use schema::schema_json;
-pub(crate) use task::{PolicyWord, memory_node, parse_policy};
+pub(crate) use task::{PolicyWord, parse_policy};
 
 const SCENARIO_KEYS: &[&str] = &[
     "title",
@@ -38,6 +40,7 @@ const SCENARIO_KEYS: &[&str] = &[
     "barrier",
     "mutex",
     "interrupt",
+    "memory",
 ];
 /// How many requests may wait where nobody says: enough for every queue that is ever served again,
 /// and a bound on memory for those that are not.
@@ -115,6 +118,9 @@ impl Reader<'_, '_> {
         }
         for entry in self.list(&fields, "mutex") {
             self.mutex(entry);
+        }
+        for entry in self.list(&fields, "memory") {
+            self.shared_memory(entry);
         }
         let included = self.cgroups(&fields);
         self.sessions(&fields);

@@ -107,6 +107,24 @@ struct Scenario {
     mutex: Option<Vec<Mutex>>,
     /// Interrupts that take time from CPUs.
     interrupt: Option<Vec<Interrupt>>,
+    /// Memory that tasks share.
+    memory: Option<Vec<Memory>>,
+}
+
+/// An amount of memory: B, KiB, MiB, GiB or TiB.
+#[derive(JsonSchema)]
+struct Amount(#[schemars(regex(pattern = r"^\s*[0-9]+\s*(B|KiB|MiB|GiB|TiB)\s*$"))] String);
+
+/// Memory that tasks share: threads of one process.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Memory {
+    /// Its name.
+    name: String,
+    /// How much there is.
+    size: Amount,
+    /// Where it is at first; where it is first touched if not given.
+    node: Option<MemoryNode>,
 }
 
 /// A machine: by name, in a file, or described.
@@ -257,6 +275,8 @@ struct Machine {
     isolcpus: Option<String>,
     /// CPUs whose tick stops while at most one task is runnable, as behind `nohz_full=`.
     nohz_full: Option<String>,
+    /// Whether memory and tasks follow each other (NUMA balancing); true if not given.
+    numa_balancing: Option<bool>,
     /// What the machine itself costs.
     costs: Option<Costs>,
     /// What slows programs; nothing if not given.
@@ -517,6 +537,16 @@ struct Task {
     /// How long it may run in a real-time policy without sleeping (RLIMIT_RTTIME): "200ms", or
     /// { soft, hard }.
     rttime: Option<RtTime>,
+    /// Memory of its own, that is accessed page by page and may move.
+    memory: Option<Amount>,
+    /// How fast it walks through memory while it runs, such as "2GiB/s"; 1GiB/s if not given.
+    #[schemars(regex(pattern = r"^\s*[0-9]+\s*(B|KiB|MiB|GiB|TiB)/s\s*$"))]
+    memory_rate: Option<String>,
+    /// The memory it shares with others, by its name.
+    shared_memory: Option<String>,
+    /// How much of its accesses are to that; half if it has memory of its own, else all.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    shared_part: Option<f64>,
     /// Where its memory is; on the node of the CPU it first runs on if not given. Matters with
     /// `memory_bound`.
     memory_node: Option<MemoryNode>,
@@ -907,8 +937,9 @@ mod tests {
     fn the_schema_has_exactly_the_keys_that_the_reader_knows() {
         let schema: serde_json::Value = serde_json::from_str(&schema_json()).unwrap();
         let steps = [program::STEP_KEYS, program::RUN_KEYS].concat();
-        let tables: [(&str, &[&str]); 18] = [
+        let tables: [(&str, &[&str]); 19] = [
             ("Speed", machine::SPEED_KEYS),
+            ("Memory", super::super::memory::MEMORY_KEYS),
             ("Interrupt", super::super::interrupt::INTERRUPT_KEYS),
             ("Group", group::GROUP_KEYS),
             ("Machine", machine::MACHINE_KEYS),

@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use slicewise_machine::{Dist, MemoryNode, Mode, Op, RtTimeLimit, TaskMemory, TimerMode};
+use slicewise_machine::{Dist, Mode, Op, RtTimeLimit, TimerMode};
 use slicewise_sched::deadline::{Fault, PeriodLimits};
-use slicewise_sched::topology::NODES_MAX;
 use slicewise_sched::{Attr, DlParams, Nice, Policy, RtPriority};
 use toml::de::DeValue;
 
@@ -12,7 +11,6 @@ use super::Reader;
 use super::fields::{Fields, Value, cpus, dist, wrong_kind};
 use crate::diagnostic::{did_you_mean, shorten};
 use crate::draft::{Code, Draft, LocalTimer};
-use crate::settings::share;
 use crate::units::show_ns;
 
 pub(super) const TASK_KEYS: &[&str] = &[
@@ -29,8 +27,12 @@ pub(super) const TASK_KEYS: &[&str] = &[
     "reclaim",
     "dl_overrun",
     "rttime",
+    "memory",
     "memory_node",
     "memory_bound",
+    "memory_rate",
+    "shared_memory",
+    "shared_part",
     "cpus",
     "start",
     "group",
@@ -49,18 +51,6 @@ pub(super) const PERIODIC_KEYS: &[&str] = &["run", "period", "mode", "kernel"];
 
 /// The most rounds of a loop; beyond this it is "for ever" that is meant.
 pub(super) const LOOP_MAX: i128 = 1 << 53;
-
-/// What `memory_node` may be.
-const MEMORY_HELP: &str = "allowed: the number of a node, \"first-touch\", \"interleave\"";
-
-/// The words for where memory is, beside numbers of nodes.
-pub(crate) fn memory_node(word: &str) -> Option<MemoryNode> {
-    match word {
-        "first-touch" => Some(MemoryNode::FirstTouch),
-        "interleave" => Some(MemoryNode::Interleave),
-        _ => None,
-    }
-}
 
 const BEHAVIOURS: [&str; 4] = ["program", "phases", "hog", "periodic"];
 
@@ -141,29 +131,6 @@ impl Reader<'_, '_> {
             attr.reset_on_fork = reset;
         }
         attr
-    }
-
-    /// Where its memory is, and how much that matters.
-    fn memory(&mut self, fields: &Fields<'_>) -> TaskMemory {
-        let bound = fields.float(self.sink, "memory_bound", 0.0..=1.0).map(share);
-        let node = match fields.get("memory_node").map(|value| value.get_ref()) {
-            Some(DeValue::String(_)) => {
-                let word = fields.string(self.sink, "memory_node");
-                word.and_then(|(word, span)| match memory_node(word) {
-                    Some(node) => Some(node),
-                    None => {
-                        let message = format!("unknown `memory_node` `{}`", shorten(word));
-                        self.sink.error_help(span, message, MEMORY_HELP);
-                        None
-                    }
-                })
-            }
-            _ => {
-                let node = fields.integer(self.sink, "memory_node", 0..i128::from(NODES_MAX));
-                node.map(|(node, _)| MemoryNode::Node(node as u32))
-            }
-        };
-        TaskMemory { node: node.unwrap_or_default(), bound }
     }
 
     /// `RLIMIT_RTTIME`: one limit, or a soft and a hard one.

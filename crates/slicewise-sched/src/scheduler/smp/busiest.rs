@@ -460,10 +460,14 @@ impl Scheduler {
     pub(super) fn find_busiest_cpu(&self, balance: &Balance) -> Option<u32> {
         let (_, domain) = self.smp.link(balance.dst, balance.step);
         let asymmetric = domain.flags.has(DomainFlags::ASYM_CPUCAPACITY);
+        let numa = self.numa_group_kind(balance);
         let mut busiest: Option<(u128, u128, u32)> = None;
         for cpu in domain.groups[balance.busiest].cpus.iter() {
             let running = self.nr_balanced(cpu);
             if !self.smp.scratch.cpus.contains(cpu) || running == 0 {
+                continue;
+            }
+            if numa.is_some_and(|kind| self.numa_spares(cpu, kind)) {
                 continue;
             }
             let capacity = self.smp.capacity_left(cpu);

@@ -174,6 +174,17 @@ impl Loads {
         (slot != NONE).then_some(slot)
     }
 
+    /// Fair tasks of a CPU; some may have left its queue since.
+    pub(super) fn listed(&self, cpu: u32) -> impl Iterator<Item = u32> + '_ {
+        let mut next = self.oldest(cpu);
+        core::iter::from_fn(move || {
+            let slot = next?;
+            let newer = self.tasks[slot as usize].newer;
+            next = (newer != NONE).then_some(newer);
+            Some(slot)
+        })
+    }
+
     /// A task that was looked at goes to the head.
     pub(super) fn renew(&mut self, slot: u32, cpu: u32) {
         self.enlist(slot, cpu);

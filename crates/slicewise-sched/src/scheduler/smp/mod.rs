@@ -10,6 +10,7 @@
 //! | which group of a domain is the busiest, and what to move | [`busiest`] |
 //! | moving it, now or by pushing a running task away | [`pull`] |
 //! | how important each CPU's work is, for real-time tasks | [`priorities`] |
+//! | NUMA balancing: tasks and memory that follow each other | [`numa`] |
 //! | when: at ticks, for idle CPUs whose tick has stopped, before going idle | [`when`] |
 //!
 //! On one CPU nothing of this is in use.
@@ -17,6 +18,7 @@
 mod busiest;
 mod fork;
 pub(super) mod load;
+mod numa;
 mod priorities;
 mod pull;
 mod rules;
@@ -26,11 +28,13 @@ mod when;
 use core::fmt;
 
 use self::busiest::Scratch;
+use self::numa::Numa;
 use self::priorities::Priorities;
 use self::rules::NewidleOdds;
 use super::{Cpu, Scheduler};
 use crate::domains::{Domain, DomainFlags, DomainLink, Domains, packing_priority};
 use crate::mask::CpuMask;
+use crate::numa::NumaConfig;
 use crate::profile::IntervalRule;
 use crate::topology::Topology;
 use crate::{CpuId, CpuSet, Error, TaskId};
@@ -59,6 +63,9 @@ pub struct SmpConfig {
     pub newidle_cpu_ns: u64,
     /// Seeds the throws of NI_RANDOM.
     pub seed: u64,
+    /// NUMA balancing (`kernel.numa_balancing`), and its tunables; `None` is off. Without effect on one
+    /// node, and for tasks whose memory nobody tells of ([`numa`](crate::numa)).
+    pub numa: Option<NumaConfig>,
 }
 
 impl Default for SmpConfig {
@@ -70,6 +77,7 @@ impl Default for SmpConfig {
             nr_migrate: 32,
             newidle_cpu_ns: 100,
             seed: 0,
+            numa: None,
         }
     }
 }
@@ -171,6 +179,7 @@ pub(super) struct Smp {
     random: u64,
     scratch: Scratch,
     priorities: Priorities,
+    pub(super) numa: Option<Box<Numa>>,
 }
 
 impl Smp {
@@ -249,6 +258,7 @@ impl Smp {
             random: config.seed ^ 0x9e37_79b9_7f4a_7c15,
             scratch: Scratch::new(cpus),
             priorities: Priorities::new(cpus),
+            numa: config.numa.and_then(|numa| Numa::new(numa, topology, hz)),
             domains,
         })
     }
@@ -273,6 +283,11 @@ impl Smp {
     /// Whether two CPUs have the same memory node.
     pub(super) fn same_node(&self, one: u32, other: u32) -> bool {
         self.cpus[one as usize].node == self.cpus[other as usize].node
+    }
+
+    /// The memory node of a CPU.
+    fn node(&self, cpu: u32) -> u32 {
+        self.cpus[cpu as usize].node
     }
 
     fn llc(&self, cpu: u32) -> &Llc {

@@ -332,6 +332,11 @@ impl Scheduler {
             return false;
         }
         let (_, domain) = self.smp.link(balance.dst, balance.step);
+        if balance.nr_failed <= domain.cache_nice_tries
+            && let Some(degrades) = self.numa_degrades(slot, src, balance)
+        {
+            return !degrades;
+        }
         balance.nr_failed > domain.cache_nice_tries
             || !self.is_hot(now_ns, slot, domain.flags.has(DomainFlags::SHARE_CPUCAPACITY))
     }
@@ -374,6 +379,7 @@ impl Scheduler {
     /// Before a pick: a balance has asked for the running task, or another that is queued here.
     #[cold]
     pub(in super::super) fn push_away(&mut self, now_ns: u64, cpu: u32) {
+        self.numa_obey(now_ns, cpu);
         let Some(push) = self.smp.cpus[cpu as usize].push_to.take() else { return };
         self.smp.nr_pushes -= 1;
         if self.rq(cpu).nr_running() == 0 || cpu == push.to {

@@ -23,6 +23,9 @@ impl Scheduler {
 
     /// The tick of a busy CPU.
     pub(in super::super) fn balance_at_tick(&mut self, now_ns: u64, cpu: u32) {
+        if self.smp.numa.is_some() {
+            self.numa_tick(now_ns, cpu);
+        }
         if self.smp.asymmetric {
             self.note_misfit(cpu);
         }

@@ -7,7 +7,7 @@ use crate::{SmpConfig, Topology};
 const KERNELS: [&str; 5] = ["6.1", "6.6", "6.12", "6.18", "7.2"];
 
 /// Sockets, each a node with one cache, of cores of threads. CPUs of a core follow each other.
-fn sockets(sockets: u32, cores: u32, threads: u32) -> Topology {
+pub(super) fn sockets(sockets: u32, cores: u32, threads: u32) -> Topology {
     let per_socket = cores * threads;
     let place = |cpu: u32| {
         let socket = cpu / per_socket;
@@ -22,7 +22,7 @@ fn host(kernel: &str, topology: Topology) -> Host {
     host_with(kernel, SmpConfig { topology: Some(topology), ..SmpConfig::default() })
 }
 
-fn host_with(kernel: &str, smp: SmpConfig) -> Host {
+pub(super) fn host_with(kernel: &str, smp: SmpConfig) -> Host {
     let profile = Profile::named(kernel).unwrap();
     let cpus = smp.topology.as_ref().unwrap().nr_cpus();
     let config = SchedConfig {
@@ -41,22 +41,22 @@ impl Host {
         self.spawn(Policy::Normal, 0)
     }
 
-    fn hog_on(&mut self, cpu: u32) -> TaskId {
+    pub(super) fn hog_on(&mut self, cpu: u32) -> TaskId {
         self.spawn_with(Spawn { cpu: Some(CpuId(cpu)), ..Spawn::default() })
     }
 
-    fn cpu_of(&self, task: TaskId) -> u32 {
+    pub(super) fn cpu_of(&self, task: TaskId) -> u32 {
         self.sched.tasks.slots[task.slot()].cpu
     }
 
-    fn sleep(&mut self, task: TaskId) {
+    pub(super) fn sleep(&mut self, task: TaskId) {
         let cpu = self.cpu_of(task);
         assert_eq!(self.sched.cpus[cpu as usize].current, Some(task.slot() as u32), "it runs");
         self.block(cpu);
     }
 
     /// Time passes; CPUs that run something tick.
-    fn pass(&mut self, ticks: u32) {
+    pub(super) fn pass(&mut self, ticks: u32) {
         for _ in 0..ticks {
             self.now_ns += 4 * MS;
             for cpu in 0..self.sched.nr_cpus() {
@@ -68,7 +68,7 @@ impl Host {
         }
     }
 
-    fn counts(&self) -> Vec<u32> {
+    pub(super) fn counts(&self) -> Vec<u32> {
         self.sched.cpus.iter().map(Cpu::nr_running).collect()
     }
 }
