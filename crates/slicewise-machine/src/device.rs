@@ -25,7 +25,7 @@ impl<S: Sink> Machine<'_, S> {
             self.accept(task, device, work_ns);
             return Ok(());
         }
-        self.details[task as usize].submission_ns = work_ns;
+        self.details[task as usize].dealings().submission_ns = work_ns;
         self.join(self.map.rooms + device, task);
         self.block(cpu, task)
     }
@@ -42,7 +42,7 @@ impl<S: Sink> Machine<'_, S> {
         let state = &mut self.devices[device as usize];
         state.submitted += 1;
         state.pending.push_back(work_ns);
-        let submissions = self.details[task as usize].submissions.get_or_insert_default();
+        let submissions = &mut self.details[task as usize].dealings().submissions;
         match submissions.iter_mut().find(|(of, _)| *of == device) {
             Some((_, last)) => *last = state.submitted,
             None => submissions.push((device, state.submitted)),
@@ -65,8 +65,8 @@ impl<S: Sink> Machine<'_, S> {
     }
 
     fn done_for(&self, task: u32, device: u32) -> bool {
-        let mut submissions =
-            self.details[task as usize].submissions.iter().flat_map(|all| all.iter());
+        let dealings = &self.details[task as usize].dealings;
+        let mut submissions = dealings.iter().flat_map(|dealings| &dealings.submissions);
         let last = submissions.find(|(of, _)| *of == device).map_or(0, |(_, last)| *last);
         self.devices[device as usize].completed >= last
     }
@@ -82,7 +82,7 @@ impl<S: Sink> Machine<'_, S> {
             self.start_submission(device, work_ns);
         }
         if let Some(task) = submitter {
-            let work_ns = self.details[task as usize].submission_ns;
+            let work_ns = self.details[task as usize].dealings().submission_ns;
             if self.enqueue(task, device, work_ns) == 1 {
                 // A device of depth one: it has run dry, but for no time at all.
                 self.start_submission(device, work_ns);

@@ -524,6 +524,25 @@ mod tests {
     }
 
     #[test]
+    fn slots_due_together_can_still_be_taken_away_or_put_off() {
+        let mut queue = EventQueue::new(6);
+        for slot in 0..6 {
+            queue.arm(slot, 10);
+        }
+        let armed_at = |queue: &EventQueue| (queue.armed(), queue.first_ns());
+        assert_eq!(queue.take_until(10), Some((10, 0)));
+        assert_eq!(queue.take_until(10), Some((10, 1)));
+        queue.disarm(2);
+        queue.arm(3, 10);
+        queue.arm(4, 12);
+        queue.arm(0, 10);
+        assert_eq!(armed_at(&queue), (4, Some(10)));
+        assert_eq!(queue.take_until(9), None);
+        assert_eq!(drain(&mut queue), [(10, 5), (10, 3), (10, 0), (12, 4)]);
+        assert_eq!(armed_at(&queue), (0, None));
+    }
+
+    #[test]
     fn order_survives_the_end_of_the_count() {
         let mut queue = EventQueue::new(6);
         queue.turn = u32::MAX - 3;

@@ -99,12 +99,12 @@ impl<S: Sink> Machine<'_, S> {
 
     #[cold]
     fn check_progress(&mut self, task: u32) -> Done {
-        let detail = &mut self.details[task as usize];
-        if detail.idle_steps_at != self.now {
-            (detail.idle_steps_at, detail.idle_steps) = (self.now, 0);
+        if core::mem::replace(&mut self.idle_steps_at, self.now) != self.now {
+            self.idle_steps.clear();
         }
-        detail.idle_steps += 1;
-        if detail.idle_steps > ENDLESS_STEPS || self.instant_steps > self.instant_limit() {
+        let idle_steps = self.idle_steps.entry(task).or_default();
+        *idle_steps += 1;
+        if *idle_steps > ENDLESS_STEPS || self.instant_steps > self.instant_limit() {
             return Err(self.no_progress(task));
         }
         Ok(())

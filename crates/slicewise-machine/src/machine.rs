@@ -198,6 +198,9 @@ pub struct Machine<'w, S: Sink> {
     pub(crate) interrupt_ns: u64,
     pub(crate) interrupt_rng: Rng,
     pub(crate) instant_steps: u64,
+    /// Steps of each task at one moment, since they have been suspiciously many, and that moment.
+    pub(crate) idle_steps: BTreeMap<u32, u32>,
+    pub(crate) idle_steps_at: u64,
     pub(crate) counts: Counts,
     pub(crate) preemption: Preemption,
     pub(crate) seed: u64,
@@ -293,6 +296,8 @@ impl<'w, S: Sink> Machine<'w, S> {
             interrupt_ns: 0,
             interrupt_rng: Rng::stream(config.seed, Stream::Interrupt, 0),
             instant_steps: 0,
+            idle_steps: BTreeMap::new(),
+            idle_steps_at: 0,
             counts: Counts::default(),
             preemption: config.preemption,
             seed: config.seed,

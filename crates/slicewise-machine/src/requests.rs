@@ -71,7 +71,7 @@ impl<S: Sink> Machine<'_, S> {
     }
 
     fn hand_over(&mut self, task: u32, request: Request) {
-        self.details[task as usize].request = request;
+        self.details[task as usize].dealings().request = request;
         self.tasks[task as usize].has_request = true;
     }
 
@@ -90,7 +90,7 @@ impl<S: Sink> Machine<'_, S> {
         if !self.tasks[task as usize].has_request {
             return Err(self.misuse(task, "serves a request without having one".to_owned()));
         }
-        let service_ns = self.details[task as usize].request.service_ns;
+        let service_ns = self.details[task as usize].dealings().request.service_ns;
         let task = &mut self.tasks[task as usize];
         (task.left, task.then) = (service_ns, Then::Fetch);
         Ok(())
@@ -102,7 +102,7 @@ impl<S: Sink> Machine<'_, S> {
             return Err(self.misuse(task, "answers a request without having one".to_owned()));
         }
         self.tasks[task as usize].has_request = false;
-        let Request { queue, arrival_ns, .. } = self.details[task as usize].request;
+        let Request { queue, arrival_ns, .. } = self.details[task as usize].dealings().request;
         self.queues[queue as usize].counts.served += 1;
         let response_ns = self.now - arrival_ns;
         self.emit(Event::Response { task: Slot(task), response_ns });

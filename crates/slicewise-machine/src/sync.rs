@@ -279,7 +279,13 @@ impl<S: Sink> Machine<'_, S> {
             Holder { task: spec.name.clone(), pid: owner.pid, origin: spec.origin, exited }
         });
         let waits_for = self.waits_for(task.waits_in);
-        Waiting { task: spec.name.clone(), pid: detail.pid, origin: spec.origin, waits_for, held_by }
+        Waiting {
+            task: spec.name.clone(),
+            pid: detail.pid,
+            origin: spec.origin,
+            waits_for,
+            held_by,
+        }
     }
 
     fn waits_for(&self, queue: u32) -> WaitsFor {

@@ -93,9 +93,6 @@ pub(crate) struct Task {
     pub(crate) signalled: bool,
 }
 
-/// Devices, and the number of the last submission to each.
-pub(crate) type Submissions = SmallVec<[(u32, u64); 1]>;
-
 /// The rest.
 #[derive(Clone, Debug)]
 pub(crate) struct TaskDetail {
@@ -117,15 +114,19 @@ pub(crate) struct TaskDetail {
     pub(crate) log: Option<Box<Log>>,
     /// When the timer the task sleeps on expires.
     pub(crate) expiry_ns: u64,
+    /// Requests and devices, which most tasks have nothing to do with.
+    pub(crate) dealings: Option<Box<Dealings>>,
+}
+
+/// What a task has to do with request queues and devices.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dealings {
     /// The request taken last: arrival and service time.
     pub(crate) request: Request,
     /// Work that waits for room in a device's queue.
     pub(crate) submission_ns: u64,
-    /// By device the task has used, of which most have none: the number of its last submission.
-    pub(crate) submissions: Option<Box<Submissions>>,
-    /// Steps without any use of time; only counted when suspiciously many.
-    pub(crate) idle_steps: u32,
-    pub(crate) idle_steps_at: u64,
+    /// By device the task has used: the number of its last submission.
+    pub(crate) submissions: SmallVec<[(u32, u64); 1]>,
 }
 
 /// A log line under way.
@@ -266,6 +267,11 @@ impl Cpu {
 }
 
 impl TaskDetail {
+    /// Requests and devices of this task.
+    pub(crate) fn dealings(&mut self) -> &mut Dealings {
+        self.dealings.get_or_insert_default()
+    }
+
     pub(crate) fn new(spec: u32, pid: u32, rng: Rng) -> Self {
         Self {
             rng,
@@ -279,15 +285,11 @@ impl TaskDetail {
             timers: SmallVec::new(),
             log: None,
             expiry_ns: 0,
-            request: Request::default(),
-            submission_ns: 0,
-            submissions: None,
-            idle_steps: 0,
-            idle_steps_at: 0,
+            dealings: None,
         }
     }
 
-    /// For the next task in the slot, which takes over the room of the last one's loops and log.
+    /// For the next task in the slot, which takes over the room of the last one's loops, log and dealings.
     pub(crate) fn reset(&mut self, spec: u32, pid: u32, rng: Rng) {
         let mut loops = core::mem::take(&mut self.loops);
         loops.clear();
@@ -295,6 +297,10 @@ impl TaskDetail {
         if let Some(log) = &mut log {
             **log = Log::default();
         }
-        *self = Self { loops, log, ..Self::new(spec, pid, rng) };
+        let mut dealings = self.dealings.take();
+        if let Some(dealings) = &mut dealings {
+            **dealings = Dealings::default();
+        }
+        *self = Self { loops, log, dealings, ..Self::new(spec, pid, rng) };
     }
 }

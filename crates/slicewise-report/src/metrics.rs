@@ -79,7 +79,7 @@ struct Task {
     figures: Figures,
 }
 
-/// What a living task is in the middle of.
+/// What a living task is in the middle of; of several, their sum and the longest wait.
 #[derive(Clone, Copy, Debug, Default)]
 struct Open {
     cpu_time_ns: u64,
@@ -152,8 +152,6 @@ struct Figures {
     migrations: u64,
     delay: Histogram,
     response: Histogram,
-    /// Of sums only: the longest.
-    unfinished_wait_ns: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -229,19 +227,21 @@ impl Metrics {
         let mut rows: Vec<TaskReport> =
             self.finished.iter().map(|figures| report(figures, Open::default())).collect();
         let mut forked = self.forked.clone();
+        let mut open_forked: BTreeMap<u32, Open> = BTreeMap::new();
         for task in self.tasks.iter().filter(|task| task.state != State::Free) {
             let open = task.open(end_ns);
             match task.forked_from {
                 None => rows.push(report(&task.figures, open)),
                 Some(template) => {
-                    let sum = forked.entry(template).or_default();
-                    sum.merge(&task.figures);
+                    forked.entry(template).or_default().merge(&task.figures);
+                    let sum = open_forked.entry(template).or_default();
                     sum.cpu_time_ns += open.cpu_time_ns;
-                    sum.unfinished_wait_ns = sum.unfinished_wait_ns.max(open.wait_ns);
+                    sum.wait_ns = sum.wait_ns.max(open.wait_ns);
                 }
             }
         }
-        rows.extend(forked.values().map(|sum| report(sum, Open::default())));
+        let open = |template: &u32| open_forked.get(template).copied().unwrap_or_default();
+        rows.extend(forked.iter().map(|(template, sum)| report(sum, open(template))));
         rows
     }
 
@@ -434,7 +434,7 @@ impl Figures {
             switches: SwitchReport { voluntary: self.voluntary, involuntary: self.involuntary },
             sched_delay_ns: DelayReport::of(&self.delay),
             response_ns: DelayReport::of(&self.response),
-            unfinished_wait_ns: self.unfinished_wait_ns.max(open.wait_ns),
+            unfinished_wait_ns: open.wait_ns,
         }
     }
 }
