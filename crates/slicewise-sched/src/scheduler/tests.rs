@@ -2,6 +2,7 @@
 //! whatever happens.
 
 mod deadline;
+mod energy;
 mod groups;
 mod numa;
 mod rt_groups;
