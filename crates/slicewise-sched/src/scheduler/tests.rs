@@ -5,6 +5,7 @@ mod deadline;
 mod energy;
 mod groups;
 mod numa;
+mod partitions;
 mod rt_groups;
 mod smp;
 mod stolen;

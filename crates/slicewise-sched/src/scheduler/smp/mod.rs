@@ -163,6 +163,8 @@ pub(super) struct Smp {
     domains: Domains,
     cpus: Vec<CpuSmp>,
     llcs: Vec<Llc>,
+    /// By CPU: the root domain, that of its partition; all isolated CPUs are in one.
+    root_domain: Vec<u32>,
     /// By group of each domain: a balance failed because tasks may not run elsewhere.
     imbalanced: Vec<Box<[bool]>>,
     /// By partition: some CPU has someone waiting.
@@ -245,8 +247,18 @@ impl Smp {
             nr_idle_scan: span.count(),
             nr_busy: 0,
         });
+        // A partition's CPUs come before those in none, which are numbered on.
+        let isolated = |cpu: u32| cpus > 1 && !partitions.iter().any(|set| set.contains(cpu));
+        let first = (0..cpus).find(|cpu| isolated(*cpu));
+        let shared = first.map_or(0, |cpu| domains.partition[cpu as usize]);
+        let root_domain = (0..cpus).map(|cpu| match isolated(cpu) {
+            true => shared,
+            false => domains.partition[cpu as usize],
+        });
+        let root_domain: Vec<u32> = root_domain.collect();
         let partitions = domains.partitions as usize;
         Ok(Self {
+            root_domain,
             cpus: states.collect(),
             llcs: llcs.collect(),
             imbalanced: domains.list.iter().map(|d| vec![false; d.groups.len()].into()).collect(),
@@ -297,6 +309,18 @@ impl Smp {
     /// The memory node of a CPU.
     fn node(&self, cpu: u32) -> u32 {
         self.cpus[cpu as usize].node
+    }
+
+    /// The root domain of a CPU: what deadline tasks are admitted to.
+    pub(super) fn root_domain(&self, cpu: u32) -> u32 {
+        self.root_domain[cpu as usize]
+    }
+
+    /// How many CPUs each has; none, for numbers that are not used.
+    pub(super) fn root_domain_sizes(&self) -> Vec<u32> {
+        let domains = self.root_domain.iter().max().map_or(0, |most| most + 1);
+        let size = |domain| self.root_domain.iter().filter(|of| **of == domain).count() as u32;
+        (0..domains).map(size).collect()
     }
 
     fn llc(&self, cpu: u32) -> &Llc {
