@@ -90,19 +90,27 @@ fn an_overutilised_cpu_ends_placement_by_energy() {
 #[test]
 fn tasks_placed_by_energy_are_not_balanced_away() {
     for kernel in KERNELS {
-        let mut host = big_little(kernel, true);
-        let tasks: Vec<TaskId> = (0..2).map(|_| host.hog_on(0)).collect();
-        for _ in 0..200 {
-            for task in &tasks {
-                if host.runs(*task) {
+        for aware in [true, false] {
+            let mut host = big_little(kernel, aware);
+            let small = Spawn { affinity: CpuSet::of([CpuId(0)]), ..Spawn::default() };
+            let tasks: Vec<TaskId> = (0..2).map(|_| host.spawn_with(small.clone())).collect();
+            // They show how small they are, then have more to do, and may run anywhere.
+            for _ in 0..60 {
+                for _ in 0..2 {
                     host.now_ns += MS;
-                    host.sleep(*task);
+                    host.block(0);
                 }
+                host.now_ns += 30 * MS;
+                tasks.iter().for_each(|task| host.wake(*task));
             }
-            host.now_ns += 14 * MS;
-            tasks.iter().for_each(|task| host.wake(*task));
+            for task in &tasks {
+                host.sched.set_affinity(host.now_ns, *task, CpuSet::All).unwrap();
+                host.settle();
+            }
+            host.pass(4);
+            let stayed = tasks.iter().filter(|task| host.cpu_of(**task) == 0).count();
+            assert_eq!(stayed == 2, aware, "{kernel}, {aware}");
         }
-        assert!(tasks.iter().all(|task| host.cpu_of(*task) < 2), "{kernel}");
     }
 }
 
