@@ -8,6 +8,7 @@ mod cgroup_weight;
 mod cpuset;
 pub mod deadline;
 pub mod domains;
+pub mod energy;
 mod fair;
 mod feature;
 pub mod host;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use slicewise_sched::energy::{EnergyModel, PerfDomain};
 use slicewise_sched::topology::{CAPACITY_MAX, CpuPlace, LOCAL_DISTANCE, NODES_MAX, Topology};
 use slicewise_sched::{CPUS_MAX, CpuId};
 
@@ -83,6 +84,7 @@ pub struct Machine {
     latencies_ns: Vec<Vec<u32>>,
     latencies_derived: bool,
     caches: Vec<Cache>,
+    energy: Option<EnergyModel>,
     notes: Vec<String>,
 }
 
@@ -131,6 +133,11 @@ impl Machine {
     /// Caches that are known, lowest first, by their first CPU.
     pub fn caches(&self) -> &[Cache] {
         &self.caches
+    }
+
+    /// What CPUs draw, where that is known. CPUs are as the topology numbers them.
+    pub fn energy(&self) -> Option<&EnergyModel> {
+        self.energy.as_ref()
     }
 
     /// What was taken for granted, or is unusual: sentences for people.
@@ -213,6 +220,8 @@ pub(crate) struct Draft {
     pub(crate) distances: BTreeMap<(u32, u32), u32>,
     pub(crate) latencies_ns: BTreeMap<(u32, u32), u32>,
     pub(crate) caches: Vec<DraftCache>,
+    /// CPUs by their numbers on the machine.
+    pub(crate) energy: Vec<PerfDomain>,
     pub(crate) notes: Vec<String>,
 }
 
@@ -254,6 +263,7 @@ impl Draft {
         let latencies_derived = self.latencies_ns.is_empty();
         let latencies_ns = self.latencies(&numbers, &distances);
         let caches = self.caches();
+        let energy = self.energy_model()?;
         let cpu = |(number, cpu): (&u32, &DraftCpu)| Cpu {
             number: *number,
             die: cpu.die,
@@ -277,6 +287,7 @@ impl Draft {
             latencies_ns,
             latencies_derived,
             caches,
+            energy,
             notes: self.notes,
         };
         if machine.is_renumbered() {
@@ -288,6 +299,25 @@ impl Draft {
             machine.notes.push(note);
         }
         Ok(machine)
+    }
+
+    /// The energy model with CPUs as the topology numbers them.
+    pub(crate) fn energy_model(&self) -> Result<Option<EnergyModel>, String> {
+        if self.energy.is_empty() {
+            return Ok(None);
+        }
+        let numbers: Vec<u32> = self.cpus.keys().copied().collect();
+        let mut domains = self.energy.clone();
+        for domain in &mut domains {
+            let known = |cpu: &u32| numbers.binary_search(cpu).ok().map(|at| at as u32);
+            domain.cpus = domain.cpus.iter().filter_map(known).collect();
+        }
+        let model = EnergyModel { domains };
+        let capacities: Vec<u32> = self.cpus.values().map(|cpu| cpu.capacity).collect();
+        match model.fits(&capacities) {
+            true => Ok(Some(model)),
+            false => Err("the energy model is of another machine".to_owned()),
+        }
     }
 
     fn distances(&mut self, numbers: &[u32]) -> Vec<Vec<u32>> {

@@ -1,5 +1,7 @@
 //! Machines by name.
 
+use slicewise_sched::energy::{CapacityState, PerfDomain};
+
 use crate::Machine;
 use crate::layout::{Layout, add_caches};
 use crate::machine::{CacheKind, Draft, DraftCpu, Kind};
@@ -109,6 +111,12 @@ fn large_1024(name: &str) -> Draft {
     with_caches(with_memory(regular(name, "4s:4n:4l:8c:2t"), 192), 32, 1024, 32 << 10)
 }
 
+/// Capacity and power, mW, of a small core: 110 uW for each MHz and V² (of its device tree), at 533, 999,
+/// 1402, 1709 and 1844 MHz and 0.7 to 1.1 V. Figures of the right size, not measurements.
+const SMALL_STATES: [(u32, u32); 5] = [(133, 29), (250, 70), (351, 125), (428, 188), (462, 245)];
+/// The same of a big one: 550 uW, at 903, 1421, 1805, 2112 and 2362 MHz.
+const BIG_STATES: [(u32, u32); 5] = [(391, 243), (616, 500), (782, 804), (915, 1162), (1024, 1572)];
+
 /// Two clusters of four that share nothing but memory, as on a HiKey 960.
 fn big_little(name: &str) -> Draft {
     let mut draft = Draft { name: name.to_owned(), ..Draft::default() };
@@ -122,6 +130,14 @@ fn big_little(name: &str) -> Draft {
         };
         draft.cpus.insert(number, cpu);
     }
+    let domain = |cpus: std::ops::Range<u32>, states: &[(u32, u32)]| PerfDomain {
+        cpus: cpus.collect(),
+        states: states
+            .iter()
+            .map(|(capacity, power)| CapacityState { capacity: *capacity, power: *power })
+            .collect(),
+    };
+    draft.energy = vec![domain(0..4, &SMALL_STATES), domain(4..8, &BIG_STATES)];
     draft.nodes.entry(0).or_default().memory_bytes = Some(4 * GIB);
     add_caches(&mut draft, 1, CacheKind::Data, 32, |cpu| cpu.core);
     add_caches(&mut draft, 2, CacheKind::Unified, 1024, |cpu| cpu.llc);

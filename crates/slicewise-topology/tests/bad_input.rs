@@ -55,6 +55,24 @@ fn mistakes_in_a_hand_written_machine_are_told_at_their_places() {
             "[\"0-2\"]",
         ),
         (
+            "cpus = 2\nenergy = [{ cpus = \"0\", states = [[1024, 5]] }]",
+            "`energy` is of another machine",
+            "each CPU must be in one entry, whose states rise to its capacity",
+            "[{ cpus = \"0\", states = [[1024, 5]] }]",
+        ),
+        (
+            "cpus = 2\nenergy = [{ cpus = \"0-1\", states = [[1024, 5], [512, 9]] }]",
+            "a state of capacity 512 does not follow",
+            "list states slowest first, each once",
+            "[512, 9]",
+        ),
+        (
+            "cpus = 2\nenergy = [{ cpus = \"0-1\" }]",
+            "an entry of `energy` needs `cpus` and `states`",
+            "such as energy = [{ cpus = \"0-3\", states = [[223, 40], [446, 150]] }]: capacity and power, slowest first",
+            "{ cpus = \"0-1\" }",
+        ),
+        (
             "cpus = 4\npackages = [\"0-4\"]",
             "`packages`: the machine has no CPU 4",
             "it has 0-3",

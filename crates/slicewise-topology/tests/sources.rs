@@ -43,6 +43,7 @@ fn check_saved(machine: &Machine) {
     assert_eq!(read.offline(), machine.offline());
     assert_eq!(read.nodes(), machine.nodes());
     assert_eq!(read.caches(), machine.caches());
+    assert_eq!(read.energy(), machine.energy());
     assert_eq!(read.latencies_ns(), machine.latencies_ns());
     let known = |machine: &Machine| {
         let cpus = machine.cpus().iter();

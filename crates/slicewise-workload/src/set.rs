@@ -17,7 +17,7 @@ use crate::settings::{
 };
 use crate::units::parse_duration;
 
-const MACHINE_KEYS: [&str; 30] = [
+const MACHINE_KEYS: [&str; 31] = [
     "cpus",
     "topology",
     "hz",
@@ -42,6 +42,7 @@ const MACHINE_KEYS: [&str; 30] = [
     "costs.wakeup",
     "costs.tick",
     "numa_balancing",
+    "sched_energy_aware",
     "speed",
     "speed.smt",
     "speed.capacity",
@@ -287,6 +288,7 @@ fn set_machine(loaded: &mut Loaded, key: &str, value: &str) -> Result<(), String
         "costs.context_switch" => settings.costs.context_switch_ns = Some(duration(key, value)?),
         "costs.wakeup" => settings.costs.wakeup_ns = Some(duration(key, value)?),
         "numa_balancing" => settings.numa_balancing = Some(boolean(key, value)?),
+        "sched_energy_aware" => settings.energy_aware = Some(boolean(key, value)?),
         "speed" => {
             // False is what it was without a word about it.
             settings.speed = match boolean(key, value)? {

@@ -41,6 +41,9 @@ pub struct Settings {
     /// Whether memory and tasks follow each other (`kernel.numa_balancing`); kernels with NUMA do so
     /// where there are several nodes.
     pub numa_balancing: Option<bool>,
+    /// Whether tasks wake where that costs the least energy (`kernel.sched_energy_aware`), where the
+    /// machine has an energy model; kernels do, with the governor schedutil.
+    pub energy_aware: Option<bool>,
     /// What slows programs.
     pub speed: SpeedOverrides,
     /// Real-time limits and the fair server.

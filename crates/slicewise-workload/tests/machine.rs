@@ -222,3 +222,13 @@ fn mistakes_about_memory_are_named_with_what_is_allowed() {
         assert!(shown.iter().any(|line| line.contains(wanted)), "{wanted}\n{shown:#?}");
     }
 }
+
+#[test]
+fn a_machine_may_have_an_energy_model_and_not_use_it() {
+    let mut loaded = read(&format!("[machine]\ntopology = \"big-little\"\n{TASK}"));
+    let model = loaded.settings.topology.as_ref().unwrap().energy().unwrap();
+    assert_eq!(model.domains.len(), 2);
+    assert_eq!(loaded.settings.energy_aware, None);
+    apply_set(&mut loaded, "sched_energy_aware=false").unwrap();
+    assert_eq!(loaded.settings.energy_aware, Some(false));
+}

@@ -124,6 +124,11 @@ pub(crate) fn prepare(name: String, mut loaded: Loaded) -> Result<Prepared, Fail
         smp: SmpConfig {
             topology: settings.topology.as_ref().map(|machine| machine.topology().clone()),
             partitions: partitions(&loaded.cpu_partitions),
+            energy: settings
+                .topology
+                .as_ref()
+                .filter(|_| settings.energy_aware.unwrap_or(true))
+                .and_then(|machine| machine.energy().cloned()),
             numa: settings.numa_balancing.unwrap_or(true).then(NumaConfig::default),
             ..SmpConfig::default()
         },

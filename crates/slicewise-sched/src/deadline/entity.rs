@@ -42,6 +42,8 @@ pub(crate) struct DlEntity {
     pub(crate) bandwidth: u64,
     /// What it holds of its root domain's bandwidth.
     pub(crate) admitted: u64,
+    /// The root domain that gave it.
+    pub(crate) domain: u32,
     /// Budget left, ns.
     pub(crate) runtime: i64,
     /// Absolute deadline, ns.
@@ -76,6 +78,7 @@ impl DlEntity {
             lent: None,
             bandwidth: params.bandwidth(),
             admitted: 0,
+            domain: 0,
             runtime: 0,
             deadline: 0,
             throttled: false,

@@ -14,15 +14,16 @@ use crate::{Attr, Class, CpuId, DlParams, Error, Feature, Output, Policy, TaskId
 pub(super) struct Deadlines {
     pub(super) entities: Vec<DlEntity>,
     free: Vec<u32>,
-    pub(super) domain: RootDomain,
+    /// By root domain.
+    pub(super) domains: Vec<RootDomain>,
     /// Tasks in the queues of all CPUs.
     pub(super) nr_queued: u32,
     next_seq: u64,
 }
 
 impl Deadlines {
-    pub(super) fn new(domain: RootDomain) -> Self {
-        Self { entities: Vec::new(), free: Vec::new(), domain, nr_queued: 0, next_seq: 0 }
+    pub(super) fn new(domains: Vec<RootDomain>) -> Self {
+        Self { entities: Vec::new(), free: Vec::new(), domains, nr_queued: 0, next_seq: 0 }
     }
 
     pub(super) fn add(&mut self, entity: DlEntity) -> u32 {
@@ -71,18 +72,25 @@ impl Scheduler {
         self.tasks.slots[slot as usize].attr(self.dl_params(slot))
     }
 
-    /// Whether the kernel would make this task (none yet, for a new one) a deadline task.
+    /// Whether the kernel would make this task (none yet, for a new one) a deadline task, on a CPU of this
+    /// root domain.
     pub(super) fn check_dl(
         &self,
         slot: Option<u32>,
         attr: &Attr,
         affinity: &crate::CpuSet,
+        cpu: u32,
     ) -> Result<(), Error> {
         let Policy::Deadline(params) = attr.policy else { return Ok(()) };
         let refused = |refusal| Error::Deadline(refusal);
         params.check(PeriodLimits::default()).map_err(|f| refused(Refusal::Invalid(f)))?;
-        let Some(_) = self.deadlines.domain.limit() else { return Ok(()) };
-        if !(0..self.nr_cpus()).all(|cpu| affinity.contains(CpuId(cpu))) {
+        let number = self.smp.root_domain(cpu);
+        let Some(domain) = self.deadlines.domains.get(number as usize) else { return Ok(()) };
+        if domain.limit().is_none() {
+            return Ok(());
+        }
+        let mut span = (0..self.nr_cpus()).filter(|cpu| self.smp.root_domain(*cpu) == number);
+        if !span.all(|cpu| affinity.contains(CpuId(cpu))) {
             return Err(refused(Refusal::Affinity));
         }
         let old = match slot {
@@ -92,7 +100,7 @@ impl Scheduler {
             }
             _ => 0,
         };
-        self.deadlines.domain.check(old, &params).map_err(refused)
+        domain.check(old, &params).map_err(refused)
     }
 
     /// Gives a task the bandwidth it has been admitted for, and an entity if it has none.
@@ -103,9 +111,18 @@ impl Scheduler {
             task.dl = self.deadlines.add(entity);
         }
         let number = task.dl;
-        let entity = &mut self.deadlines.entities[number as usize];
+        let home = self.smp.root_domain(self.tasks.slots[slot as usize].cpu);
+        let Deadlines { entities, domains, .. } = &mut self.deadlines;
+        let entity = &mut entities[number as usize];
         let (old, bandwidth) = (entity.bandwidth, params.bandwidth());
-        self.deadlines.domain.replace(entity.admitted, bandwidth);
+        // What it had may still be on its way to zero lag where it was before.
+        let before = core::mem::replace(&mut entity.domain, home);
+        if before == home {
+            domains[home as usize].replace(entity.admitted, bandwidth);
+        } else {
+            domains[before as usize].replace(entity.admitted, 0);
+            domains[home as usize].replace(0, bandwidth);
+        }
         (entity.params, entity.admitted, entity.bandwidth) = (params, bandwidth, bandwidth);
         // Only of a sleeper: others have left their queue for the change.
         let rq = &mut self.cpus[entity.cpu as usize].dl;
@@ -284,8 +301,8 @@ impl Scheduler {
     fn release_dl(&mut self, number: u32) {
         self.detach_dl(number);
         let entity = &mut self.deadlines.entities[number as usize];
-        let admitted = core::mem::replace(&mut entity.admitted, 0);
-        self.deadlines.domain.replace(admitted, 0);
+        let (admitted, domain) = (core::mem::replace(&mut entity.admitted, 0), entity.domain);
+        self.deadlines.domains[domain as usize].replace(admitted, 0);
         let entity = &mut self.deadlines.entities[number as usize];
         (entity.deadline, entity.runtime) = (0, 0);
         (entity.bandwidth, entity.params) = (0, DlParams::default());
@@ -382,7 +399,8 @@ impl Scheduler {
         let cost_ns = if entity.params.reclaim {
             let rq = &self.cpus[cpu as usize].dl;
             let (this, running) = (rq.this_bw, rq.running_bw);
-            self.deadlines.domain.reclaimed(delta_ns, entity.bandwidth, this, running)
+            let domain = &self.deadlines.domains[self.smp.root_domain(cpu) as usize];
+            domain.reclaimed(delta_ns, entity.bandwidth, this, running)
         } else {
             delta_ns
         };

@@ -257,6 +257,9 @@ impl Scheduler {
             config.base_slice_ns,
         );
         let rt = config.profile.rt;
+        let smp = Smp::new(&config.smp, config.profile.smp.intervals, config.cpus, config.hz)
+            .map_err(ConfigError::Topology)?;
+        let root_domains = smp.root_domain_sizes();
         let mut scheduler = Self {
             profile: config.profile,
             params,
@@ -273,9 +276,10 @@ impl Scheduler {
             nr_must_move: 0,
             groups: Groups::new(&rt, config.cpus),
             loads: Loads::new(config.cpus, matches!(config.profile.groups, GroupQueueing::Flat(_))),
-            smp: Smp::new(&config.smp, config.profile.smp.intervals, config.cpus, config.hz)
-                .map_err(ConfigError::Topology)?,
-            deadlines: Deadlines::new(RootDomain::new(&rt, config.cpus)),
+            smp,
+            deadlines: Deadlines::new(
+                root_domains.into_iter().map(|cpus| RootDomain::new(&rt, cpus)).collect(),
+            ),
             rt_bandwidth: RtBandwidth::new(&rt),
         };
         if let Some(server) = rt.fair_server {
@@ -367,12 +371,12 @@ impl Scheduler {
                 return Err(Error::NoAllowedCpu);
             }
         }
-        self.check_dl(None, &attr, &spawn.affinity)?;
         let parent_cpu = parent.map_or(0, |parent| self.tasks.slots[parent as usize].cpu);
         let cpu = match spawn.cpu {
             Some(cpu) => cpu.0,
             None => self.select_fork_cpu(&attr, &spawn.affinity, parent_cpu)?,
         };
+        self.check_dl(None, &attr, &spawn.affinity, cpu)?;
         let group = match (spawn.group, parent) {
             (Some(group), _) => self.groups.find(group)?,
             (None, Some(parent)) => self.tasks.slots[parent as usize].group,
@@ -611,7 +615,8 @@ impl Scheduler {
         let now_ns = self.advance(now_ns);
         let slot = self.tasks.find(task)?;
         let affinity = &self.tasks.slots[slot as usize].affinity;
-        self.check_dl(Some(slot), &attr, affinity)?;
+        let cpu = self.tasks.slots[slot as usize].cpu;
+        self.check_dl(Some(slot), &attr, affinity, cpu)?;
         self.check_rt_group(self.tasks.slots[slot as usize].group, &attr)?;
         if attr.policy.class() == self.tasks.slots[slot as usize].class {
             self.change_attr(now_ns, slot, attr);
@@ -637,7 +642,8 @@ impl Scheduler {
         if affinity.first_within(self.nr_cpus()).is_none() {
             return Err(Error::NoAllowedCpu);
         }
-        if self.check_dl(Some(slot), &self.attr_of(slot), &affinity).is_err() {
+        let cpu = self.tasks.slots[slot as usize].cpu;
+        if self.check_dl(Some(slot), &self.attr_of(slot), &affinity, cpu).is_err() {
             return Err(Error::Deadline(Refusal::Shrunk));
         }
         self.while_unparked(now_ns, slot, |sched| sched.change_affinity(now_ns, slot, affinity));

@@ -6,8 +6,8 @@
 //! work pull it (classes.md B.5, B.6, C.9). Nothing else in the crate chooses a CPU.
 //!
 //! *Simplifications*: new real-time tasks start on the CPU with the fewest runnable tasks, as does
-//! whoever may not stay where it is and finds no idle CPU. Pulls, and pushes of deadline tasks among
-//! CPUs that have others, go by affinity, not by partition.
+//! whoever may not stay where it is and finds no idle CPU. With RT_GROUP_SCHED, pulls go by affinity, not by
+//! partition.
 
 use super::smp::wake::Waking;
 use super::{Resched, Scheduler};
@@ -259,7 +259,10 @@ impl Scheduler {
         let mut latest: Option<(u64, u32)> = None;
         for other in self.smp.busy_above().iter().filter(|other| *other != cpu) {
             let rq = &self.cpus[other as usize];
-            if !allowed.contains(CpuId(other)) || !rq.stop.is_empty() {
+            if !allowed.contains(CpuId(other))
+                || !rq.stop.is_empty()
+                || !self.smp.same_partition(cpu, other)
+            {
                 continue;
             }
             let Some(first) = rq.dl.first() else { continue };
@@ -284,7 +287,7 @@ impl Scheduler {
         let mut found: Option<(u64, u32)> = None;
         for other in self.smp.busy_above().iter().filter(|other| *other != cpu) {
             let rq = &self.cpus[other as usize];
-            if rq.dl.nr_tasks == 0 {
+            if rq.dl.nr_tasks == 0 || !self.smp.same_partition(cpu, other) {
                 continue;
             }
             let waiting = rq.dl.iter().find_map(|number| match entities[number as usize].owner {
@@ -371,6 +374,9 @@ impl Scheduler {
         }
         let mut found: Option<(u8, u32)> = None;
         for other in self.smp.busy_above().iter().filter(|other| *other != cpu) {
+            if !self.smp.same_partition(cpu, other) {
+                continue;
+            }
             let rq = &self.cpus[other as usize];
             let waiting = rq.rt.iter(&self.tasks.slots).find(|slot| {
                 rq.current != Some(*slot)

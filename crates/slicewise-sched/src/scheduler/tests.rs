@@ -2,8 +2,10 @@
 //! whatever happens.
 
 mod deadline;
+mod energy;
 mod groups;
 mod numa;
+mod partitions;
 mod rt_groups;
 mod smp;
 mod stolen;

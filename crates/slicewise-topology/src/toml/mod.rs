@@ -9,6 +9,7 @@ use std::ops::Range;
 use ::toml::Spanned;
 use ::toml::de::{DeTable, DeValue};
 use slicewise_sched::CPUS_MAX;
+use slicewise_sched::energy::{CapacityState, PerfDomain};
 use slicewise_sched::topology::{CAPACITY_MAX, NODES_MAX};
 
 use crate::layout::{Layout, looks_like_layout};
@@ -40,8 +41,10 @@ pub const MACHINE_KEYS: &[&str] = &[
     "nohz_full",
     "offline",
     "caches",
+    "energy",
 ];
 const NODE_KEYS: &[&str] = &["cpus", "memory", "name", "number"];
+const ENERGY_KEYS: &[&str] = &["cpus", "states"];
 const CACHE_KEYS: &[&str] = &["level", "kind", "size", "cpus"];
 /// A text that is longer describes no machine.
 pub(crate) const TEXT_BYTES_MAX: usize = 8 << 20;
@@ -147,6 +150,7 @@ impl Reader {
         self.matrices(fields);
         self.flags(fields);
         self.caches(fields);
+        self.energy(fields);
         Some(())
     }
 
@@ -519,6 +523,78 @@ impl Reader {
         by_cpu
     }
 
+    /// `energy`: CPUs that change frequency together, and what they can do and draw at each.
+    fn energy(&mut self, fields: &Fields<'_, '_>) -> Option<()> {
+        const HELP: &str = "such as energy = [{ cpus = \"0-3\", states = [[223, 40], [446, 150]] }]: \
+                            capacity and power, slowest first";
+        let value = fields.get("energy")?;
+        let Some(array) = value.get_ref().as_array().filter(|array| array.len() <= CACHES_MAX)
+        else {
+            self.wrong(
+                value.span(),
+                format!("`energy` must be a list of at most {CACHES_MAX} tables"),
+                HELP,
+            );
+            return None;
+        };
+        for entry in array.iter() {
+            let Some(table) = entry.get_ref().as_table() else {
+                self.wrong(entry.span(), "an entry of `energy` must be a table", HELP);
+                continue;
+            };
+            let fields = Fields::new(
+                table,
+                entry.span(),
+                "an entry of `energy`",
+                ENERGY_KEYS,
+                &mut self.problems,
+            );
+            let (Some(cpus), Some(states)) = (fields.get("cpus"), fields.get("states")) else {
+                self.wrong(entry.span(), "an entry of `energy` needs `cpus` and `states`", HELP);
+                continue;
+            };
+            let cpus = self.known_set(cpus, "cpus");
+            let states = self.states(states, HELP);
+            if let (Some(cpus), Some(states)) = (cpus, states) {
+                self.draft.energy.push(PerfDomain { cpus, states });
+            }
+        }
+        if !self.draft.energy.is_empty() && self.draft.energy_model().is_err() {
+            let message = "`energy` is of another machine";
+            let help = "each CPU must be in one entry, whose states rise to its capacity";
+            self.wrong(value.span(), message, help);
+        }
+        Some(())
+    }
+
+    fn states(&mut self, value: &Value<'_>, help: &str) -> Option<Vec<CapacityState>> {
+        let pairs =
+            value.get_ref().as_array().filter(|array| (1..=STATES_MAX).contains(&array.len()));
+        let Some(pairs) = pairs else {
+            let message = format!("`states` must be a list of 1 to {STATES_MAX} pairs");
+            self.wrong(value.span(), message, help);
+            return None;
+        };
+        let mut states: Vec<CapacityState> = Vec::new();
+        for pair in pairs.iter() {
+            let numbers = pair.get_ref().as_array().filter(|pair| pair.len() == 2);
+            let Some([capacity, power]) = numbers.and_then(|pair| pair.get(0..2)) else {
+                self.wrong(pair.span(), "a state must be a pair of numbers", help);
+                return None;
+            };
+            let capacity = self.integer(capacity, "capacity", 1..=i64::from(CAPACITY_MAX))?;
+            let power = self.integer(power, "power", 0..=i64::from(POWER_MAX))?;
+            let state = CapacityState { capacity: capacity as u32, power: power as u32 };
+            if states.last().is_some_and(|last| last.capacity >= state.capacity) {
+                let message = format!("a state of capacity {capacity} does not follow");
+                self.wrong(pair.span(), message, "list states slowest first, each once");
+                return None;
+            }
+            states.push(state);
+        }
+        Some(states)
+    }
+
     fn caches(&mut self, fields: &Fields<'_, '_>) -> Option<()> {
         let value = fields.get("caches")?;
         let Some(array) = value.get_ref().as_array().filter(|array| array.len() <= CACHES_MAX)
@@ -583,6 +659,10 @@ impl Reader {
     }
 }
 
+/// Frequencies of a CPU.
+const STATES_MAX: usize = 256;
+/// 1 kW in mW.
+const POWER_MAX: u32 = 1_000_000;
 /// Entries of `caches`: one for each level, kind and size is enough.
 const CACHES_MAX: usize = 1000;
 

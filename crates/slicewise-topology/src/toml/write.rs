@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use slicewise_sched::energy::{CapacityState, PerfDomain};
 use slicewise_sched::topology::{CAPACITY_MAX, CpuPlace};
 
 use crate::machine::CacheKind;
@@ -67,9 +68,23 @@ pub fn to_toml(machine: &Machine) -> String {
         let _ = writeln!(text, "offline = {}", quoted(&offline));
     }
     matrices(machine, &mut text);
+    energy(machine, &mut text);
     caches(machine, &mut text);
     nodes(machine, &mut text);
     text
+}
+
+fn energy(machine: &Machine, text: &mut String) {
+    let Some(model) = machine.energy() else { return };
+    let entry = |domain: &PerfDomain| {
+        let number = |cpu: &u32| machine.cpus().get(*cpu as usize).map(|cpu| cpu.number);
+        let cpus = format_list(domain.cpus.iter().filter_map(number));
+        let state = |state: &CapacityState| format!("[{}, {}]", state.capacity, state.power);
+        let states: Vec<String> = domain.states.iter().map(state).collect();
+        format!("    {{ cpus = {}, states = [{}] }},\n", quoted(&cpus), states.join(", "))
+    };
+    let entries: String = model.domains.iter().map(entry).collect();
+    let _ = write!(text, "energy = [\n{entries}]\n");
 }
 
 fn matrices(machine: &Machine, text: &mut String) {

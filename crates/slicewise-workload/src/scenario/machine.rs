@@ -36,6 +36,7 @@ pub(super) const MACHINE_KEYS: &[&str] = &[
     "isolcpus",
     "nohz_full",
     "numa_balancing",
+    "sched_energy_aware",
     "costs",
     "speed",
 ];
@@ -80,6 +81,7 @@ impl Reader<'_, '_> {
         settings.isolcpus = self.boot_text(&fields, "isolcpus");
         settings.nohz_full = self.boot_text(&fields, "nohz_full");
         settings.numa_balancing = fields.boolean(self.sink, "numa_balancing");
+        settings.energy_aware = fields.boolean(self.sink, "sched_energy_aware");
         settings.costs = self.costs(&fields).unwrap_or_default();
         settings.speed = self.speed(&fields).unwrap_or_default();
         (settings, features_span)

@@ -182,6 +182,18 @@ struct TopologyTable {
     offline: Option<String>,
     /// Caches.
     caches: Option<Vec<TopologyCache>>,
+    /// What CPUs draw: each CPU in one entry.
+    energy: Option<Vec<TopologyEnergy>>,
+}
+
+/// CPUs that change frequency together.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct TopologyEnergy {
+    /// The CPUs.
+    cpus: String,
+    /// Capacity and power at each frequency, slowest first; the last capacity is the CPUs' own.
+    states: Vec<(u32, u32)>,
 }
 
 /// How many CPUs, or which.
@@ -277,6 +289,9 @@ struct Machine {
     nohz_full: Option<String>,
     /// Whether memory and tasks follow each other (NUMA balancing); true if not given.
     numa_balancing: Option<bool>,
+    /// Whether tasks wake where that costs the least energy, if the topology has an energy model; true
+    /// if not given.
+    sched_energy_aware: Option<bool>,
     /// What the machine itself costs.
     costs: Option<Costs>,
     /// What slows programs; nothing if not given.

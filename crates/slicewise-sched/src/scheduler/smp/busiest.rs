@@ -378,6 +378,11 @@ impl Scheduler {
             busiest.kind,
             GroupKind::Misfit | GroupKind::AsymPacking | GroupKind::Imbalanced
         );
+        if busiest.kind != GroupKind::Misfit && self.smp.energy.is_some() && self.saves_energy(dst)
+        {
+            // Where tasks are placed by energy, balancing would undo it.
+            return None;
+        }
         if !forced {
             if local.kind > busiest.kind {
                 return None;

@@ -185,6 +185,23 @@ impl Loads {
         })
     }
 
+    /// Utilisation of a CPU by fair tasks, and as estimated of those queued.
+    pub(super) fn utils_of_cpu(&self, cpu: u32) -> (u64, u64) {
+        let load = &self.cpus[cpu as usize];
+        (load.average.util_avg(), load.estimate)
+    }
+
+    /// The same of a task.
+    pub(super) fn utils_of_task(&self, slot: u32) -> (u64, u64) {
+        let task = &self.tasks[slot as usize];
+        (task.average.util_avg(), task.estimate.into())
+    }
+
+    /// Whether a task is part of its CPU's averages.
+    pub(super) fn is_counted(&self, slot: u32) -> bool {
+        self.counted_on(slot).is_some()
+    }
+
     /// A task that was looked at goes to the head.
     pub(super) fn renew(&mut self, slot: u32, cpu: u32) {
         self.enlist(slot, cpu);

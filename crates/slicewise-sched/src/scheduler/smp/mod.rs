@@ -6,6 +6,7 @@
 //! | averages of tasks and queues | [`load`] |
 //! | the arithmetic, without state | [`rules`] |
 //! | wakeups: the waker's CPU or the previous one, and an idle one near it | [`wake`] |
+//! | of CPUs where a wakee fits, the one that costs the least energy | [`energy`] |
 //! | forks and execs: the idlest group, the idlest CPU | [`fork`] |
 //! | which group of a domain is the busiest, and what to move | [`busiest`] |
 //! | moving it, now or by pushing a running task away | [`pull`] |
@@ -16,6 +17,7 @@
 //! On one CPU nothing of this is in use.
 
 mod busiest;
+mod energy;
 mod fork;
 pub(super) mod load;
 mod numa;
@@ -33,6 +35,7 @@ use self::priorities::Priorities;
 use self::rules::NewidleOdds;
 use super::{Cpu, Scheduler};
 use crate::domains::{Domain, DomainFlags, DomainLink, Domains, packing_priority};
+use crate::energy::EnergyModel;
 use crate::mask::CpuMask;
 use crate::numa::NumaConfig;
 use crate::profile::IntervalRule;
@@ -66,6 +69,9 @@ pub struct SmpConfig {
     /// NUMA balancing (`kernel.numa_balancing`), and its tunables; `None` is off. Without effect on one
     /// node, and for tasks whose memory nobody tells of ([`numa`](crate::numa)).
     pub numa: Option<NumaConfig>,
+    /// What CPUs draw: tasks wake where that costs the least energy (`sched_energy_aware`). `None`, or
+    /// where CPUs are alike or the model is of another machine: it does not matter.
+    pub energy: Option<EnergyModel>,
 }
 
 impl Default for SmpConfig {
@@ -78,6 +84,7 @@ impl Default for SmpConfig {
             newidle_cpu_ns: 100,
             seed: 0,
             numa: None,
+            energy: None,
         }
     }
 }
@@ -156,6 +163,8 @@ pub(super) struct Smp {
     domains: Domains,
     cpus: Vec<CpuSmp>,
     llcs: Vec<Llc>,
+    /// By CPU: the root domain, that of its partition; all isolated CPUs are in one.
+    root_domain: Vec<u32>,
     /// By group of each domain: a balance failed because tasks may not run elsewhere.
     imbalanced: Vec<Box<[bool]>>,
     /// By partition: some CPU has someone waiting.
@@ -180,6 +189,7 @@ pub(super) struct Smp {
     scratch: Scratch,
     priorities: Priorities,
     pub(super) numa: Option<Box<Numa>>,
+    energy: Option<Box<EnergyModel>>,
 }
 
 impl Smp {
@@ -237,8 +247,18 @@ impl Smp {
             nr_idle_scan: span.count(),
             nr_busy: 0,
         });
+        // A partition's CPUs come before those in none, which are numbered on.
+        let isolated = |cpu: u32| cpus > 1 && !partitions.iter().any(|set| set.contains(cpu));
+        let first = (0..cpus).find(|cpu| isolated(*cpu));
+        let shared = first.map_or(0, |cpu| domains.partition[cpu as usize]);
+        let root_domain = (0..cpus).map(|cpu| match isolated(cpu) {
+            true => shared,
+            false => domains.partition[cpu as usize],
+        });
+        let root_domain: Vec<u32> = root_domain.collect();
         let partitions = domains.partitions as usize;
         Ok(Self {
+            root_domain,
             cpus: states.collect(),
             llcs: llcs.collect(),
             imbalanced: domains.list.iter().map(|d| vec![false; d.groups.len()].into()).collect(),
@@ -259,6 +279,7 @@ impl Smp {
             scratch: Scratch::new(cpus),
             priorities: Priorities::new(cpus),
             numa: config.numa.and_then(|numa| Numa::new(numa, topology, hz)),
+            energy: energy_model(config.energy.as_ref(), topology).map(Box::new),
             domains,
         })
     }
@@ -288,6 +309,18 @@ impl Smp {
     /// The memory node of a CPU.
     fn node(&self, cpu: u32) -> u32 {
         self.cpus[cpu as usize].node
+    }
+
+    /// The root domain of a CPU: what deadline tasks are admitted to.
+    pub(super) fn root_domain(&self, cpu: u32) -> u32 {
+        self.root_domain[cpu as usize]
+    }
+
+    /// How many CPUs each has; none, for numbers that are not used.
+    pub(super) fn root_domain_sizes(&self) -> Vec<u32> {
+        let domains = self.root_domain.iter().max().map_or(0, |most| most + 1);
+        let size = |domain| self.root_domain.iter().filter(|of| **of == domain).count() as u32;
+        (0..domains).map(size).collect()
     }
 
     fn llc(&self, cpu: u32) -> &Llc {
@@ -350,6 +383,12 @@ impl Smp {
     fn fills_first(&self, one: u32, other: u32) -> bool {
         self.cpus[one as usize].priority > self.cpus[other as usize].priority
     }
+}
+
+/// The model, if it is of this machine and makes a difference there.
+fn energy_model(model: Option<&EnergyModel>, topology: &Topology) -> Option<EnergyModel> {
+    let capacities: Vec<u32> = topology.places().iter().map(|place| place.capacity).collect();
+    model.filter(|model| topology.is_asymmetric() && model.fits(&capacities)).cloned()
 }
 
 impl Scheduler {

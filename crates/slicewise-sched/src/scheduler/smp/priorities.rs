@@ -88,7 +88,7 @@ impl Smp {
     }
 
     /// Whether tasks of one CPU may move to the other at all.
-    fn same_partition(&self, one: u32, other: u32) -> bool {
+    pub(in super::super) fn same_partition(&self, one: u32, other: u32) -> bool {
         self.domains.partition[one as usize] == self.domains.partition[other as usize]
     }
 }

@@ -1,6 +1,6 @@
 //! Where a fair task wakes up (fair.md G.2).
 //!
-//! *Simplifications*: no energy model; whether a waker is a thread bound to its CPU by the kernel is
+//! *Simplification*: whether a waker is a thread bound to its CPU by the kernel is
 //! not known (step 3 of the search is left out).
 
 use super::super::Scheduler;
@@ -27,6 +27,11 @@ impl Scheduler {
     pub(in super::super) fn select_wake_fair(&mut self, now_ns: u64, waking: Waking) -> u32 {
         let Waking { slot, prev, this, .. } = waking;
         let wide = self.meets(now_ns, this, slot);
+        if self.smp.energy.is_some()
+            && let Some(cpu) = self.select_by_energy(waking)
+        {
+            return cpu;
+        }
         let affine = !wide && self.allows(slot, this);
         let mut target = prev;
         if affine

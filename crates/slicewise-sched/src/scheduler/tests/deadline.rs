@@ -483,7 +483,7 @@ proptest! {
         leaves in prop::collection::vec(any::<bool>(), 12),
     ) {
         let mut host = Host::new("6.18", 1, 250);
-        let before = host.sched.deadlines.domain;
+        let before = host.sched.deadlines.domains[0];
         let mut living = Vec::new();
         for (task, leaves) in tasks.iter().zip(leaves) {
             let attr = Attr { policy: dl(task.runtime, task.period, task.period), ..Attr::default() };
@@ -493,8 +493,8 @@ proptest! {
             host.settle();
             let next_ns = host.now_ns + task.offset * MS;
             play(&mut host, next_ns);
-            let limit = host.sched.deadlines.domain.limit().unwrap();
-            prop_assert!(host.sched.deadlines.domain.total() <= limit);
+            let limit = host.sched.deadlines.domains[0].limit().unwrap();
+            prop_assert!(host.sched.deadlines.domains[0].total() <= limit);
             let rq = &host.sched.cpus[0].dl;
             prop_assert!(rq.running_bw <= rq.this_bw);
             living.push(id);
@@ -514,7 +514,7 @@ proptest! {
         }
         let end_ns = host.now_ns + 1_000 * MS;
         play(&mut host, end_ns);
-        prop_assert_eq!(host.sched.deadlines.domain, before);
+        prop_assert_eq!(host.sched.deadlines.domains[0], before);
         let rq = &host.sched.cpus[0].dl;
         prop_assert_eq!((rq.this_bw, rq.running_bw, rq.nr_queued), (52_428, 0, 0));
     }
