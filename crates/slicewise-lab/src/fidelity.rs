@@ -202,6 +202,8 @@ const METHOD: &str = "\
   and at each pick of the kernel the core is asked whom it would have taken; at least 99 % is wanted
   on one CPU. What is before the window is not judged.
 * The limits are for one CPU. Cases with several CPUs are shown, and counted apart.
+  What tasks get and how often they move over 10 s, by this clock and by the host's, is in
+  [fidelity-smp.md](fidelity-smp.md).
 
 ";
 

@@ -10,6 +10,10 @@ use crate::initramfs::LOAD_PROGRAM;
 const BEGIN: &str = "LAB-BEGIN ";
 const END: &str = "LAB-END ";
 const DONE: &str = "LAB-DONE";
+/// Instead of results: not all CPUs came up.
+pub(crate) const CPUS_MISSING: &str = "LAB-CPUS-MISSING";
+/// Before the name of a moment at which the host is to read its own accounts.
+pub(crate) const MARK: &str = "LAB-MARK ";
 
 /// The kernel's command line. Without `cryptomgr.notests`, self-tests of the crypto code run for
 /// seconds after boot and disturb what is measured. With huge pages, khugepaged holds the memory
@@ -22,11 +26,12 @@ const BUFFER_MIB: u32 = 60;
 
 /// The kernel's command line, with which it records from boot: a replay then sees every task's
 /// birth, and no task has a lag that it does not know.
-pub(crate) fn command_line() -> String {
+pub(crate) fn command_line(cpus: u32) -> String {
     // Those of system calls, switched on so early, record nothing on 6.18: the script does it.
     let early = EVENTS.iter().filter(|event| !event.starts_with("syscalls:"));
     let events = early.copied().collect::<Vec<&str>>().join(",");
-    format!("{COMMAND_LINE} trace_buf_size={BUFFER_MIB}M trace_event={events}")
+    // What the kernel does not know, the first process finds in its environment.
+    format!("{COMMAND_LINE} LAB_CPUS={cpus} trace_buf_size={BUFFER_MIB}M trace_event={events}")
 }
 
 /// The first process: mounts, runs `/run.sh`, switches off.
@@ -40,8 +45,12 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t debugfs debugfs /sys/kernel/debug
 mount -t tracefs tracefs /sys/kernel/tracing
 echo "+cpu +cpuset" > /sys/fs/cgroup/cgroup.subtree_control
+if [ "$(nproc)" = "${LAB_CPUS:-1}" ]; then
 sh /run.sh
 echo LAB-DONE > /dev/ttyS1
+else
+echo LAB-CPUS-MISSING > /dev/ttyS1
+fi
 sync
 sleep 1
 poweroff -f

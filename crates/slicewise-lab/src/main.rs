@@ -32,6 +32,7 @@ mod rt;
 mod rtapp_log;
 mod shadow;
 mod simulate;
+mod smp;
 mod table;
 mod tools;
 mod truth;
@@ -87,6 +88,9 @@ enum Command {
     /// Run real-time cases on the kernels, keep who ran when as the truth, and write
     /// docs/fidelity-rt.md.
     Rt(Rt),
+    /// Run cases with several CPUs on the kernels, by QEMU's clock and by the host's, keep who got what as
+    /// the truth, and write docs/fidelity-smp.md.
+    Smp(Smp),
     /// Run a case on the kernel of this machine, and in Slicewise (needs root and trace-cmd).
     Host {
         /// Name of a case, or a case file.
@@ -115,6 +119,15 @@ enum Command {
         /// A file that gets `0` at the end: `tracing_on`.
         #[arg(long)]
         stop_trace: Option<PathBuf>,
+        /// When it begins, in ns of the monotonic clock.
+        #[arg(long)]
+        begin: Option<u64>,
+        /// Where the kernel's accounts of the threads go.
+        #[arg(long)]
+        accounts: Option<PathBuf>,
+        /// A file that gets `1` shortly before the end.
+        #[arg(long)]
+        late_event: Option<PathBuf>,
     },
     /// Do scripts of scheduling system calls on the kernels, and keep what they said as the truth of
     /// slicewise-syscalls.
@@ -217,6 +230,27 @@ struct Rt {
 }
 
 #[derive(Args, Debug)]
+struct Smp {
+    #[command(flatten)]
+    selection: Selection,
+    /// Use results that are in the cache already.
+    #[arg(long)]
+    reuse: bool,
+    /// Run nothing: compare Slicewise with the truth in the repository.
+    #[arg(long)]
+    recorded: bool,
+    /// Run by this clock only.
+    #[arg(long)]
+    clock: Option<smp::ClockKind>,
+    /// Where the cases are.
+    #[arg(long, default_value = smp::page::CASES)]
+    directory: PathBuf,
+    /// The page to write.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/fidelity-smp.md"))]
+    page: PathBuf,
+}
+
+#[derive(Args, Debug)]
 struct Fidelity {
     #[command(flatten)]
     comparison: Comparison,
@@ -257,7 +291,17 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<usize> {
     // In the guest there is no place for a cache.
     match &arguments.command {
-        Command::Load { file, seconds, milliseconds, group, turns, stop_trace } => {
+        Command::Load {
+            file,
+            seconds,
+            milliseconds,
+            group,
+            turns,
+            stop_trace,
+            begin,
+            accounts,
+            late_event,
+        } => {
             let beside = file.parent().unwrap_or(Path::new("."));
             let mut read = |name: &str| {
                 std::fs::read_to_string(beside.join(name)).map_err(|error| error.to_string())
@@ -269,8 +313,13 @@ fn run(arguments: &Arguments) -> Result<usize> {
                 Failure::new(first.map_or_else(String::new, |first| first.message.clone()))
             })?;
             let duration = std::time::Duration::from_millis(seconds * 1_000 + milliseconds);
-            let stop_trace = stop_trace.as_deref();
-            load::run(loaded.workload, duration, group.as_deref(), *turns, stop_trace)?;
+            let ending = load::Ending {
+                begin_ns: *begin,
+                accounts: accounts.clone(),
+                late_event: late_event.clone(),
+                stop_trace: stop_trace.clone(),
+            };
+            load::run(loaded.workload, duration, group.as_deref(), *turns, ending)?;
             return Ok(0);
         }
         Command::Calibrate => {
@@ -361,6 +410,16 @@ fn run(arguments: &Arguments) -> Result<usize> {
             }
             let compared = rt::page::compare(&asked.directory, &[], kernels::SERIES)?;
             short = rt::page::PAGE.write(&compared, &asked.page)?;
+            say(&format!("{short} limits are not kept: {}\n", asked.page.display()))
+        }
+        Command::Smp(asked) => {
+            if !asked.recorded {
+                let cases = smp::select(&asked.directory, &asked.selection.names)?;
+                let clocks = asked.clock.map_or(smp::ClockKind::ALL.to_vec(), |clock| vec![clock]);
+                smp::on_kernels(&cache, &cases, &kernels, &clocks, asked.reuse, smp::truth::keep)?;
+            }
+            let compared = smp::page::compare(&asked.directory)?;
+            short = smp::page::PAGE.write(&compared, &asked.page)?;
             say(&format!("{short} limits are not kept: {}\n", asked.page.display()))
         }
         Command::Fidelity(fidelity) => {

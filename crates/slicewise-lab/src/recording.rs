@@ -277,11 +277,19 @@ impl Recording {
                 wakes.iter().flatten().filter(|(began, now)| *began == began_ns && *now < now_ns);
             began_ns + before.count() as u64 - origin_ns
         };
-        let starts = threads.values().zip(&wakes).map(|(found, wake)| Thread {
+        let slept_on = |pid: u32, until_ns: u64| {
+            let before = self.records.iter().take_while(|record| record.now_ns < until_ns);
+            let ran = before.filter(|record| {
+                matches!(record.what, What::Switch { prev, next, .. } if [prev, next].contains(&pid))
+            });
+            ran.last().map(|record| record.cpu)
+        };
+        let starts = threads.iter().zip(&wakes).map(|((pid, found), wake)| Thread {
             group: names[found.group].clone(),
             start_ns: found.first_ns - origin_ns,
             woken_ns: wake.map(together),
             expiry_ns: None,
+            slept_on: wake.and_then(|(began_ns, _)| slept_on(*pid, began_ns)),
         });
         let conditions = Conditions {
             tick_phase_ns,
@@ -375,6 +383,7 @@ impl Recording {
                 start_ns: found.first_ns - origin_ns,
                 woken_ns: woken.map(|record| record.now_ns - origin_ns),
                 expiry_ns,
+                slept_on: None,
             });
         }
         starts

@@ -21,6 +21,7 @@ use crate::cache::Cache;
 use crate::failure::{Failure, Result};
 use crate::{apt, case, qemu};
 
+pub(crate) use simulate::take_wakeups;
 pub(crate) use truth::RtCell;
 
 /// How long nothing happens before the load begins: the simulation starts here, and who is not of the

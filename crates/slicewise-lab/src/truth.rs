@@ -110,6 +110,9 @@ pub(crate) struct Thread {
     pub(crate) woken_ns: Option<u64>,
     /// An expiry of its timer soon after, if it has one.
     pub(crate) expiry_ns: Option<u64>,
+    /// On which CPU it slept until it was first woken, where that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) slept_on: Option<u32>,
 }
 
 /// A task that is not of the case.

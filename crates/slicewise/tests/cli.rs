@@ -577,3 +577,21 @@ fn siblings_and_remote_memory_slow_programs_when_asked_for() {
         &["memory", "node that does not exist", "there are 2"],
     );
 }
+
+/// As on booted kernels, where the largest share of the three is below 70 % and the smallest above 63 %
+/// (docs/fidelity-smp.md, hogs-3-on-2).
+#[test]
+fn loops_take_turns_on_two_cpus_where_little_else_runs() {
+    for (kernel, seed) in
+        ["6.1", "6.12", "7.2"].iter().flat_map(|kernel| [(kernel, "1"), (kernel, "2")])
+    {
+        let run = ["run", "examples/hogs-share-cpus.toml", "--kernel", kernel, "--seed", seed];
+        let report = json(&[&run[..], &["--format", "json"]].concat());
+        for task in &report["tasks"].as_array().expect("tasks")[..3] {
+            let share = task["share"].as_f64().expect("a share");
+            let migrations = task["migrations"].as_u64().expect("a number");
+            assert!((0.61..0.73).contains(&share), "{kernel}, seed {seed}: {share}");
+            assert!(migrations >= 5, "{kernel}, seed {seed}: it moved {migrations} times");
+        }
+    }
+}

@@ -6,6 +6,7 @@
 //! asking for one's CPU time would make the kernel account for the thread and so disturb what is
 //! measured.
 
+mod accounts;
 mod snapshot;
 mod spin;
 mod thread;
@@ -15,7 +16,7 @@ pub(crate) use spin::calibrate;
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -30,6 +31,24 @@ use crate::failure::{Failure, Result};
 const LEAD: Duration = Duration::from_millis(137);
 /// `comm` has 15 bytes; threads are found by it.
 const STACK_BYTES: usize = 64 * 1024;
+
+/// How long before the load's begin accounts are read: all threads of the load sleep then.
+const BEFORE: Duration = Duration::from_millis(20);
+/// How long an event is recorded that is recorded at the end only.
+const LATE: Duration = Duration::from_millis(30);
+
+/// When a load begins, and what is done at its end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ending {
+    /// When the load begins, by the monotonic clock; soon, if nothing is said.
+    pub(crate) begin_ns: Option<u64>,
+    /// Where the threads' accounts go, of shortly before the begin and of the end.
+    pub(crate) accounts: Option<PathBuf>,
+    /// A file that gets `1` after that, for a moment: an event's `enable`.
+    pub(crate) late_event: Option<PathBuf>,
+    /// A file that gets `0` at the end: `tracing_on`.
+    pub(crate) stop_trace: Option<PathBuf>,
+}
 
 /// A barrier, a suspended thread's place, anything one waits at: a generation that moves on.
 #[derive(Debug, Default)]
@@ -79,9 +98,10 @@ pub(crate) fn run(
     duration: Duration,
     group: Option<&str>,
     turns_per_ms: Option<u64>,
-    stop_trace: Option<&Path>,
+    ending: Ending,
 ) -> Result<()> {
     refuse(&workload)?;
+    let begin = ending.begin_ns.map_or_else(|| Instant::now() + LEAD, accounts::instant);
     slicewise_lab_sys::ignore_sigxcpu();
     let turns_per_ms = turns_per_ms.unwrap_or_else(spin::calibrate);
     let wanted = |task: &TaskSpec| {
@@ -92,7 +112,7 @@ pub(crate) fn run(
     let wanted: Vec<bool> = workload.tasks.iter().map(wanted).collect();
     let shared = Arc::new(Shared {
         turns_per_ms,
-        begin: Instant::now() + LEAD,
+        begin,
         mutexes: workload.mutexes.iter().map(Lock::of).collect::<Result<_>>()?,
         conditions: workload.conditions.iter().map(|_| Condvar::new()).collect(),
         barriers: workload.barriers.iter().map(|_| Gate::default()).collect(),
@@ -104,23 +124,44 @@ pub(crate) fn run(
             start(&shared, index, task)?;
         }
     }
-    if let Some(path) = stop_trace {
-        return end(path, shared.begin + duration);
+    if ending.stop_trace.is_some() || ending.accounts.is_some() {
+        return end(ending, shared.begin, duration);
     }
     spin::sleep_until(shared.begin + duration);
     // Threads end with the process, wherever they are.
     Ok(())
 }
 
-/// Ends the recording and the process, from a thread that nobody of the load but deadline tasks can
-/// keep waiting. Not this one: what it did before belongs to the fair class.
-fn end(path: &Path, then: Instant) -> Result<()> {
-    let cannot = |error: std::io::Error| Failure::file("write", path, &error);
-    let mut file = OpenOptions::new().write(true).open(path).map_err(cannot)?;
+/// Reads accounts and ends the recording and the process, from a thread that nobody of the load but
+/// deadline tasks can keep waiting. Not this one: what it did before belongs to the fair class.
+fn end(ending: Ending, begin: Instant, duration: Duration) -> Result<()> {
+    let Ending { stop_trace, accounts, late_event, .. } = ending;
+    let open = |path: PathBuf| {
+        let file = OpenOptions::new().write(true).open(&path);
+        file.map_err(|error| Failure::file("write", &path, &error))
+    };
+    let mut stop = stop_trace.map(open).transpose()?;
+    let mut late = late_event.map(open).transpose()?;
     let watch = Builder::new().name("watch".to_owned()).stack_size(STACK_BYTES).spawn(move || {
         thread::set_highest();
-        spin::sleep_until(then);
-        let _ = file.write_all(b"0");
+        let before = accounts.as_ref().map(|_| {
+            spin::sleep_until(begin.checked_sub(BEFORE).unwrap_or(begin));
+            accounts::read()
+        });
+        spin::sleep_until(begin + duration);
+        if let (Some(path), Some(before)) = (accounts, before) {
+            let text = format!("== before\n{before}== after\n{}", accounts::read());
+            if let Err(error) = std::fs::write(&path, text) {
+                thread::complain(&Failure::file("write", &path, &error).to_string());
+            }
+        }
+        if let Some(file) = &mut late {
+            let _ = file.write_all(b"1");
+            spin::sleep(LATE);
+        }
+        if let Some(file) = &mut stop {
+            let _ = file.write_all(b"0");
+        }
         std::process::exit(0)
     });
     let watch = watch.map_err(|error| Failure::new(format!("cannot make a thread: {error}")))?;

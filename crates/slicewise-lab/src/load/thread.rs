@@ -255,6 +255,6 @@ fn done(what: &str, result: std::io::Result<()>) {
     }
 }
 
-fn complain(message: &str) {
+pub(super) fn complain(message: &str) {
     let _ = writeln!(std::io::stderr(), "load: {message}");
 }

@@ -11,6 +11,7 @@ use super::{RtCase, RtCell};
 use crate::failure::{Failure, Result};
 use crate::kernels::profile_of;
 use crate::simulate::{EarlyStarts, Guest, add_background, prepend, take_calls};
+use crate::truth::Thread;
 use crate::{HZ, TICK_NS};
 
 /// The runs of all threads, round by round.
@@ -35,7 +36,7 @@ fn run_round(
     take_calls(&mut loaded, guest.system_call_ns);
     let latency_ns = guest.costs.interrupts.wakeup_ns + guest.costs.context_switch_ns;
     let mut early = EarlyStarts { next_ns: 0, latency_ns };
-    take_starts(&mut loaded, round, &mut early);
+    take_wakeups(&mut loaded, &conditions.threads, &mut early);
     let mut features = profile.features;
     for word in &loaded.settings.features {
         features.set(word)?;
@@ -74,11 +75,10 @@ fn run_round(
 /// Threads start early, on an idle machine, and sleep until they are woken as they were on the kernel.
 /// The making of the threads, which starts the fair server and the period of real-time throttling, is
 /// in the background: the load's first thread makes the others, and the one that ends it is of FIFO.
-fn take_starts(loaded: &mut Loaded, round: &Round, early: &mut EarlyStarts) {
+pub(crate) fn take_wakeups(loaded: &mut Loaded, threads: &[Thread], early: &mut EarlyStarts) {
     let workload = &mut loaded.workload;
     for index in 0..workload.tasks.len() {
         let name = workload.tasks[index].name.clone();
-        let threads = &round.conditions.threads;
         let Some(thread) = threads.iter().find(|thread| thread.group == name) else { continue };
         let Some(woken_ns) = thread.woken_ns else { continue };
         let (start_ns, began_ns) = early.take();
