@@ -5,6 +5,7 @@
 //! few numbers for each task.
 
 mod latency;
+mod map;
 mod perf_text;
 mod rules;
 mod runqlat;
@@ -14,6 +15,7 @@ mod timehist;
 mod waits;
 
 pub use latency::{Latency, LatencyOptions, LatencyReport, LatencyRow, Longest, SortKey};
+pub use map::{Map, MapOptions};
 pub use perf_text::{latency_text, seconds};
 pub use rules::Rules;
 pub use runqlat::{ByWhom, Runqlat, RunqlatHistogram, RunqlatOptions, runqlat_text};

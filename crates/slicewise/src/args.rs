@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use self::traces::{LATENCY_HELP, TIMEHIST_HELP};
-pub(crate) use self::traces::{LatencyArgs, RunqlatArgs, RunqslowerArgs, TimehistArgs, TraceArgs};
+pub(crate) use self::traces::{
+    LatencyArgs, MapArgs, RunqlatArgs, RunqslowerArgs, TimehistArgs, TraceArgs,
+};
 
 /// How Linux would schedule your workload, on the kernel you name.
 #[derive(Parser, Debug)]
@@ -48,6 +50,8 @@ pub(crate) enum Command {
     /// Every switch with what came before it, as `perf sched timehist` prints it
     #[command(after_help = TIMEHIST_HELP)]
     Timehist(TimehistArgs),
+    /// Who ran where, switch by switch, as `perf sched map` prints it
+    Map(MapArgs),
     /// A histogram of waits for a CPU, as bcc's runqlat prints it
     Runqlat(RunqlatArgs),
     /// Waits for a CPU that were long, as bcc's runqslower prints them

@@ -74,6 +74,7 @@ fn run(command: &args::Command) -> Result<bool, failure::Failure> {
         args::Command::Shadow(shadow) => shadow::shadow(shadow).map(|()| true),
         args::Command::Latency(args) => traces::latency(args).map(|()| true),
         args::Command::Timehist(args) => traces::timehist(args).map(|()| true),
+        args::Command::Map(args) => traces::map(args).map(|()| true),
         args::Command::Runqlat(args) => traces::runqlat(args).map(|()| true),
         args::Command::Runqslower(args) => traces::runqslower(args).map(|()| true),
         args::Command::Topology(args) => topology::topology(args),

@@ -1,4 +1,4 @@
-//! `slicewise latency`, `timehist`, `runqlat`, `runqslower`: traces, looked at.
+//! `slicewise latency`, `timehist`, `map`, `runqlat`, `runqslower`: traces, looked at.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, IsTerminal, Read, Write};
@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use slicewise_analysis::{
-    ByWhom, Latency, LatencyOptions, Naming, Rules, Runqlat, RunqlatOptions, SortKey, Threads,
-    Timehist, TimehistOptions, Waits, latency_text, play_simulated, runqlat_text, seconds,
+    ByWhom, Latency, LatencyOptions, Map, MapOptions, Naming, Rules, Runqlat, RunqlatOptions,
+    SortKey, Threads, Timehist, TimehistOptions, Waits, latency_text, play_simulated, runqlat_text,
+    seconds,
 };
 use slicewise_ftrace::{Event, Findings, Reader, TraceFormat};
+use slicewise_sched::{CPUS_MAX, CpuId, CpuSet};
 use slicewise_trace::RecordingReader;
 
 use crate::args::{
-    LatencyArgs, OutputFormat, RunqlatArgs, RunqslowerArgs, TimehistArgs, TraceArgs,
+    LatencyArgs, MapArgs, OutputFormat, RunqlatArgs, RunqslowerArgs, TimehistArgs, TraceArgs,
 };
 use crate::failure::{Failure, printable};
 use crate::output::{print, print_json};
@@ -255,15 +257,8 @@ pub(crate) fn timehist(args: &TimehistArgs) -> Result<(), Failure> {
         Some(text) => stretch(text)?,
         None => (None, None),
     };
-    let cpus = args.cpu.as_deref().map(|text| {
-        slicewise_sched::CpuSet::parse_list(text)
-            .map_err(|message| Failure::plain(format!("--cpu {text}: {message}")))
-    });
-    let cpus = cpus.transpose()?.map(|set| {
-        let cpus =
-            (0..slicewise_sched::CPUS_MAX).filter(|cpu| set.contains(slicewise_sched::CpuId(*cpu)));
-        cpus.map(|cpu| cpu..=cpu).collect()
-    });
+    let cpus = cpus("--cpu", args.cpu.as_deref())?;
+    let cpus = cpus.map(|cpus| cpus.into_iter().map(|cpu| cpu..=cpu).collect());
     let options = TimehistOptions {
         rules: rules(&args.trace),
         wakeups: args.wakeups,
@@ -293,6 +288,26 @@ pub(crate) fn timehist(args: &TimehistArgs) -> Result<(), Failure> {
     out.flush().map_err(written)?;
     drop(out);
     if json { print_json(&summary) } else { Ok(()) }
+}
+
+/// A list of CPUs, if there is one.
+fn cpus(option: &str, text: Option<&str>) -> Result<Option<Vec<u32>>, Failure> {
+    let Some(text) = text else { return Ok(None) };
+    let set = CpuSet::parse_list(text)
+        .map_err(|message| Failure::plain(format!("{option} {text}: {message}")))?;
+    Ok(Some((0..CPUS_MAX).filter(|cpu| set.contains(CpuId(*cpu))).collect()))
+}
+
+/// `slicewise map`.
+pub(crate) fn map(args: &MapArgs) -> Result<(), Failure> {
+    let trace = Trace::open(&args.trace)?;
+    let cpus = cpus("--cpus", args.cpus.as_deref())?;
+    let written = |error| Failure::Output(error, "standard output".to_owned());
+    let out = BufWriter::with_capacity(OUT_BYTES, io::stdout().lock());
+    let options = MapOptions { compact: args.compact, cpus };
+    let mut map = Map::new(options, trace.online_cpus(), out);
+    trace.each(|threads, event| map.event(threads, event))?;
+    map.into_inner().flush().map_err(written)
 }
 
 /// `START,END` in seconds; either may be missing.

@@ -58,6 +58,8 @@ fn every_line_is_that_of_perf_sched_on_the_same_file() {
             "timehist -wMn --state",
             "timehist -V",
             "timehist -S",
+            "map",
+            "map --compact",
         ] {
             let words: Vec<&str> = view.split(' ').collect();
             let theirs =

@@ -114,6 +114,21 @@ pub(crate) struct TimehistArgs {
     pub(crate) format: OutputFormat,
 }
 
+/// `slicewise map`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct MapArgs {
+    #[command(flatten)]
+    pub(crate) trace: TraceArgs,
+
+    /// Columns only for CPUs with switches, in the order of their first
+    #[arg(long)]
+    pub(crate) compact: bool,
+
+    /// Only these CPUs: 0-1,3
+    #[arg(long, value_name = "CPUS")]
+    pub(crate) cpus: Option<String>,
+}
+
 /// `slicewise runqlat`.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct RunqlatArgs {
