@@ -193,7 +193,8 @@ pub(crate) fn on_kernels(
                 cases.iter().filter(|case| case.applies_to(series)).collect();
             let mut boots: BTreeMap<u32, Vec<&SmpCase>> = BTreeMap::new();
             for case in &cases {
-                if !(reuse && results(case).join("package.txt").is_file()) {
+                let usable = || truth::read(case, series, *clock, &results(case)).is_ok();
+                if !(reuse && usable()) {
                     boots.entry(case.cpus).or_default().push(case);
                 }
             }
