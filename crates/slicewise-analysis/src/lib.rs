@@ -4,6 +4,8 @@
 //! Analyses take in the events of `slicewise-ftrace` one by one, in the order of time, and keep no more than a
 //! few numbers for each task.
 
+mod causes;
+mod groups;
 mod latency;
 mod map;
 mod perf_text;
@@ -14,12 +16,14 @@ mod threads;
 mod timehist;
 mod waits;
 
+pub use causes::{ByCause, Cause, ExplainedWait, Explainer, WaitPart};
+pub use groups::{GroupRule, TaskGroups, TaskPattern};
 pub use latency::{Latency, LatencyOptions, LatencyReport, LatencyRow, Longest, SortKey};
 pub use map::{Map, MapOptions};
 pub use perf_text::{latency_text, seconds};
 pub use rules::Rules;
 pub use runqlat::{ByWhom, Runqlat, RunqlatHistogram, RunqlatOptions, runqlat_text};
-pub use simulated::play_simulated;
+pub use simulated::{AsRecorded, TakeEvent, play_simulated};
 pub use threads::{Naming, Thread, ThreadId, Threads};
 pub use timehist::{Timehist, TimehistOptions, TimehistSummary, TimehistTask};
 pub use waits::{Begun, Waited, Waits};

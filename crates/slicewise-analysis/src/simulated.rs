@@ -1,16 +1,19 @@
 //! What the simulated machine did, as a kernel would have recorded it.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use slicewise_ftrace::SleepState;
 use slicewise_ftrace::{
-    Comm, Event, Kind, Migrate, StatRuntime, Switch, SwitchState, TaskRef, Wakeup,
+    Comm, Event, Kind, Migrate, Other, StatRuntime, Switch, SwitchState, TaskRef, Value, Wakeup,
 };
 use slicewise_sched::{CpuId, Policy};
 use slicewise_trace::{
-    Event as Simulated, Left, RecordingError, RecordingReader, Sink, Slot, TaskInfo,
+    Event as Simulated, GroupInfo, Left, RecordingError, RecordingReader, Sink, Slot, TaskInfo,
 };
+
+use crate::groups::{CGROUP_ATTACH, GROUP_THROTTLE};
 
 /// The idle task's name; kernels add the CPU.
 const IDLE: &[u8] = b"swapper";
@@ -29,33 +32,76 @@ pub fn play_simulated<R: Read>(
     reader: RecordingReader<R>,
     each: impl FnMut(&Event),
 ) -> Result<(), RecordingError> {
-    let mut telling = Telling { each, tasks: FxHashMap::default(), since_ns: Vec::new() };
-    reader.play(&mut telling)
+    reader.play(&mut AsRecorded::new(each))
 }
 
-struct Telling<F> {
+/// Takes in events one by one.
+pub trait TakeEvent {
+    /// The next.
+    fn take(&mut self, event: &Event);
+}
+
+impl<F: FnMut(&Event)> TakeEvent for F {
+    fn take(&mut self, event: &Event) {
+        self(event);
+    }
+}
+
+/// Tells `each` what the simulated machine does, as a kernel's tracepoints would. A run is charged in one
+/// `sched_stat_runtime` at its end. The numbers of tasks are those of the stream.
+#[derive(Debug)]
+pub struct AsRecorded<F> {
     each: F,
     tasks: FxHashMap<Slot, TaskRef>,
+    /// Paths of groups, by number.
+    groups: Vec<Arc<str>>,
     /// By CPU: since when its task runs.
     since_ns: Vec<u64>,
 }
 
-impl<F: FnMut(&Event)> Telling<F> {
+impl<F: TakeEvent> AsRecorded<F> {
+    /// Nothing yet.
+    pub fn new(each: F) -> Self {
+        Self { each, tasks: FxHashMap::default(), groups: Vec::new(), since_ns: Vec::new() }
+    }
+
+    /// Who was told.
+    pub fn into_inner(self) -> F {
+        self.each
+    }
+
     fn who(&self, slot: Option<Slot>) -> TaskRef {
         let idle = TaskRef { pid: 0, comm: Comm::new(IDLE), prio: PRIO_NICE_0 };
         slot.and_then(|slot| self.tasks.get(&slot).copied()).unwrap_or(idle)
+    }
+
+    fn tell_other(
+        &mut self,
+        now_ns: u64,
+        cpu: CpuId,
+        system: &str,
+        name: &str,
+        fields: Vec<(&str, Value)>,
+    ) {
+        let fields = fields.into_iter().map(|(name, value)| (Arc::from(name), value)).collect();
+        let other = Other { system: Arc::from(system), name: Arc::from(name), fields };
+        self.tell(now_ns, cpu, 0, Kind::Other(other));
     }
 
     fn tell(&mut self, time_ns: u64, cpu: CpuId, pid: i32, kind: Kind) {
         let (pid, tgid) = (Some(pid), Some(pid));
         let event =
             Event { time_ns, cpu: cpu.0, pid, tgid, in_interrupt: None, need_resched: None, kind };
-        (self.each)(&event);
+        self.each.take(&event);
     }
 }
 
-impl<F: FnMut(&Event)> Sink for Telling<F> {
-    fn task(&mut self, _: u64, info: &TaskInfo) {
+impl<F: TakeEvent> Sink for AsRecorded<F> {
+    fn group(&mut self, _: u64, info: &GroupInfo) {
+        self.groups.push(Arc::from(info.path.as_str()));
+    }
+
+    fn task(&mut self, now_ns: u64, info: &TaskInfo) {
         let prio = match info.attr.policy {
             Policy::Deadline(_) => PRIO_DEADLINE,
             Policy::Stop => PRIO_STOP,
@@ -66,6 +112,16 @@ impl<F: FnMut(&Event)> Sink for Telling<F> {
         };
         let task = TaskRef { pid: info.pid as i32, comm: Comm::new(info.name.as_bytes()), prio };
         self.tasks.insert(info.slot, task);
+        if let Some(path) = info.group.and_then(|group| self.groups.get(group as usize)) {
+            let path = Value::Text(format!("/{path}"));
+            let comm = Value::Text(task.comm.to_text());
+            let fields = vec![
+                ("dst_path", path),
+                ("pid", Value::Signed(i64::from(task.pid))),
+                ("comm", comm),
+            ];
+            self.tell_other(now_ns, CpuId(0), "cgroup", CGROUP_ATTACH, fields);
+        }
     }
 
     fn event(&mut self, now_ns: u64, event: &Simulated) {
@@ -101,6 +157,14 @@ impl<F: FnMut(&Event)> Sink for Telling<F> {
                 let task = self.who(Some(task));
                 let migrate = Migrate { task, from: from.0, to: to.0 };
                 self.tell(now_ns, to, 0, Kind::Migrate(migrate));
+            }
+            Simulated::Throttle { group, cpu, stops } => {
+                let Some(path) = self.groups.get(group as usize) else { return };
+                let fields = vec![
+                    ("path", Value::Text(path.to_string())),
+                    ("stops", Value::Unsigned(u64::from(stops))),
+                ];
+                self.tell_other(now_ns, cpu, "slicewise", GROUP_THROTTLE, fields);
             }
             Simulated::Exit { task } => {
                 self.tasks.remove(&task);

@@ -1,13 +1,20 @@
 //! Who is who in a trace: names and processes of tasks, as they change.
 
 use rustc_hash::FxHashMap;
-use slicewise_ftrace::{Cloned, Comm, Event, Gone, Kind, Named, TaskRef};
+use slicewise_ftrace::{Cloned, Comm, Event, Gone, Kind, Named, TaskRef, Value};
+
+use crate::groups::CGROUP_ATTACH;
 
 /// A task of a trace. A number that is given again after an exit is another task.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ThreadId(u32);
 
 impl ThreadId {
+    /// The task with this index.
+    pub fn at(index: usize) -> Self {
+        Self(index as u32)
+    }
+
     /// As an index into side arrays.
     #[inline]
     pub fn index(self) -> usize {
@@ -157,6 +164,13 @@ impl Threads {
             Kind::Exit(exit) if self.naming == Naming::Events => {
                 let id = self.of(&exit.task);
                 self.all[id.index()].is_gone = true;
+            }
+            Kind::Other(other) if &*other.name == CGROUP_ATTACH => {
+                // It may be the first that is heard of it.
+                let pid = other.field("pid").and_then(Value::as_i64);
+                if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok()) {
+                    self.find_or_add(pid, -1);
+                }
             }
             _ => {}
         }

@@ -41,6 +41,11 @@ pub(crate) enum Step {
     Signal(u32),
     Broadcast(u32),
     Barrier(u32),
+    SleepUntil {
+        at_ns: u64,
+    },
+    SemWait(u32),
+    SemPost(u32),
     Suspend,
     Resume(u32),
     Yield,
@@ -142,6 +147,9 @@ impl Code {
             Op::Signal(condition) => Step::Signal(*condition),
             Op::Broadcast(condition) => Step::Broadcast(*condition),
             Op::Barrier(barrier) => Step::Barrier(*barrier),
+            Op::SleepUntil { at_ns } => Step::SleepUntil { at_ns: *at_ns },
+            Op::SemWait(semaphore) => Step::SemWait(*semaphore),
+            Op::SemPost(semaphore) => Step::SemPost(*semaphore),
             Op::Suspend => Step::Suspend,
             Op::Resume(spec) => Step::Resume(*spec),
             Op::Yield => Step::Yield,
@@ -256,6 +264,9 @@ fn check_op(op: &Op, workload: &Workload, cpus: u32) -> Result<(), String> {
             below(*condition, workload.conditions.len(), "condition")
         }
         Op::Barrier(barrier) => below(*barrier, workload.barriers.len(), "barrier"),
+        Op::SemWait(semaphore) | Op::SemPost(semaphore) => {
+            below(*semaphore, workload.semaphores.len(), "semaphore")
+        }
         Op::Resume(spec) => below(*spec, workload.tasks.len(), "task"),
         Op::Fork(spec) => below(*spec, workload.tasks.len(), "task"),
         Op::Receive(queue) => below(*queue, workload.queues.len(), "queue"),

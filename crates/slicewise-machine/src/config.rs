@@ -36,6 +36,9 @@ pub struct Costs {
     /// From the wakeup of another task until the system call that did it ends: with voluntary and
     /// lazy preemption, the woken task gets the CPU then at the earliest.
     pub wakeup_return_ns: u64,
+    /// How long it takes an idle CPU from the request to choose until it does: the interrupt that tells it,
+    /// and its way out of its idle state.
+    pub idle_exit_ns: u64,
     /// How long interrupts go on.
     pub interrupts: Interrupts,
 }
@@ -69,6 +72,7 @@ impl Costs {
         tick_ns: 0,
         slice_timer_ns: 0,
         wakeup_return_ns: 0,
+        idle_exit_ns: 0,
         interrupts: Interrupts::NONE,
     };
 }

@@ -179,6 +179,8 @@ pub enum WaitsFor {
     Condition(String),
     /// The other parties of a barrier.
     Barrier(String),
+    /// A post of this semaphore.
+    Semaphore(String),
     /// To be resumed.
     Resume,
     /// A request of this queue.
@@ -197,6 +199,7 @@ impl fmt::Display for WaitsFor {
             Self::Mutex(name) => write!(f, "mutex `{name}`"),
             Self::Condition(name) => write!(f, "a signal of `{name}`"),
             Self::Barrier(name) => write!(f, "barrier `{name}`"),
+            Self::Semaphore(name) => write!(f, "a post of `{name}`"),
             Self::Resume => f.write_str("a resume"),
             Self::Request(name) => write!(f, "a request from `{name}`"),
             Self::DeviceRoom(name) => write!(f, "room in the queue of device `{name}`"),

@@ -245,6 +245,9 @@ impl<S: Sink> Machine<'_, S> {
             }
             Step::Broadcast(condition) => self.wake_all(task, self.map.conditions + condition),
             Step::Barrier(barrier) => return self.arrive(cpu, task, barrier),
+            Step::SleepUntil { at_ns } => return self.sleep_until(cpu, task, at_ns),
+            Step::SemWait(semaphore) => return self.take_semaphore(cpu, task, semaphore),
+            Step::SemPost(semaphore) => self.post_semaphore(task, semaphore),
             Step::Suspend => {
                 self.join(self.map.suspended + self.details[task as usize].spec, task);
                 return self.block(cpu, task);
@@ -312,6 +315,18 @@ impl<S: Sink> Machine<'_, S> {
         let wake_ns = self.now.saturating_add(duration_ns);
         self.events.arm(self.layout.task(task), wake_ns);
         self.block(cpu, task)
+    }
+
+    #[inline(never)]
+    fn sleep_until(&mut self, cpu: u32, task: u32, at_ns: u64) -> Done {
+        if at_ns > self.now {
+            self.events.arm(self.layout.task(task), at_ns);
+            return self.block(cpu, task);
+        }
+        self.end_job(task);
+        let state = &mut self.tasks[task as usize];
+        (state.job, state.release_ns) = (true, at_ns);
+        Ok(())
     }
 
     /// A periodic timer as in rt-app: the first period begins when its task begins; who comes too

@@ -35,8 +35,8 @@ pub use machine::{Machine, TASKS_MAX};
 pub use pages::{MemorySummaries, MemorySummary};
 pub use program::{
     Barrier, Device, GroupSpec, MemoryNode, MemorySpec, Mode, MutexSpec, Op, OpIndex, Origin,
-    Program, ProgramId, Queue, RtTimeLimit, TaskMemory, TaskPages, TaskSpec, TimerMode, TimerSpec,
-    Workload,
+    Program, ProgramId, Queue, RtTimeLimit, Semaphore, TaskMemory, TaskPages, TaskSpec, TimerMode,
+    TimerSpec, Workload,
 };
 pub use speed::{PageCosts, Share, SpeedModel, WarmUp};
 pub use summary::{CpuSummary, End, GroupSummary, QueueSummary, RunSummary};

@@ -170,6 +170,8 @@ pub struct Machine<'w, S: Sink> {
     /// Mutexes that lend priorities, by their owner.
     pub(crate) held: BTreeMap<u32, Vec<u32>>,
     pub(crate) arrived: Vec<u32>,
+    /// By semaphore: how many may take it.
+    pub(crate) semaphores: Vec<u32>,
     /// The last expiry of each shared timer.
     pub(crate) timers: Vec<Option<u64>>,
     pub(crate) devices: Vec<DeviceState>,
@@ -278,6 +280,7 @@ impl<'w, S: Sink> Machine<'w, S> {
             any_inherits: workload.mutexes.iter().any(|mutex| mutex.inherits),
             held: BTreeMap::new(),
             arrived: vec![0; workload.barriers.len()],
+            semaphores: workload.semaphores.iter().map(|semaphore| semaphore.value).collect(),
             timers: vec![None; workload.timers.len()],
             devices: vec![DeviceState::default(); workload.devices.len()],
             queues: (0..workload.queues.len()).map(|i| QueueState::new(config.seed, i)).collect(),
@@ -287,7 +290,8 @@ impl<'w, S: Sink> Machine<'w, S> {
             speed: Speed::new(&config.speed, config.smp.topology.as_ref(), config.cpus, workload)?,
             pages: Pages::new(config, workload)?,
             scans: Vec::new(),
-            interrupts: config.costs.interrupts != Interrupts::NONE
+            interrupts: config.costs.idle_exit_ns > 0
+                || config.costs.interrupts != Interrupts::NONE
                 || !workload.interrupts.is_empty(),
             irqs: irq::sources(workload, config.cpus, config.seed)?,
             any_nohz_full: cpus_without_ticks(config) > 0,
@@ -767,6 +771,12 @@ impl<'w, S: Sink> Machine<'w, S> {
                 self.park(cpu)?;
             }
             if self.cpus[cpu as usize].pending != Pending::Nothing && self.may_switch(cpu) {
+                // An idle CPU has to be told and to come out of its idle state.
+                if self.costs.idle_exit_ns > 0 && self.cpus[cpu as usize].current == NONE {
+                    cold_path();
+                    self.reschedule_later(cpu);
+                    continue;
+                }
                 // No program is being executed: an interrupt asks.
                 if self.interrupt_ns > 0 && self.active == NONE {
                     cold_path();
@@ -788,7 +798,11 @@ impl<'w, S: Sink> Machine<'w, S> {
     fn reschedule_later(&mut self, cpu: u32) {
         if !self.interrupt_goes_on(cpu) {
             let idle = self.cpus[cpu as usize].current == NONE;
-            let length_ns = if idle { self.interrupt_ns } else { self.spread(self.interrupt_ns) };
+            let length_ns = match idle {
+                true if self.active == NONE => self.interrupt_ns.max(self.costs.idle_exit_ns),
+                true => self.costs.idle_exit_ns,
+                false => self.spread(self.interrupt_ns),
+            };
             let at_ns = self.now.saturating_add(length_ns);
             self.events.arm(self.layout.cpu(cpu, RESCHEDULE), at_ns);
         }
@@ -1019,6 +1033,7 @@ fn check_sizes(cpus: u32, workload: &Workload) -> Result<(), SetupError> {
         ("mutexes", workload.mutexes.len()),
         ("condition variables", workload.conditions.len()),
         ("barriers", workload.barriers.len()),
+        ("semaphores", workload.semaphores.len()),
         ("timers", workload.timers.len()),
         ("devices", workload.devices.len()),
         ("queues", workload.queues.len()),

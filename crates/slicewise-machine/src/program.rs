@@ -31,6 +31,8 @@ pub struct Workload {
     pub barriers: Vec<Barrier>,
     /// Timers, by index.
     pub timers: Vec<TimerSpec>,
+    /// Semaphores, by index.
+    pub semaphores: Vec<Semaphore>,
     /// Devices, by index.
     pub devices: Vec<Device>,
     /// Request queues, by index.
@@ -216,6 +218,15 @@ pub struct Barrier {
     pub parties: u32,
 }
 
+/// A counting semaphore. A post that nobody waits for is kept.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Semaphore {
+    /// Its name.
+    pub name: String,
+    /// How many may take it before anybody posts.
+    pub value: u32,
+}
+
 /// A device that takes submissions and completes them in order, one at a time (a GPU stream, say).
 #[derive(Clone, Debug)]
 pub struct Device {
@@ -286,6 +297,11 @@ pub enum Op {
         /// How long.
         duration: Dist,
     },
+    /// Sleep until this time, ns from the start of the run. Who comes too late does not sleep, and is late.
+    SleepUntil {
+        /// When.
+        at_ns: u64,
+    },
     /// Sleep until the next expiry of a periodic timer. Its first expiry is one period after the
     /// task that uses it first began its program.
     Timer {
@@ -313,6 +329,10 @@ pub enum Op {
     Broadcast(u32),
     /// Meet the other parties.
     Barrier(u32),
+    /// Take a semaphore, waiting for a post if it is at 0 (`sem_wait`).
+    SemWait(u32),
+    /// Post a semaphore: the first waiter takes it, if there is one (`sem_post`).
+    SemPost(u32),
     /// Sleep until another task resumes this one. A resume that came before is lost, as in rt-app,
     /// where suspend is a condition wait.
     Suspend,

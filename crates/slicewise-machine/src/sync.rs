@@ -37,6 +37,7 @@ pub(crate) struct QueueMap {
     pub(crate) receivers: u32,
     pub(crate) rooms: u32,
     pub(crate) syncs: u32,
+    pub(crate) semaphores: u32,
     pub(crate) end: u32,
 }
 
@@ -54,7 +55,8 @@ impl QueueMap {
         let receivers = take(workload.queues.len());
         let rooms = take(workload.devices.len());
         let syncs = take(workload.devices.len());
-        Self { conditions, barriers, suspended, receivers, rooms, syncs, end }
+        let semaphores = take(workload.semaphores.len());
+        Self { conditions, barriers, suspended, receivers, rooms, syncs, semaphores, end }
     }
 }
 
@@ -167,7 +169,13 @@ impl<S: Sink> Machine<'_, S> {
                 self.tasks[woken as usize].woken_early = true;
                 Ok(())
             }
-            None => Ok(()),
+            None => {
+                // Two posted at once, and there was one waiter only.
+                if queue >= self.map.semaphores {
+                    self.semaphores[(queue - self.map.semaphores) as usize] += 1;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -265,6 +273,27 @@ impl<S: Sink> Machine<'_, S> {
         self.block(cpu, task)
     }
 
+    /// Takes a semaphore or waits for a post.
+    pub(crate) fn take_semaphore(&mut self, cpu: u32, task: u32, semaphore: u32) -> Done {
+        if let Some(less) = self.semaphores[semaphore as usize].checked_sub(1) {
+            self.semaphores[semaphore as usize] = less;
+            return Ok(());
+        }
+        self.join(self.map.semaphores + semaphore, task);
+        self.block(cpu, task)
+    }
+
+    /// Posts a semaphore.
+    pub(crate) fn post_semaphore(&mut self, task: u32, semaphore: u32) {
+        let queue = self.map.semaphores + semaphore;
+        if self.waits[queue as usize].length == 0 {
+            let value = &mut self.semaphores[semaphore as usize];
+            *value = value.saturating_add(1);
+            return;
+        }
+        self.begin_wakes(task, queue, 1, Then::EndCall);
+    }
+
     /// A task, what it waits for, and who holds that.
     pub(crate) fn waiting(&self, slot: u32) -> Waiting {
         let task = &self.tasks[slot as usize];
@@ -295,6 +324,10 @@ impl<S: Sink> Machine<'_, S> {
         let device = |begin: u32| workload.devices[(queue - begin) as usize].name.clone();
         match queue {
             _ if queue >= map.end => WaitsFor::Time,
+            _ if queue >= map.semaphores => {
+                let semaphore = (queue - map.semaphores) as usize;
+                WaitsFor::Semaphore(workload.semaphores[semaphore].name.clone())
+            }
             _ if queue >= map.syncs => WaitsFor::Device(device(map.syncs)),
             _ if queue >= map.rooms => WaitsFor::DeviceRoom(device(map.rooms)),
             _ if queue >= map.receivers => {

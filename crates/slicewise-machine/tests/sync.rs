@@ -3,7 +3,9 @@
 mod common;
 
 use common::{MS, S, US, config, fifo, forever, go, on, repeat, run, sleep, try_go};
-use slicewise_machine::{Barrier, End, Mode, MutexSpec, Op, RunError, WaitsFor, Workload};
+use slicewise_machine::{
+    Barrier, End, Mode, MutexSpec, Op, RunError, Semaphore, WaitsFor, Workload,
+};
 use slicewise_sched::{Attr, DlParams, Policy};
 use slicewise_trace::Left;
 
@@ -342,4 +344,67 @@ fn an_owner_that_ends_with_an_inheriting_mutex_leaves_its_waiter_stuck_not_the_m
     tasks.tasks[1].attr = fifo(50);
     let error = try_go(&config(1, S), &tasks).0.unwrap_err();
     assert!(matches!(error, RunError::Stuck { tasks: 1, .. }), "{error}");
+}
+
+fn with_semaphore(programs: Vec<Vec<Op>>, value: u32) -> Workload {
+    let mut workload = common::workload(programs);
+    workload.semaphores = vec![Semaphore { name: "s".to_owned(), value }];
+    workload
+}
+
+#[test]
+fn a_post_that_nobody_waits_for_is_kept() {
+    let take = |first: u64| vec![run(first), Op::SemWait(0), run(MS)];
+    let post = vec![run(2 * MS), Op::SemPost(0), run(5 * MS), Op::SemPost(0), run(MS)];
+    // Task 0 comes when one post is there, task 1 finds none left and waits for the second.
+    let (_, got) = go(&config(3, S), &with_semaphore(vec![take(3 * MS), take(4 * MS), post], 0));
+    assert_eq!(got.wakeups(0), []);
+    assert_eq!(got.wakeups(1), [(7 * MS, Some(2))]);
+    assert_eq!(got.exits(), [(4 * MS, 0), (8 * MS, 2), (8 * MS, 1)]);
+}
+
+#[test]
+fn a_semaphore_can_be_taken_as_often_as_its_value_says() {
+    let take = |first: u64| vec![run(first), Op::SemWait(0), run(MS)];
+    let mut tasks = with_semaphore(vec![take(MS), take(2 * MS), take(3 * MS)], 2);
+    tasks.stuck_is_end = true;
+    let (summary, got) = go(&config(3, S), &tasks);
+    assert_eq!(got.exits(), [(2 * MS, 0), (3 * MS, 1)]);
+    let End::Stuck(waiting) = &summary.end else { panic!("{:?}", summary.end) };
+    assert_eq!(waiting[0].waits_for, WaitsFor::Semaphore("s".to_owned()));
+}
+
+#[test]
+fn two_posts_at_once_for_one_waiter_leave_one() {
+    let post = || vec![run(2 * MS), Op::SemPost(0)];
+    let take = vec![Op::SemWait(0), run(MS), Op::SemWait(0), run(MS)];
+    let mut config = config(3, S);
+    config.costs.wakeup_ns = 10 * US;
+    let (_, got) = go(&config, &with_semaphore(vec![take, post(), post()], 0));
+    assert_eq!(got.exits().last(), Some(&(4 * MS + 10 * US, 0)));
+}
+
+#[test]
+fn who_comes_too_late_for_a_time_does_not_sleep() {
+    let at = |ms: u64| Op::SleepUntil { at_ns: ms * MS };
+    let tasks = common::workload(vec![vec![at(5), run(7 * MS), at(10), run(MS), at(20), run(MS)]]);
+    let (_, got) = go(&config(1, S), &tasks);
+    assert_eq!(got.gets(0), [0, 5 * MS, 20 * MS]);
+    // The second job is as late as it is: from 10 ms on.
+    assert_eq!(got.responses(0), [(0, 0), (12 * MS, 7 * MS), (13 * MS, 3 * MS), (21 * MS, MS)]);
+}
+
+#[test]
+fn an_idle_cpu_takes_its_time_to_begin_and_a_busy_one_does_not() {
+    let mut config = config(1, S);
+    config.costs.idle_exit_ns = 50 * US;
+    let tasks = common::workload(vec![vec![sleep(5 * MS), run(MS)]]);
+    let (_, got) = go(&config, &tasks);
+    // Both times it begins to run: at the start, and after its sleep.
+    assert_eq!(got.gets(0), [50 * US, 5 * MS + 100 * US]);
+    let mut tasks = common::workload(vec![vec![sleep(5 * MS), run(MS)], vec![run(20 * MS)]]);
+    tasks.tasks[0].attr = fifo(1);
+    let (_, got) = go(&config, &tasks);
+    // After the start nobody is idle any more.
+    assert_eq!(got.gets(0), [50 * US, 5 * MS + 50 * US]);
 }

@@ -18,6 +18,8 @@ mod rt;
 mod table;
 mod text;
 mod topology;
+mod whatif;
+mod why;
 
 pub use compare::{
     Better, CompareReport, ComparedGroup, ComparedTask, Comparison, Unit, Value, render_compare,
@@ -50,3 +52,8 @@ pub use topology::{
     TaskPlaces, TopologyCache, TopologyCpu, TopologyNode, TopologyReport, TopologyTasks,
     render_topology, topology_svg,
 };
+pub use whatif::{
+    WhatifError, WhatifFigures, WhatifRebuilt, WhatifRecording, WhatifReport, WhatifTask,
+    WhatifTimer, WhatifWorse, render_whatif,
+};
+pub use why::{WhyCause, WhyPart, WhyReport, WhyTask, WhyTrial, WhyWait, WhyWho, render_why};

@@ -42,6 +42,8 @@ fn period_of(program: &Program, workload: &Workload) -> Option<u64> {
                 }
             }
             Op::Sleep { .. }
+            | Op::SleepUntil { .. }
+            | Op::SemWait(_)
             | Op::Wait { .. }
             | Op::Barrier(_)
             | Op::Suspend
@@ -56,6 +58,7 @@ fn period_of(program: &Program, workload: &Workload) -> Option<u64> {
             | Op::Unlock(_)
             | Op::Signal(_)
             | Op::Broadcast(_)
+            | Op::SemPost(_)
             | Op::Resume(_)
             | Op::Yield
             | Op::Fork(_)

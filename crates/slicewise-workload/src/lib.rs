@@ -145,6 +145,35 @@ impl Inputs<'_> {
     }
 }
 
+impl Loaded {
+    /// A workload that was made otherwise than from a text, so that it can be set and prepared like one.
+    /// `groups` name its tasks by their descriptions; its cgroups are by the files of `cgroups`, in the order of
+    /// [`Workload::groups`].
+    pub fn of_parts(
+        workload: Workload,
+        settings: Settings,
+        groups: Vec<Group>,
+        cgroups: Cgroups,
+    ) -> Self {
+        Self {
+            workload,
+            settings,
+            warnings: Vec::new(),
+            format: Format::Scenario,
+            title: None,
+            question: None,
+            groups,
+            cgroups,
+            cpu_partitions: CpuPartitions::default(),
+            sources: Sources::new(""),
+            affinities: Vec::new(),
+            interrupted: Vec::new(),
+            slices: Vec::new(),
+            features_span: 0..0,
+        }
+    }
+}
+
 /// Reads a workload that names no other files.
 ///
 /// # Errors

@@ -18,6 +18,7 @@ struct Base {
     devices: u32,
     queues: u32,
     memories: u32,
+    semaphores: u32,
 }
 
 impl Base {
@@ -32,6 +33,7 @@ impl Base {
             devices: workload.devices.len() as u32,
             queues: workload.queues.len() as u32,
             memories: workload.memories.len() as u32,
+            semaphores: workload.semaphores.len() as u32,
         }
     }
 
@@ -45,6 +47,7 @@ impl Base {
             }
             Op::Signal(condition) | Op::Broadcast(condition) => *condition += self.conditions,
             Op::Barrier(barrier) => *barrier += self.barriers,
+            Op::SemWait(semaphore) | Op::SemPost(semaphore) => *semaphore += self.semaphores,
             Op::Resume(task) | Op::Fork(task) => *task += self.tasks,
             Op::Receive(queue) => *queue += self.queues,
             Op::Submit { device, .. } | Op::Synchronize(device) => *device += self.devices,
@@ -52,6 +55,7 @@ impl Base {
             | Op::RunUntil { .. }
             | Op::RunForever
             | Op::Sleep { .. }
+            | Op::SleepUntil { .. }
             | Op::Suspend
             | Op::Yield
             | Op::Serve
@@ -120,6 +124,7 @@ impl<'p> Merge<'p> {
         workload.mutexes.extend(other.workload.mutexes);
         workload.conditions.extend(other.workload.conditions);
         workload.barriers.extend(other.workload.barriers);
+        workload.semaphores.extend(other.workload.semaphores);
         workload.timers.extend(other.workload.timers);
         workload.devices.extend(other.workload.devices);
         workload.queues.extend(other.workload.queues);

@@ -17,7 +17,7 @@ use crate::settings::{
 };
 use crate::units::parse_duration;
 
-const MACHINE_KEYS: [&str; 31] = [
+const MACHINE_KEYS: [&str; 32] = [
     "cpus",
     "topology",
     "hz",
@@ -41,6 +41,7 @@ const MACHINE_KEYS: [&str; 31] = [
     "costs.context_switch",
     "costs.wakeup",
     "costs.tick",
+    "costs.idle_exit",
     "numa_balancing",
     "sched_energy_aware",
     "speed",
@@ -301,6 +302,7 @@ fn set_machine(loaded: &mut Loaded, key: &str, value: &str) -> Result<(), String
         "speed.warm_up_core" => settings.speed.warm_up_core_ns = Some(duration(key, value)?),
         "speed.warm_up_llc" => settings.speed.warm_up_llc_ns = Some(duration(key, value)?),
         "speed.memory_bound" => settings.speed.memory_bound = Some(part(key, value, 0.0)?),
+        "costs.idle_exit" => settings.costs.idle_exit_ns = Some(duration(key, value)?),
         "costs.tick" => settings.costs.tick_ns = Some(duration(key, value)?),
         _ => {
             let keys = set_keys();

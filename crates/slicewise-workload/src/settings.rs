@@ -141,6 +141,8 @@ pub struct CostOverrides {
     pub wakeup_ns: Option<u64>,
     /// Of a tick, ns.
     pub tick_ns: Option<u64>,
+    /// How long idle CPUs take to choose, ns.
+    pub idle_exit_ns: Option<u64>,
 }
 
 impl CostOverrides {
@@ -150,6 +152,7 @@ impl CostOverrides {
             context_switch_ns: self.context_switch_ns.unwrap_or(costs.context_switch_ns),
             wakeup_ns: self.wakeup_ns.unwrap_or(costs.wakeup_ns),
             tick_ns: self.tick_ns.unwrap_or(costs.tick_ns),
+            idle_exit_ns: self.idle_exit_ns.unwrap_or(costs.idle_exit_ns),
             ..costs
         }
     }

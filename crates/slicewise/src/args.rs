@@ -1,11 +1,14 @@
 //! The command line.
 
+mod replay;
 mod traces;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::replay::{RecordedArgs, WhatifArgs, WhyArgs};
+use self::replay::{WHATIF_HELP, WHY_HELP};
 use self::traces::{LATENCY_HELP, TIMEHIST_HELP};
 pub(crate) use self::traces::{
     LatencyArgs, MapArgs, RunqlatArgs, RunqslowerArgs, TimehistArgs, TraceArgs,
@@ -56,6 +59,12 @@ pub(crate) enum Command {
     Runqlat(RunqlatArgs),
     /// Waits for a CPU that were long, as bcc's runqslower prints them
     Runqslower(RunqslowerArgs),
+    /// What tasks of a recording waited for, and what would help, as simulated
+    #[command(after_help = WHY_HELP)]
+    Why(WhyArgs),
+    /// A recorded load under other conditions: another kernel, limit, policy, slice, number of CPUs
+    #[command(after_help = WHATIF_HELP)]
+    Whatif(WhatifArgs),
     /// Draw a machine: packages, memory nodes, caches, cores, and which tasks may run where
     #[command(after_help = TOPOLOGY_HELP)]
     Topology(TopologyArgs),

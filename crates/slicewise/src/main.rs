@@ -14,6 +14,7 @@ mod kubelet_state;
 mod output;
 mod place;
 mod prepare;
+mod replay;
 mod rt;
 mod rt_explain;
 mod shadow;
@@ -21,6 +22,8 @@ mod simulate;
 mod topology;
 mod trace_file;
 mod traces;
+mod whatif;
+mod why;
 
 use std::process::ExitCode;
 
@@ -77,6 +80,8 @@ fn run(command: &args::Command) -> Result<bool, failure::Failure> {
         args::Command::Map(args) => traces::map(args).map(|()| true),
         args::Command::Runqlat(args) => traces::runqlat(args).map(|()| true),
         args::Command::Runqslower(args) => traces::runqslower(args).map(|()| true),
+        args::Command::Why(args) => why::why(args).map(|()| true),
+        args::Command::Whatif(args) => whatif::whatif(args).map(|()| true),
         args::Command::Topology(args) => topology::topology(args),
         args::Command::Place(args) => place::place(args),
         args::Command::Kernels(kernels) => commands::kernels(kernels).map(|()| true),

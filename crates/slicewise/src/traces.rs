@@ -31,7 +31,7 @@ const EVENTS_A_LOOK: u64 = 1 << 16;
 const OUT_BYTES: usize = 1 << 16;
 
 /// A trace that was opened.
-struct Trace {
+pub(crate) struct Trace {
     name: String,
     bytes: u64,
     rules: Rules,
@@ -44,7 +44,8 @@ enum Source {
 }
 
 impl Trace {
-    fn open(args: &TraceArgs) -> Result<Self, Failure> {
+    /// Opens a trace.
+    pub(crate) fn open(args: &TraceArgs) -> Result<Self, Failure> {
         let path = &args.trace;
         let name = path.display().to_string();
         let unreadable = |error: io::Error| Failure::plain(format!("cannot read {name}: {error}"));
@@ -64,7 +65,27 @@ impl Trace {
         Ok(Self { name, bytes, rules: rules(args), source })
     }
 
-    fn online_cpus(&self) -> Option<u32> {
+    /// What messages call it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The release of the kernel that was recorded, if the trace says so.
+    pub(crate) fn release(&self) -> Option<String> {
+        let Source::Kernel(reader) = &self.source else { return None };
+        let uname = reader.info().uname.as_deref()?;
+        let is_release = |word: &&str| {
+            let mut parts = word.split('.');
+            let number = |part: Option<&str>| {
+                part.is_some_and(|it| it.starts_with(|c: char| c.is_ascii_digit()))
+            };
+            number(parts.next()) && number(parts.next())
+        };
+        uname.split_whitespace().find(is_release).map(str::to_owned)
+    }
+
+    /// How many CPUs were online, if the trace says so.
+    pub(crate) fn online_cpus(&self) -> Option<u32> {
         match &self.source {
             Source::Kernel(reader) => reader.info().online_cpus,
             Source::Simulated(_) => None,
@@ -72,7 +93,7 @@ impl Trace {
     }
 
     /// Hands every event to `each`, with who is who by then, and says what the trace lacks.
-    fn each(
+    pub(crate) fn each(
         self,
         mut each: impl FnMut(&mut Threads, &Event) -> io::Result<()>,
     ) -> Result<Threads, Failure> {
@@ -311,7 +332,7 @@ pub(crate) fn map(args: &MapArgs) -> Result<(), Failure> {
 }
 
 /// `START,END` in seconds; either may be missing.
-fn stretch(text: &str) -> Result<(Option<u64>, Option<u64>), Failure> {
+pub(crate) fn stretch(text: &str) -> Result<(Option<u64>, Option<u64>), Failure> {
     let one = |word: &str| -> Result<Option<u64>, Failure> {
         let word = word.trim();
         if word.is_empty() {

@@ -42,7 +42,7 @@ pub(super) const MACHINE_KEYS: &[&str] = &[
 ];
 pub(super) const SPEED_KEYS: &[&str] =
     &["typical", "smt", "capacity", "warm_up_core", "warm_up_llc", "memory_bound"];
-pub(super) const COST_KEYS: &[&str] = &["context_switch", "wakeup", "tick"];
+pub(super) const COST_KEYS: &[&str] = &["context_switch", "wakeup", "tick", "idle_exit"];
 
 impl Reader<'_, '_> {
     pub(super) fn machine<'t>(&mut self, scenario: &Fields<'t>) -> (Settings, Range<usize>) {
@@ -191,6 +191,7 @@ impl Reader<'_, '_> {
             context_switch_ns: cost("context_switch"),
             wakeup_ns: cost("wakeup"),
             tick_ns: cost("tick"),
+            idle_exit_ns: cost("idle_exit"),
         })
     }
 }

@@ -500,6 +500,9 @@ struct Costs {
     wakeup: Option<Duration>,
     /// Of a tick.
     tick: Option<Duration>,
+    /// From the request until an idle CPU chooses: the interrupt that tells it, and its way out of its idle
+    /// state.
+    idle_exit: Option<Duration>,
 }
 
 /// RLIMIT_RTTIME.
