@@ -99,7 +99,8 @@ enum Early {
 struct Cpu {
     running: Option<usize>,
     idle_since_ns: Option<u64>,
-    is_seen: bool,
+    /// A switch was seen there.
+    has_switched: bool,
 }
 
 /// Rebuilds scripts from the events of a trace, in the order of time.
@@ -253,7 +254,6 @@ impl Rebuilder {
         if self.cpus.len() <= index {
             self.cpus.resize(index + 1, Cpu::default());
         }
-        self.cpus[index].is_seen = true;
         &mut self.cpus[index]
     }
 
@@ -291,6 +291,7 @@ impl Rebuilder {
 
     fn switch(&mut self, threads: &mut Threads, cpu: u32, now_ns: u64, switch: &Switch) {
         let began = self.cpu(cpu).running.take();
+        let is_first = !std::mem::replace(&mut self.cpu(cpu).has_switched, true);
         if switch.prev.pid != 0 {
             let prev = self.of(threads, &switch.prev);
             if let Some(other) = began.filter(|task| *task != prev) {
@@ -298,7 +299,7 @@ impl Rebuilder {
                 self.leave(other, now_ns);
                 self.tasks[other].state = State::Unknown;
             }
-            self.put(prev, now_ns, switch);
+            self.put(prev, now_ns, switch, is_first);
         } else if let Some(other) = began {
             self.leave(other, now_ns);
             self.tasks[other].state = State::Unknown;
@@ -313,16 +314,14 @@ impl Rebuilder {
         self.pick(next, cpu, now_ns, &switch.next, was_idle);
     }
 
-    /// A task leaves its CPU.
-    fn put(&mut self, prev: usize, now_ns: u64, switch: &Switch) {
+    /// A task leaves its CPU, in the first switch there or in a later one.
+    fn put(&mut self, prev: usize, now_ns: u64, switch: &Switch, is_first: bool) {
         if self.tasks[prev].state == State::Unknown {
-            // It ran from the beginning, or from where events are missing.
-            if self.tasks[prev].script.steps.is_empty() && self.tasks[prev].runs == 0 {
-                self.tasks[prev].script.begins_runnable = true;
-                self.tasks[prev].state = State::Running { counted_ns: 0 };
-            } else {
-                self.tasks[prev].state = State::Running { counted_ns: now_ns };
-            }
+            // It ran from the beginning, or came where events are missing.
+            let is_new = self.tasks[prev].script.steps.is_empty() && self.tasks[prev].runs == 0;
+            self.tasks[prev].script.begins_runnable |= is_new;
+            let counted_ns = if is_first && is_new { 0 } else { now_ns };
+            self.tasks[prev].state = State::Running { counted_ns };
         }
         match switch.prev_state {
             SwitchState::Runnable | SwitchState::Preempted => {
