@@ -79,7 +79,8 @@ fn latency_row(row: &LatencyRow, text: &mut String) {
          end: {:>12} s",
         ms(row.runtime_ns),
         row.delays,
-        row.delay_ns as f64 / row.delays as f64 / 1e6,
+        // In whole ns, as perf divides.
+        ms(row.mean_ns()),
         ms(row.max.delay_ns),
         seconds(row.max.start_ns),
         seconds(row.max.end_ns),

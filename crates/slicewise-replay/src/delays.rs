@@ -92,8 +92,12 @@ impl DelayMeter {
         &mut self.tasks[task]
     }
 
-    /// By the index of [`ThreadId`](slicewise_analysis::ThreadId); the last may be missing.
-    pub fn finish(mut self) -> Vec<TaskDelays> {
+    /// The end, at this time. By the index of [`ThreadId`](slicewise_analysis::ThreadId); the last may be
+    /// missing.
+    pub fn finish(mut self, now_ns: u64) -> Vec<TaskDelays> {
+        for (task, since_ns) in std::mem::take(&mut self.running).into_iter().flatten() {
+            self.of(task).cpu_ns += now_ns.saturating_sub(since_ns);
+        }
         for task in &mut self.tasks {
             task.wakeups_ns.sort_unstable();
         }

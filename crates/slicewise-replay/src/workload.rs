@@ -261,7 +261,7 @@ impl SimulatedDelays {
             end_ns: self.end_ns.saturating_sub(LEAD_NS),
         };
         let script = |tid: i32| self.by_pid.get(&tid).map(|script| *script as usize);
-        for (thread, delays) in threads.all().iter().zip(meter.finish()) {
+        for (thread, delays) in threads.all().iter().zip(meter.finish(self.end_ns)) {
             if let Some(script) = script(thread.tid) {
                 replayed.delays[script] = delays;
             }

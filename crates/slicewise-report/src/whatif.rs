@@ -161,7 +161,9 @@ pub struct WhatifFigures {
     pub p99_ns: Option<u64>,
     /// The longest; absent without delays.
     pub max_ns: Option<u64>,
-    /// All waiting, preemptions included.
+    /// How often it was taken off its CPU though it could go on.
+    pub preemptions: u64,
+    /// All waiting, that after preemptions included.
     pub waited_ns: u64,
     /// CPU time.
     pub cpu_ns: u64,

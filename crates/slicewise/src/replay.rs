@@ -125,7 +125,7 @@ impl Recorded {
             threads,
             loaded,
         };
-        for (thread, delays) in meter.finish().into_iter().enumerate() {
+        for (thread, delays) in meter.finish(recorded.rebuilt.to_ns).into_iter().enumerate() {
             if let Some(script) = recorded.script(thread) {
                 recorded.delays[script] = delays;
             }

@@ -259,8 +259,11 @@ pub(crate) fn latency(args: &LatencyArgs) -> Result<(), Failure> {
     let options =
         LatencyOptions { rules: rules(&args.trace), by_pid: args.pids, cpu: args.cpu, sort };
     let mut latency = Latency::new(options);
+    let within = within(args.time.as_deref())?;
     let threads = Trace::open(&args.trace)?.each(|threads, event| {
-        latency.event(threads, event);
+        if within(event) {
+            latency.event(threads, event);
+        }
         Ok(())
     })?;
     let report = latency.report(&threads);
@@ -331,6 +334,18 @@ pub(crate) fn map(args: &MapArgs) -> Result<(), Failure> {
     map.into_inner().flush().map_err(written)
 }
 
+/// Whether events happen in a stretch, if there is one.
+fn within(time: Option<&str>) -> Result<impl Fn(&Event) -> bool, Failure> {
+    let (from_ns, to_ns) = match time {
+        Some(text) => stretch(text)?,
+        None => (None, None),
+    };
+    Ok(move |event: &Event| {
+        from_ns.is_none_or(|from| event.time_ns >= from)
+            && to_ns.is_none_or(|to| event.time_ns < to)
+    })
+}
+
 /// `START,END` in seconds; either may be missing.
 pub(crate) fn stretch(text: &str) -> Result<(Option<u64>, Option<u64>), Failure> {
     let one = |word: &str| -> Result<Option<u64>, Failure> {
@@ -370,8 +385,11 @@ pub(crate) fn runqlat(args: &RunqlatArgs) -> Result<(), Failure> {
     let options =
         RunqlatOptions { rules: rules(&args.trace), ms: args.milliseconds, by, pid: args.pid };
     let mut runqlat = Runqlat::new(options);
+    let within = within(args.time.as_deref())?;
     let threads = Trace::open(&args.trace)?.each(|threads, event| {
-        runqlat.event(threads, event);
+        if within(event) {
+            runqlat.event(threads, event);
+        }
         Ok(())
     })?;
     let histograms = runqlat.histograms(&threads);

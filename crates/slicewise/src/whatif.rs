@@ -178,6 +178,7 @@ fn figures(delays: &TaskDelays) -> WhatifFigures {
         p50_ns: delays.permille(500),
         p99_ns: delays.permille(990),
         max_ns: delays.wakeups_ns.last().copied(),
+        preemptions: delays.preempted,
         waited_ns: delays.waited_ns(),
         cpu_ns: delays.cpu_ns,
     }

@@ -43,6 +43,10 @@ pub(crate) struct LatencyArgs {
     #[arg(short = 'C', long = "CPU", value_name = "CPU")]
     pub(crate) cpu: Option<u32>,
 
+    /// Only what happens in this stretch, in seconds of the trace's clock: START,END, START, or ,END
+    #[arg(long, value_name = "START,END")]
+    pub(crate) time: Option<String>,
+
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: OutputFormat,
@@ -150,6 +154,10 @@ pub(crate) struct RunqlatArgs {
     /// Only this process
     #[arg(short, long, value_name = "PID")]
     pub(crate) pid: Option<i32>,
+
+    /// Only what happens in this stretch, in seconds of the trace's clock: START,END, START, or ,END
+    #[arg(long, value_name = "START,END")]
+    pub(crate) time: Option<String>,
 
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]

@@ -462,3 +462,16 @@ fn check_idle(
     }
     Ok(())
 }
+
+#[test]
+fn a_task_that_was_there_before_counts_in_the_averages_once_it_wakes() {
+    for profile in Profile::ALL {
+        let mut host = Host::with(*profile, 2, 250);
+        let task = host.sched.adopt(CpuId(1), Attr::default(), CpuSet::All).unwrap();
+        let wake = Wake { cpu: Some(CpuId(1)), ..Wake::default() };
+        assert_eq!(host.sched.wake(MS, task, wake), Ok(Some(CpuId(1))));
+        assert_eq!(host.sched.schedule(MS, CpuId(1)).unwrap().next, Some(task));
+        host.sched.block(2 * MS, CpuId(1)).unwrap();
+        assert_eq!(host.sched.schedule(2 * MS, CpuId(1)).unwrap().next, None);
+    }
+}
