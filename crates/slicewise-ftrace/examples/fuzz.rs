@@ -71,8 +71,22 @@ impl Random {
 
 /// Words that mean something to the readers of texts.
 const WORDS: [&str; 16] = [
-    " ==> ", "=", ":", "[000]", "[", "]", "-", "/", "PERF_RECORD_COMM: ", "sched_switch: ",
-    " 1.000001: ", "CPU:0 [LOST EVENTS]\n", "\n", "\t", "pid=", "0x",
+    " ==> ",
+    "=",
+    ":",
+    "[000]",
+    "[",
+    "]",
+    "-",
+    "/",
+    "PERF_RECORD_COMM: ",
+    "sched_switch: ",
+    " 1.000001: ",
+    "CPU:0 [LOST EVENTS]\n",
+    "\n",
+    "\t",
+    "pid=",
+    "0x",
 ];
 
 fn damage(random: &mut Random, file: &mut Vec<u8>) {

@@ -129,8 +129,7 @@ impl Held {
         if self.events.len() + self.extra < HELD_MAX || self.events.is_empty() {
             return false;
         }
-        let mut times: Vec<u64> =
-            self.events.iter().flatten().map(|event| event.time_ns).collect();
+        let mut times: Vec<u64> = self.events.iter().flatten().map(|event| event.time_ns).collect();
         let half = times.len() / 2;
         let (_, middle, _) = times.select_nth_unstable(half);
         let middle = *middle;

@@ -35,9 +35,10 @@ fn pages() -> Vec<Vec<Page>> {
         let mut pages = Vec::new();
         let times: Vec<_> = times().filter(|(_, cpu, _)| *cpu == of_cpu).collect();
         for some in times.chunks(50) {
-            let page = some.iter().enumerate().fold(Page::new(some[0].0), |page, (at, (.., pid))| {
-                page.wakeup(if at == 0 { 0 } else { 2_000 }, *pid)
-            });
+            let page =
+                some.iter().enumerate().fold(Page::new(some[0].0), |page, (at, (.., pid))| {
+                    page.wakeup(if at == 0 { 0 } else { 2_000 }, *pid)
+                });
             pages.push(page);
         }
         pages
@@ -56,8 +57,10 @@ fn packets() -> Vec<perfetto::Message> {
     for some in times.chunks(40) {
         for of_cpu in 0..2 {
             let of_cpu = some.iter().filter(|(_, cpu, _)| *cpu == of_cpu);
-            let events: Vec<_> =
-                of_cpu.clone().map(|(time, cpu, pid)| perfetto::wakeup(*time, 1, 20, *pid, *cpu)).collect();
+            let events: Vec<_> = of_cpu
+                .clone()
+                .map(|(time, cpu, pid)| perfetto::wakeup(*time, 1, 20, *pid, *cpu))
+                .collect();
             let cpu = of_cpu.map(|(_, cpu, _)| *cpu).next().unwrap();
             packets.push(perfetto::bundle(cpu, false, &events));
         }
@@ -75,7 +78,8 @@ fn files() -> Vec<(&'static str, Vec<u8>, bool)> {
     });
     let script = text(|us, cpu, pid| {
         let mut line = format!("            task {:5} [{cpu:03}] {:>12}: ", 1, seconds(us));
-        let _ = writeln!(line, "      sched:sched_waking: comm=task pid={pid} prio=120 target_cpu=000");
+        let _ =
+            writeln!(line, "      sched:sched_waking: comm=task pid={pid} prio=120 target_cpu=000");
         line
     });
     let report = text(|us, cpu, pid| {
@@ -265,7 +269,8 @@ fn a_clock_that_is_set_back_is_counted_and_goes_on() {
 fn gaps_are_told_where_they_are_in_every_format() {
     let lost = perf::lost(2_000_000, 1, 9);
     let perf = [perf::wakeup(1_000_000, 1, 1), lost, perf::wakeup(3_000_000, 1, 2)].concat();
-    let pages = vec![vec![Page::new(1_000_000).wakeup(0, 1), Page::new(3_000_000).lost(9).wakeup(0, 2)]];
+    let pages =
+        vec![vec![Page::new(1_000_000).wakeup(0, 1), Page::new(3_000_000).lost(9).wakeup(0, 2)]];
     let line = |gap: &str| {
         let event = "sched_waking: comm=b pid=2 prio=120 target_cpu=000";
         format!("  a-1 [001] 0.001000: {event}\n{gap}\n  a-1 [001] 0.003000: {event}\n")

@@ -37,7 +37,8 @@ fn a_text_of_perf_script_is_read_line_by_line() {
     assert_eq!(count(&events, |kind| matches!(kind, Kind::Fork(_))), 2);
     assert!(count(&events, |kind| matches!(kind, Kind::Named(_) | Kind::Cloned(_))) > 3);
     assert_eq!(count(&events, |kind| matches!(kind, Kind::Gone(_))), 2);
-    let preempted = |kind: &Kind| matches!(kind, Kind::Switch(s) if s.prev_state == SwitchState::Preempted);
+    let preempted =
+        |kind: &Kind| matches!(kind, Kind::Switch(s) if s.prev_state == SwitchState::Preempted);
     assert!(count(&events, preempted) > 0);
 }
 

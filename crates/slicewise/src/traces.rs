@@ -50,8 +50,7 @@ impl Trace {
         let is_stdin = path == Path::new("-");
         let name = if is_stdin { "standard input".into() } else { path.display().to_string() };
         let file = if is_stdin { stdin() } else { TraceFile::open(path) };
-        let file =
-            file.map_err(|error| Failure::plain(format!("cannot read {name}: {error}")))?;
+        let file = file.map_err(|error| Failure::plain(format!("cannot read {name}: {error}")))?;
         let bytes = file.bytes();
         let source = if file.begin().starts_with(SIMULATED_MAGIC) {
             let reader = RecordingReader::new(file)

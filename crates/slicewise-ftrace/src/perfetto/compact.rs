@@ -78,8 +78,8 @@ impl Compact {
             &[SWITCH_PREV_STATE, SWITCH_NEXT_PID, SWITCH_NEXT_PRIO, SWITCH_NEXT_COMM],
         );
         // Flags came later than the other columns.
-        self.wakings = self
-            .progress(WAKING_TIME, &[WAKING_PID, WAKING_CPU, WAKING_PRIO, WAKING_COMM]);
+        self.wakings =
+            self.progress(WAKING_TIME, &[WAKING_PID, WAKING_CPU, WAKING_PRIO, WAKING_COMM]);
         result
     }
 
@@ -167,7 +167,11 @@ pub(super) fn switch(
             (events.name(b"next_pid"), Value::Signed(next.pid.into())),
             (events.name(b"next_prio"), Value::Signed(next.prio.into())),
         ];
-        return Kind::Other(Other { system: events.name(b"sched"), name: events.name(b"sched_switch"), fields });
+        return Kind::Other(Other {
+            system: events.name(b"sched"),
+            name: events.name(b"sched_switch"),
+            fields,
+        });
     };
     Kind::Switch(Switch {
         prev,

@@ -61,12 +61,7 @@ const KNOWN: &[Known] = &[
     (24, "irq", "softirq_entry", &[("vec", Unsigned)]),
     (25, "irq", "softirq_exit", &[("vec", Unsigned)]),
     (26, "irq", "softirq_raise", &[("vec", Unsigned)]),
-    (
-        36,
-        "irq",
-        "irq_handler_entry",
-        &[("irq", Signed), ("name", Text), ("handler", Unsigned)],
-    ),
+    (36, "irq", "irq_handler_entry", &[("irq", Signed), ("name", Text), ("handler", Unsigned)]),
     (37, "irq", "irq_handler_exit", &[("irq", Signed), ("ret", Signed)]),
     (
         67,
@@ -132,12 +127,7 @@ const KNOWN: &[Known] = &[
         557,
         "timer",
         "timer_expire_entry",
-        &[
-            ("timer", Unsigned),
-            ("now", Unsigned),
-            ("function", Unsigned),
-            ("baseclk", Unsigned),
-        ],
+        &[("timer", Unsigned), ("now", Unsigned), ("function", Unsigned), ("baseclk", Unsigned)],
     ),
     (558, "timer", "timer_expire_exit", &[("timer", Unsigned)]),
     (559, "irq_vectors", "local_timer_entry", &[("vector", Signed)]),
@@ -188,7 +178,8 @@ pub(super) struct Events {
 impl Events {
     pub(super) fn new() -> Self {
         let known = KNOWN.iter().map(|(number, system, name, fields)| {
-            let fields = (1..).zip(*fields).map(|(at, (name, shape))| (at, Arc::from(*name), *shape));
+            let fields =
+                (1..).zip(*fields).map(|(at, (name, shape))| (at, Arc::from(*name), *shape));
             let (system, name) = (Arc::from(*system), Arc::from(*name));
             (*number, Descriptor { system, name, fields: fields.collect() })
         });
@@ -321,9 +312,8 @@ fn of_interest(number: u32, payload: &[u8]) -> Option<Option<Kind>> {
         237 => message(payload).map(|[_, pid, old_pid]: [_; 3]| {
             Kind::Exec(Exec { pid: signed(pid), old_pid: signed(old_pid) })
         }),
-        238 => message(payload).map(|[comm, pid, _, prio]: [_; 4]| {
-            Kind::Exit(Exit { task: task(comm, pid, prio) })
-        }),
+        238 => message(payload)
+            .map(|[comm, pid, _, prio]: [_; 4]| Kind::Exit(Exit { task: task(comm, pid, prio) })),
         239 => message(payload).map(|[_, parent, child_comm, child]: [_; 4]| {
             let (parent, child) = (signed(parent), signed(child));
             Kind::Fork(Fork { parent, child, child_comm: comm(child_comm) })
@@ -397,7 +387,9 @@ fn other(descriptor: &Descriptor, payload: &[u8]) -> Option<Other> {
             (Signed, Wire::Number(number)) => Value::Signed(number as i64),
             (Unsigned, Wire::Number(number)) => Value::Unsigned(number),
             (Text, Wire::Bytes(bytes)) => Value::Text(text_of(bytes)),
-            (_, Wire::Bytes(bytes)) => Value::Bytes(bytes[..bytes.len().min(TEXT_BYTES_MAX)].into()),
+            (_, Wire::Bytes(bytes)) => {
+                Value::Bytes(bytes[..bytes.len().min(TEXT_BYTES_MAX)].into())
+            }
             (Text, Wire::Number(_)) => return None,
         };
     }

@@ -267,7 +267,8 @@ impl State {
                 // Pages that could not be read.
                 (ERROR, _) => is_lost = true,
                 (COMPACT_SCHED, value) => {
-                    if self.compact.read(value.bytes()?).is_none() {
+                    let read = self.compact.read(value.bytes()?);
+                    if read.is_none() {
                         findings.malformed(|| format!("CPU {number}: damaged compact events"));
                     }
                 }
@@ -275,7 +276,8 @@ impl State {
                     first_ns = event::time_ns(value.bytes()?);
                 }
                 (DESCRIPTOR, value) => {
-                    if self.events.describe(value.bytes()?).is_none() {
+                    let described = self.events.describe(value.bytes()?);
+                    if described.is_none() {
                         findings.malformed(|| "the description of an event is damaged".to_owned());
                     }
                 }
@@ -283,9 +285,8 @@ impl State {
             }
         }
         if number >= CPUS_MAX {
-            findings.malformed(|| {
-                format!("a bundle of CPU {number}; below {CPUS_MAX} are possible")
-            });
+            findings
+                .malformed(|| format!("a bundle of CPU {number}; below {CPUS_MAX} are possible"));
             return Some(());
         }
         self.has_ftrace = true;

@@ -50,7 +50,7 @@ impl<'l> Head<'l> {
                 return None;
             }
             let time_ns = time_ns(&line[start + 1..colon])?;
-            let (cpu, flags, who) = place(line[..start].trim_ascii_end())?;
+            let Place { cpu, flags, who } = place(line[..start].trim_ascii_end())?;
             let what = What::parse(line[colon + 1..].trim_ascii_start())?;
             let is_latency = flags.is_some_and(is_glued);
             let dialect = match (what.is_of_perf, what.is_padded || is_latency) {
@@ -134,26 +134,32 @@ fn is_glued(flags: &[u8]) -> bool {
 }
 
 /// The CPU, the flags if there are some, and what stands before.
-fn place(text: &[u8]) -> Option<(u32, Option<&[u8]>, &[u8])> {
+struct Place<'l> {
+    cpu: u32,
+    flags: Option<&'l [u8]>,
+    who: &'l [u8],
+}
+
+fn place(text: &[u8]) -> Option<Place<'_>> {
     let last_word = |text: &'_ [u8]| memrchr(b' ', text).map_or(0, |space| space + 1);
     let at = last_word(text);
     let (before, last) = text.split_at(at);
     if let Some(cpu) = in_brackets(last) {
-        return Some((cpu, None, before));
+        return Some(Place { cpu, flags: None, who: before });
     }
     let digits = leading_digits(last);
     if digits > 0 {
         let cpu = number(&last[..digits]).filter(|cpu| *cpu < CPUS_MAX)?;
         return match last.len() - digits {
-            0 => Some((cpu, None, before)),
+            0 => Some(Place { cpu, flags: None, who: before }),
             // As many as there are columns of flags, or more.
-            4.. => Some((cpu, Some(last), before)),
+            4.. => Some(Place { cpu, flags: Some(last), who: before }),
             _ => None,
         };
     }
     let before = before.trim_ascii_end();
     let (before, cpu) = before.split_at(last_word(before));
-    Some((in_brackets(cpu)?, Some(last), before))
+    Some(Place { cpu: in_brackets(cpu)?, flags: Some(last), who: before })
 }
 
 /// `[003]`
@@ -167,7 +173,9 @@ fn of_ftrace(who: &[u8]) -> (Option<i32>, Option<i32>) {
     let who = who.trim_ascii_end();
     let group = who.strip_suffix(b")").and_then(|rest| Some((rest, memrchr(b'(', rest)?)));
     let (task, tgid) = match group {
-        Some((rest, open)) => (rest[..open].trim_ascii_end(), number(rest[open + 1..].trim_ascii())),
+        Some((rest, open)) => {
+            (rest[..open].trim_ascii_end(), number(rest[open + 1..].trim_ascii()))
+        }
         None => (who, None),
     };
     let pid = memrchr(b'-', task).and_then(|dash| number(&task[dash + 1..]));

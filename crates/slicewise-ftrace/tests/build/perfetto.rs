@@ -128,8 +128,7 @@ pub(crate) fn process_tree(time_ns: u64, pid: i32, threads: &[(i32, &str)]) -> M
     let process = new().number(1, pid.into()).number(2, 1).bytes(3, b"/bin/program");
     let mut tree = new().message(1, &process);
     for (tid, name) in threads {
-        let thread =
-            new().number(1, (*tid).into()).bytes(2, name.as_bytes()).number(3, pid.into());
+        let thread = new().number(1, (*tid).into()).bytes(2, name.as_bytes()).number(3, pid.into());
         tree = tree.message(2, &thread);
     }
     new().message(2, &tree).number(8, time_ns as i64).number(10, 8)
@@ -196,7 +195,12 @@ pub(crate) fn sample() -> Vec<Message> {
         bundle(
             0,
             false,
-            &[event(3_000, 2, 327, &stat), mine, event(3_300, 2, 235, &newtask), switch(3_500, 2, 32, 0)],
+            &[
+                event(3_000, 2, 327, &stat),
+                mine,
+                event(3_300, 2, 235, &newtask),
+                switch(3_500, 2, 32, 0),
+            ],
         ),
         bundle(1, true, &[wakeup(4_000, 4, 114, 9, 1)]),
         bundle(0, false, &[event(5_000, 0, 24, &new().number(1, 3))]),

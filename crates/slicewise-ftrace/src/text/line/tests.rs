@@ -101,10 +101,7 @@ fn what_is_not_understood_is_not_an_event() {
     assert_eq!(parse(" a-1 [000] d..2. 42: sched_wakeup: comm=a"), Line::Malformed);
     assert_eq!(parse("CPU:1 [LOST 12 EVENTS]"), Line::Lost { cpu: 1, count: Some(12) });
     assert_eq!(parse("CPU:1 [LOST EVENTS]"), Line::Lost { cpu: 1, count: None });
-    assert_eq!(
-        parse("# entries-in-buffer/entries-written: 3/5   #P:1"),
-        Line::Head { lost: 2 }
-    );
+    assert_eq!(parse("# entries-in-buffer/entries-written: 3/5   #P:1"), Line::Head { lost: 2 });
     let line = parse(" a-1 [000] d... 5.0: sched_switch: prev_comm=a prev_p");
     assert!(matches!(line, Line::Event { unexpected: Some(name), .. } if name == "sched_switch"));
 }
@@ -136,7 +133,10 @@ fn the_same_switch_is_read_in_every_layout() {
         let names = (switch.prev.comm.to_text(), switch.next.comm.to_text());
         assert_eq!(names, ("a b".to_owned(), "c:1".to_owned()), "{line}");
         assert_eq!(switch.prev_state, SwitchState::Asleep(SleepState::Waiting), "{line}");
-        assert_eq!(event.tgid, line.contains("5/7").then_some(5).or(line.contains("(   5)").then_some(5)));
+        assert_eq!(
+            event.tgid,
+            line.contains("5/7").then_some(5).or(line.contains("(   5)").then_some(5))
+        );
         assert_eq!(event.in_interrupt, line.contains("d..2.").then_some(false), "{line}");
     }
 }
@@ -160,7 +160,8 @@ fn the_same_wakeup_is_read_in_every_layout() {
 #[test]
 fn letters_of_the_plugin_are_those_of_old_kernels_unless_it_shows_new_ones() {
     let letters = |lines: &mut Lines, letter: &str| {
-        let line = format!(" x-1 [000]     1.000001: sched_switch:    a:1 [120] {letter} ==> b:2 [120]");
+        let line =
+            format!(" x-1 [000]     1.000001: sched_switch:    a:1 [120] {letter} ==> b:2 [120]");
         match lines.parse(line.as_bytes()) {
             Line::Event { event: crate::Event { kind: Kind::Switch(switch), .. }, .. } => {
                 (switch.prev_letter, switch.prev_state)
