@@ -62,6 +62,9 @@ pub(crate) struct PerfData<R> {
     held: Held,
     /// The newest of the round before: up to there everything is here.
     due_ns: u64,
+    /// Events that were lost, as it was said where, and in all.
+    lost: u64,
+    lost_in_all: u64,
     at_end: bool,
 }
 
@@ -84,6 +87,8 @@ impl<R: Read> PerfData<R> {
             },
             held: Held::default(),
             due_ns: 0,
+            lost: 0,
+            lost_in_all: 0,
             at_end: false,
         };
         if !header.is_pipe {
@@ -191,8 +196,15 @@ impl<R: Read> PerfData<R> {
                 let (endian, body) = (self.endian, &bytes[HEAD..]);
                 let id = self.attrs.trailer(endian, body);
                 let count = endian.u64(body, if kind == LOST { 8 } else { 0 });
+                if kind == LOST_SAMPLES && id.time_ns == 0 {
+                    // What `perf` sums up at its end, for each event: places are told by the others.
+                    self.lost_in_all = self.lost_in_all.saturating_add(count.unwrap_or(0));
+                    findings.lost_events = findings.lost_events.max(self.lost_in_all);
+                    return Ok(false);
+                }
                 findings.lost_places += 1;
-                findings.lost_events = findings.lost_events.saturating_add(count.unwrap_or(0));
+                self.lost = self.lost.saturating_add(count.unwrap_or(0));
+                findings.lost_events = self.lost.max(self.lost_in_all);
                 self.hold(id, Kind::Lost(count));
             }
             HEADER_ATTR => {

@@ -33,6 +33,8 @@ pub(super) struct Head<'l> {
     pub(super) system: &'l [u8],
     pub(super) name: &'l [u8],
     pub(super) fields: &'l [u8],
+    /// A sample of a counter, not of a tracepoint.
+    pub(super) is_sample: bool,
     pub(super) dialect: Dialect,
 }
 
@@ -62,9 +64,9 @@ impl<'l> Head<'l> {
                 Dialect::Perf => of_perf(who),
                 _ => of_ftrace(who),
             };
-            let What { system, name, fields, .. } = what;
+            let What { system, name, fields, is_sample, .. } = what;
             let flags = flags.map(|flags| &flags[leading_digits(flags)..]);
-            Some(Self { time_ns, cpu, pid, tgid, flags, system, name, fields, dialect })
+            Some(Self { time_ns, cpu, pid, tgid, flags, system, name, fields, is_sample, dialect })
         })
     }
 }
@@ -75,6 +77,7 @@ struct What<'l> {
     name: &'l [u8],
     fields: &'l [u8],
     is_of_perf: bool,
+    is_sample: bool,
     /// There is more than one space behind the name.
     is_padded: bool,
 }
@@ -85,16 +88,25 @@ impl<'l> What<'l> {
             // These have parentheses or more words before a colon.
             let end = rest.iter().position(|byte| b" (:".contains(byte)).unwrap_or(rest.len());
             let (name, fields) = rest.split_at(end);
-            return Some(Self { system: b"", name, fields, is_of_perf: true, is_padded: false });
+            let of_perf = Self {
+                system: b"",
+                name,
+                fields,
+                is_of_perf: true,
+                is_sample: false,
+                is_padded: false,
+            };
+            return Some(of_perf);
         }
         let (mut word, mut after) = word(rest);
-        if !word.is_empty() && word.iter().all(u8::is_ascii_digit) {
-            // The period of the sample.
+        let has_period = !word.is_empty() && word.iter().all(u8::is_ascii_digit);
+        if has_period {
             (word, after) = self::word(after.trim_ascii_start());
         }
         let fields = after.trim_ascii();
         let is_padded = after.starts_with(b"  ") && after.len() > 2;
-        let whole = Self { system: b"", name: word, fields, is_of_perf: false, is_padded };
+        let (is_of_perf, is_sample) = (has_period, has_period);
+        let whole = Self { system: b"", name: word, fields, is_of_perf, is_sample, is_padded };
         if let Some(name) = word.strip_suffix(b":") {
             let Some(colon) = name.iter().position(|byte| *byte == b':') else {
                 let is_call = name.starts_with(b"sys_") && name.contains(&b'(');
@@ -104,7 +116,10 @@ impl<'l> What<'l> {
             let (system, name) = (&name[..colon], &name[colon + 1..]);
             // What is behind the name says how it was recorded.
             let end = name.iter().position(|byte| b":/".contains(byte)).unwrap_or(name.len());
-            return Some(Self { system, name: &name[..end], is_of_perf: true, ..whole });
+            let name = &name[..end];
+            // `cycles:P`: in which modes it counts.
+            let is_sample = name.iter().all(|letter| b"ukhGHpPSDeWb".contains(letter));
+            return Some(Self { system, name, is_of_perf: true, is_sample, ..whole });
         }
         if word.starts_with(b"sys_") && (word.contains(&b'(') || fields.starts_with(b"->")) {
             // System calls have layouts of their own.

@@ -69,6 +69,9 @@ impl Lines {
     }
 
     fn event(&mut self, head: &Head<'_>) -> Option<Line> {
+        if head.is_sample {
+            return Some(Line::Nothing);
+        }
         let (mut kind, mut unexpected) = (None, None);
         if let Some(record) = head.name.strip_prefix(b"PERF_RECORD_") {
             match perf_record(record, head.fields) {
@@ -80,9 +83,6 @@ impl Lines {
             if kind.is_none() {
                 unexpected = Some(String::from_utf8_lossy(head.name).into_owned());
             }
-        } else if head.dialect == Dialect::Perf && is_modifier(head.name) {
-            // `cycles:P`: a sample of a counter.
-            return Some(Line::Nothing);
         }
         let kind = kind.unwrap_or_else(|| Kind::Other(self.other(head)));
         let flag = |at: usize| head.flags.and_then(|flags| flags.get(at));
@@ -121,11 +121,6 @@ impl Lines {
         }
         new
     }
-}
-
-/// Behind a counter's name: in which modes it counts.
-fn is_modifier(name: &[u8]) -> bool {
-    name.iter().all(|letter| b"ukhGHpPSDeWb".contains(letter))
 }
 
 fn of_comment(comment: &[u8]) -> Line {

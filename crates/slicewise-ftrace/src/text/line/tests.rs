@@ -207,6 +207,7 @@ fn what_perf_says_of_tasks_is_read() {
         kind("PERF_RECORD_FORK(10:12):(1:2)"),
         Kind::Cloned(c) if (c.tgid, c.pid, c.parent_tgid, c.parent) == (10, 12, 1, 2)
     ));
+    assert_eq!(kind("PERF_RECORD_LOST lost 9"), Kind::Lost(Some(9)));
     assert!(matches!(
         kind("PERF_RECORD_EXIT(10:12):(1:2)"),
         Kind::Gone(gone) if (gone.tgid, gone.pid) == (10, 12)
@@ -221,6 +222,7 @@ fn what_goes_with_events_is_no_event_and_no_damage() {
         "\tffffffff81a0 schedule+0x10 ([kernel.kallsyms])",
         " => schedule",
         "  perf   7 [001]  1.500000:     250000 cycles:P:  ffffffff81a0 f ([kernel])",
+        "  perf   7 [001]  1.500000:     250000    cpu-clock:  ffffffff81a0 f ([kernel])",
         "  perf   7 [001]  1.500000: PERF_RECORD_MMAP2 7/7: [0x1(0x2) @ 0 0:1 2 3]: r-xp /bin/a",
     ] {
         assert_eq!(parse(line), Line::Nothing, "{line}");
