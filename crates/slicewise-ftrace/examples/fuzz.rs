@@ -90,11 +90,13 @@ const WORDS: [&str; 16] = [
 ];
 
 fn damage(random: &mut Random, file: &mut Vec<u8>) {
+    // Every other time not in the head, without which nothing else is looked at.
+    let head = [0, file.len() / 2][random.next(2)];
     for _ in 0..1 + random.next(8) {
-        if file.is_empty() {
+        if file.len() <= head {
             return;
         }
-        let at = random.next(file.len());
+        let at = head + random.next(file.len() - head);
         match random.next(8) {
             0 => file[at] ^= 1 << random.next(8),
             1 => file[at] = [0, 1, 0x7f, 0x80, 0xff][random.next(5)],

@@ -17,14 +17,14 @@ pub(crate) struct Held {
     order: Vec<(u64, u32)>,
     next: usize,
     ready: usize,
+    /// Before this round, and in it; 0 if there was none.
     newest_ns: u64,
-    /// Since it was last asked for.
-    newest_of_round_ns: Option<u64>,
+    newest_of_round_ns: u64,
     delivered_ns: u64,
     /// What events with fields count for besides.
     extra: usize,
-    /// Events that came since it was last looked what is due.
-    fresh: usize,
+    /// How many there were when it was last looked what is due.
+    looked_at: usize,
 }
 
 /// What an event counts for besides as one.
@@ -44,26 +44,26 @@ impl Held {
     #[inline]
     pub(crate) fn push(&mut self, event: Event) {
         debug_assert_eq!(self.ready, 0, "what was due is not forgotten");
-        self.newest_ns = self.newest_ns.max(event.time_ns);
-        self.newest_of_round_ns = self.newest_of_round_ns.max(Some(event.time_ns));
+        self.newest_of_round_ns = self.newest_of_round_ns.max(event.time_ns);
         self.extra += extra(&event);
-        self.fresh += 1;
         self.events.push(Some(event));
     }
 
     /// Whether enough came to look again what is due, so that all the looking takes no longer than the reading.
     pub(crate) fn is_worth_a_look(&self) -> bool {
-        self.fresh >= self.events.len() / 4
+        self.events.len() - self.looked_at >= self.events.len() / 4
     }
 
     /// The newest time of all that came so far.
     pub(crate) fn newest_ns(&self) -> u64 {
-        self.newest_ns
+        self.newest_ns.max(self.newest_of_round_ns)
     }
 
     /// The newest time of all that came since this was last asked.
     pub(crate) fn take_newest_of_round_ns(&mut self) -> Option<u64> {
-        self.newest_of_round_ns.take()
+        let newest_ns = std::mem::take(&mut self.newest_of_round_ns);
+        self.newest_ns = self.newest_ns.max(newest_ns);
+        (newest_ns > 0).then_some(newest_ns)
     }
 
     /// What is delivered from now on should not be older than this.
@@ -74,15 +74,12 @@ impl Held {
     /// The next event that is due.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Event> {
-        while self.next < self.ready {
-            let (_, at) = self.order[self.next];
-            self.next += 1;
-            let event = self.events[at as usize].take();
-            if event.is_some() {
-                return event;
-            }
+        if self.next >= self.ready {
+            return None;
         }
-        None
+        let (_, at) = self.order[self.next];
+        self.next += 1;
+        self.events[at as usize].take()
     }
 
     /// Whether something is due.
@@ -102,12 +99,13 @@ impl Held {
             };
         }
         (self.next, self.ready) = (0, 0);
+        self.looked_at = self.events.len();
     }
 
     /// Everything up to a time is due. What is older than what was delivered already comes late.
     pub(crate) fn release(&mut self, until_ns: u64, findings: &mut Findings) {
         let time = |event: &Option<Event>| event.as_ref().map_or(0, |event| event.time_ns);
-        self.fresh = 0;
+        self.looked_at = self.events.len();
         self.order.clear();
         self.order.extend(self.events.iter().map(time).zip(0..));
         // Runs of CPUs, each in order: what a merging sort is best at. Equals stay as they came.
