@@ -221,6 +221,9 @@ fn other_events_of_scheduling_have_their_types() {
     let exit = text(new().number(2, 8).number(3, 7).number(4, 120), 1, "b");
     let setprio = text(new().number(2, -1).number(3, 120).number(4, 8), 1, "b");
     let timer = new().number(1, -1).number(2, 5).number(3, -4096);
+    // In the general message, where the name may be there.
+    let function = text(text(new(), 1, "function"), 3, "hrtick");
+    let named_timer = text(new(), 1, "hrtimer_expire_entry").message(2, &function);
     let events = [
         event(1, 7, 491, &migrate),
         event(2, 7, 239, &fork),
@@ -228,6 +231,7 @@ fn other_events_of_scheduling_have_their_types() {
         event(4, 8, 353, &setprio),
         event(5, 8, 553, &timer),
         event(6, 8, 238, &exit),
+        event(7, 8, 327, &named_timer),
     ];
     let (events, findings) = read(&[bundle(0, false, &events)]);
     assert!(findings.is_clean(), "{findings:?}");
@@ -240,6 +244,7 @@ fn other_events_of_scheduling_have_their_types() {
     );
     assert!(matches!(kinds[4], Kind::HrtimerExpire(t) if t.function == TimerFunction::Other));
     assert!(matches!(kinds[5], Kind::Exit(e) if (e.task.pid, e.task.prio) == (8, 120)));
+    assert!(matches!(kinds[6], Kind::HrtimerExpire(t) if t.function == TimerFunction::HrTick));
 }
 
 #[test]

@@ -251,11 +251,7 @@ impl Events {
             }
         };
         let other = other.ok_or(Why::Malformed)?;
-        // Perfetto has no message for it: it comes in one of the general ones.
-        Ok(match stat_runtime(&other) {
-            Some(stat) => Kind::StatRuntime(stat),
-            None => Kind::Other(other),
-        })
+        Ok(typed(&other).unwrap_or(Kind::Other(other)))
     }
 
     /// A `GenericFtraceEvent`: fields with their names beside them.
@@ -397,16 +393,29 @@ fn other(descriptor: &Descriptor, payload: &[u8]) -> Option<Other> {
     Some(Other { system, name, fields })
 }
 
-fn stat_runtime(other: &Other) -> Option<StatRuntime> {
-    if &*other.name != "sched_stat_runtime" || !matches!(&*other.system, "sched" | "") {
+/// Events with a type of their own that come in one of the general messages.
+fn typed(other: &Other) -> Option<Kind> {
+    if !matches!(&*other.system, "sched" | "timer" | "") {
         return None;
     }
     let number = |name| other.field(name).and_then(Value::as_i64);
-    let Some(Value::Text(comm)) = other.field("comm") else { return None };
-    Some(StatRuntime {
-        pid: number("pid")? as i32,
-        comm: Comm::new(comm.as_bytes()),
-        runtime_ns: number("runtime")? as u64,
-        vruntime_ns: number("vruntime").map(|vruntime| vruntime as u64),
-    })
+    match &*other.name {
+        "sched_stat_runtime" => {
+            let Some(Value::Text(comm)) = other.field("comm") else { return None };
+            Some(Kind::StatRuntime(StatRuntime {
+                pid: number("pid")? as i32,
+                comm: Comm::new(comm.as_bytes()),
+                runtime_ns: number("runtime")? as u64,
+                vruntime_ns: number("vruntime").map(|vruntime| vruntime as u64),
+            }))
+        }
+        "hrtimer_expire_entry" => {
+            let function = match other.field("function")? {
+                Value::Text(name) => format::timer_function(name),
+                _ => TimerFunction::Other,
+            };
+            Some(Kind::HrtimerExpire(HrtimerExpire { function }))
+        }
+        _ => None,
+    }
 }
