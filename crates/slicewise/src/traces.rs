@@ -1,7 +1,8 @@
 //! `slicewise latency`, `timehist`, `map`, `runqlat`, `runqslower`: traces, looked at.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, IsTerminal, Read, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use slicewise_analysis::{
     SortKey, Threads, Timehist, TimehistOptions, Waits, latency_text, play_simulated, runqlat_text,
     seconds,
 };
-use slicewise_ftrace::{Event, Findings, Reader, TraceFormat};
+use slicewise_ftrace::{Event, Findings, Reader, TraceFile, TraceFormat};
 use slicewise_sched::{CPUS_MAX, CpuId, CpuSet};
 use slicewise_trace::RecordingReader;
 
@@ -33,34 +34,32 @@ const OUT_BYTES: usize = 1 << 16;
 /// A trace that was opened.
 pub(crate) struct Trace {
     name: String,
-    bytes: u64,
+    bytes: Option<u64>,
     rules: Rules,
     source: Source,
 }
 
 enum Source {
-    Kernel(Box<Reader<BufReader<File>>>),
-    Simulated(RecordingReader<BufReader<File>>),
+    Kernel(Box<Reader<TraceFile>>),
+    Simulated(RecordingReader<TraceFile>),
 }
 
 impl Trace {
     /// Opens a trace.
     pub(crate) fn open(args: &TraceArgs) -> Result<Self, Failure> {
         let path = &args.trace;
-        let name = path.display().to_string();
-        let unreadable = |error: io::Error| Failure::plain(format!("cannot read {name}: {error}"));
-        let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-        let source = match is_simulated(path).map_err(unreadable)? {
-            true => {
-                let file = BufReader::new(File::open(path).map_err(unreadable)?);
-                let reader = RecordingReader::new(file)
-                    .map_err(|error| Failure::plain(format!("{name}: {error}")))?;
-                Source::Simulated(reader)
-            }
-            false => {
-                let reader = Reader::open(path).map_err(|error| of_trace(&name, &error))?;
-                Source::Kernel(Box::new(reader))
-            }
+        let is_stdin = path == Path::new("-");
+        let name = if is_stdin { "standard input".into() } else { path.display().to_string() };
+        let file = if is_stdin { stdin() } else { TraceFile::open(path) };
+        let file = file.map_err(|error| Failure::plain(format!("cannot read {name}: {error}")))?;
+        let bytes = file.bytes();
+        let source = if file.begin().starts_with(SIMULATED_MAGIC) {
+            let reader = RecordingReader::new(file)
+                .map_err(|error| Failure::plain(format!("{name}: {error}")))?;
+            Source::Simulated(reader)
+        } else {
+            let reader = Reader::new(file).map_err(|error| of_trace(&name, &error))?;
+            Source::Kernel(Box::new(reader))
         };
         Ok(Self { name, bytes, rules: rules(args), source })
     }
@@ -120,7 +119,7 @@ impl Trace {
                 };
                 let mut threads = Threads::new(naming);
                 let mut progress = Progress::new(self.bytes);
-                let next = |reader: &mut Reader<BufReader<File>>| {
+                let next = |reader: &mut Reader<TraceFile>| {
                     reader.next_event().map_err(|error| of_trace(&self.name, &error))
                 };
                 while let Some(event) = next(&mut reader)? {
@@ -136,10 +135,9 @@ impl Trace {
     }
 }
 
-fn is_simulated(path: &Path) -> io::Result<bool> {
-    let mut begin = Vec::new();
-    File::open(path)?.take(SIMULATED_MAGIC.len() as u64).read_to_end(&mut begin)?;
-    Ok(begin == SIMULATED_MAGIC)
+/// Standard input; a file, if it is one.
+fn stdin() -> io::Result<TraceFile> {
+    TraceFile::of(File::from(io::stdin().as_fd().try_clone_to_owned()?))
 }
 
 fn of_trace(name: &str, error: &slicewise_ftrace::Error) -> Failure {
@@ -165,7 +163,7 @@ fn remark(name: &str, findings: &Findings) {
     );
     count(findings.backwards, "events come later than others that happened after them");
     count(findings.malformed, "records make no sense and were passed over");
-    count(findings.unknown_formats, "records are of events whose format is not in the file");
+    count(findings.unknown_formats, "records are of events that are not described in the file");
     if findings.lost_places > 0 && findings.lost_events == 0 {
         count(findings.lost_places, "gaps, of events whose number is not known");
     }
@@ -188,14 +186,15 @@ fn remark(name: &str, findings: &Findings) {
 
 /// Bytes and events, for readings that take their time.
 struct Progress {
-    bytes: u64,
+    /// A pipe does not say how many there will be.
+    bytes: Option<u64>,
     events: u64,
     begun: Instant,
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
-    fn new(bytes: u64) -> Self {
+    fn new(bytes: Option<u64>) -> Self {
         Self { bytes, events: 0, begun: Instant::now(), bar: None }
     }
 
@@ -214,10 +213,11 @@ impl Progress {
             if !terminal || self.begun.elapsed() < PROGRESS_AFTER {
                 return;
             }
-            let style = ProgressStyle::with_template(
-                "{bar:40} {bytes} of {total_bytes}, {msg} events, {eta} left",
-            );
-            let bar = ProgressBar::with_draw_target(Some(self.bytes), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template(match self.bytes {
+                Some(_) => "{bar:40} {bytes} of {total_bytes}, {msg} events, {eta} left",
+                None => "{bytes}, {msg} events",
+            });
+            let bar = ProgressBar::with_draw_target(self.bytes, ProgressDrawTarget::stderr());
             if let Ok(style) = style {
                 bar.set_style(style);
             }
