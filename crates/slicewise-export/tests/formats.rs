@@ -179,3 +179,53 @@ proptest! {
         prop_assert_eq!(lines, 4 + list.iter().filter(|event| !noted(event)).count());
     }
 }
+
+#[cfg(feature = "parquet")]
+#[test]
+fn parquet_has_the_rows_of_csv() {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::record::Field;
+
+    let events = read(TRACE.as_bytes());
+    for table in [Table::Events, Table::Runs] {
+        let csv = export(Format::Csv(table), &events);
+        let mut csv = csv::Reader::from_reader(&csv[..]);
+        let names: Vec<String> = csv.headers().unwrap().iter().map(str::to_owned).collect();
+        let path = std::env::temp_dir().join(format!("{table:?}-{}.parquet", std::process::id()));
+        std::fs::write(&path, export(Format::Parquet(table), &events)).unwrap();
+        let reader = SerializedFileReader::new(std::fs::File::open(&path).unwrap()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let mut rows = reader.get_row_iter(None).unwrap();
+        for expected in csv.records().map(Result::unwrap) {
+            let row = rows.next().unwrap().unwrap();
+            let fields = row.get_column_iter().map(|(name, field)| {
+                let text = match field {
+                    Field::Null => String::new(),
+                    Field::Long(number) => number.to_string(),
+                    Field::Str(text) => text.clone(),
+                    other => panic!("{other:?}"),
+                };
+                (name.clone(), text)
+            });
+            let expected = names.iter().cloned().zip(expected.iter().map(str::to_owned));
+            assert!(fields.eq(expected));
+        }
+        assert!(rows.next().is_none());
+    }
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn a_group_of_parquet_rows_is_bounded() {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    let one = read(TRACE.as_bytes()).remove(0);
+    let events = vec![one; (1 << 16) + 3];
+    let path = std::env::temp_dir().join(format!("groups-{}.parquet", std::process::id()));
+    std::fs::write(&path, export(Format::Parquet(Table::Events), &events)).unwrap();
+    let reader = SerializedFileReader::new(std::fs::File::open(&path).unwrap()).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let groups: Vec<i64> =
+        reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
+    assert_eq!(groups, [1 << 16, 3]);
+}

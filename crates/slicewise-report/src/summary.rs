@@ -319,9 +319,10 @@ fn matrix(report: &SummaryReport, style: Style) -> String {
         return String::new();
     }
     // As many columns as fit, and at least one beside the others.
-    let table = (2..=RUNNERS_MAX).rev().map(|columns| matrix_table(report, columns));
+    let mut tables = (2..=RUNNERS_MAX).rev().map(|columns| matrix_table(report, columns));
     let fits = |table: &Table| table.width() <= style.width;
-    let table = table.clone().find(fits).or_else(|| table.last()).unwrap_or_default();
+    let widest = tables.clone().find(fits);
+    let table = widest.or_else(|| tables.next_back()).unwrap_or_default();
     let title = style.paint(Paint::Heading, "Who made whom wait");
     format!("{title}\n{}", table.render(style))
 }
