@@ -5,6 +5,8 @@
 //! few numbers for each task.
 
 mod causes;
+mod cpudist;
+mod distribution;
 mod groups;
 mod latency;
 mod map;
@@ -12,18 +14,22 @@ mod perf_text;
 mod rules;
 mod runqlat;
 mod simulated;
+mod summary;
 mod threads;
 mod timehist;
 mod waits;
 
 pub use causes::{ByCause, Cause, ExplainedWait, Explainer, WaitPart};
+pub use cpudist::{Cpudist, CpudistOptions};
+pub use distribution::{ByWhom, Distribution, distributions_text};
 pub use groups::{GroupRule, TaskGroups, TaskPattern};
 pub use latency::{Latency, LatencyOptions, LatencyReport, LatencyRow, Longest, SortKey};
 pub use map::{Map, MapOptions};
 pub use perf_text::{latency_text, seconds};
 pub use rules::Rules;
-pub use runqlat::{ByWhom, Runqlat, RunqlatHistogram, RunqlatOptions, runqlat_text};
-pub use simulated::{AsRecorded, TakeEvent, play_simulated};
+pub use runqlat::{Runqlat, RunqlatOptions};
+pub use simulated::{AsRecorded, KernelView, TakeEvent, play_simulated};
+pub use summary::{Summary, SummaryBy, SummaryOptions};
 pub use threads::{Naming, Thread, ThreadId, Threads};
 pub use timehist::{Timehist, TimehistOptions, TimehistSummary, TimehistTask};
 pub use waits::{Begun, Waited, Waits};

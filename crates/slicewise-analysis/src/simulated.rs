@@ -1,12 +1,11 @@
 //! What the simulated machine did, as a kernel would have recorded it.
 
 use std::io::Read;
-use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use slicewise_ftrace::SleepState;
 use slicewise_ftrace::{
-    Comm, Event, Kind, Migrate, Other, StatRuntime, Switch, SwitchState, TaskRef, Value, Wakeup,
+    Comm, Event, Kind, Migrate, Other, SleepState, StatRuntime, Switch, SwitchState, TaskRef,
+    Value, Wakeup,
 };
 use slicewise_sched::{CpuId, Policy};
 use slicewise_trace::{
@@ -23,8 +22,8 @@ const PRIO_STOP: i32 = 0;
 const PRIO_RT_HIGHEST: i32 = 99;
 const PRIO_NICE_0: i32 = 120;
 
-/// Reads a recording of the simulated machine and tells `each` its events as a kernel's tracepoints would. A
-/// run is charged in one `sched_stat_runtime` at its end.
+/// Reads a recording of the simulated machine and tells `each` its events as a kernel's tracepoints would; see
+/// [`KernelView`].
 ///
 /// # Errors
 /// If the recording is damaged.
@@ -47,61 +46,63 @@ impl<F: FnMut(&Event)> TakeEvent for F {
     }
 }
 
-/// Tells `each` what the simulated machine does, as a kernel's tracepoints would. A run is charged in one
-/// `sched_stat_runtime` at its end. The numbers of tasks are those of the stream.
+/// A sink that tells `each` what a kernel would have recorded; see [`KernelView`].
 #[derive(Debug)]
 pub struct AsRecorded<F> {
     each: F,
-    tasks: FxHashMap<Slot, TaskRef>,
-    /// Paths of groups, by number.
-    groups: Vec<Arc<str>>,
-    /// By CPU: since when its task runs.
-    since_ns: Vec<u64>,
+    view: KernelView,
 }
 
 impl<F: TakeEvent> AsRecorded<F> {
     /// Nothing yet.
     pub fn new(each: F) -> Self {
-        Self { each, tasks: FxHashMap::default(), groups: Vec::new(), since_ns: Vec::new() }
+        Self { each, view: KernelView::default() }
     }
 
     /// Who was told.
     pub fn into_inner(self) -> F {
         self.each
     }
-
-    fn who(&self, slot: Option<Slot>) -> TaskRef {
-        let idle = TaskRef { pid: 0, comm: Comm::new(IDLE), prio: PRIO_NICE_0 };
-        slot.and_then(|slot| self.tasks.get(&slot).copied()).unwrap_or(idle)
-    }
-
-    fn tell_other(
-        &mut self,
-        now_ns: u64,
-        cpu: CpuId,
-        system: &str,
-        name: &str,
-        fields: Vec<(&str, Value)>,
-    ) {
-        let fields = fields.into_iter().map(|(name, value)| (Arc::from(name), value)).collect();
-        let other = Other { system: Arc::from(system), name: Arc::from(name), fields };
-        self.tell(now_ns, cpu, 0, Kind::Other(other));
-    }
-
-    fn tell(&mut self, time_ns: u64, cpu: CpuId, pid: i32, kind: Kind) {
-        let (pid, tgid) = (Some(pid), Some(pid));
-        let event =
-            Event { time_ns, cpu: cpu.0, pid, tgid, in_interrupt: None, need_resched: None, kind };
-        self.each.take(&event);
-    }
 }
 
 impl<F: TakeEvent> Sink for AsRecorded<F> {
     fn group(&mut self, _: u64, info: &GroupInfo) {
-        self.groups.push(Arc::from(info.path.as_str()));
+        self.view.group(info);
     }
 
     fn task(&mut self, now_ns: u64, info: &TaskInfo) {
+        self.view.task(now_ns, info, |event| self.each.take(event));
+    }
+
+    fn event(&mut self, now_ns: u64, event: &Simulated) {
+        self.view.event(now_ns, event, |event| self.each.take(event));
+    }
+}
+
+/// The stream of the simulated machine, seen as a kernel would have recorded it. A run is charged in one
+/// `sched_stat_runtime` at its end. That a task is in a group is a `cgroup_attach_task`.
+#[derive(Debug, Default)]
+pub struct KernelView {
+    tasks: FxHashMap<Slot, (TaskRef, Option<u32>)>,
+    /// Paths of groups, by number.
+    groups: Vec<String>,
+    /// By CPU: since when its task runs.
+    since_ns: Vec<u64>,
+}
+
+impl KernelView {
+    fn who(&self, slot: Option<Slot>) -> TaskRef {
+        let idle = TaskRef { pid: 0, comm: Comm::new(IDLE), prio: PRIO_NICE_0 };
+        slot.and_then(|slot| self.tasks.get(&slot)).map_or(idle, |(task, _)| *task)
+    }
+
+    /// There is a group.
+    pub fn group(&mut self, info: &GroupInfo) {
+        self.groups.push(info.path.clone());
+    }
+
+    /// A task appeared or changed its attributes.
+    pub fn task(&mut self, now_ns: u64, info: &TaskInfo, each: impl FnMut(&Event)) {
         let prio = match info.attr.policy {
             Policy::Deadline(_) => PRIO_DEADLINE,
             Policy::Stop => PRIO_STOP,
@@ -111,26 +112,24 @@ impl<F: TakeEvent> Sink for AsRecorded<F> {
             _ => PRIO_NICE_0 + i32::from(info.attr.nice.get()),
         };
         let task = TaskRef { pid: info.pid as i32, comm: Comm::new(info.name.as_bytes()), prio };
-        self.tasks.insert(info.slot, task);
-        if let Some(path) = info.group.and_then(|group| self.groups.get(group as usize)) {
-            let path = Value::Text(format!("/{path}"));
-            let comm = Value::Text(task.comm.to_text());
-            let fields = vec![
-                ("dst_path", path),
-                ("pid", Value::Signed(i64::from(task.pid))),
-                ("comm", comm),
-            ];
-            self.tell_other(now_ns, CpuId(0), "cgroup", CGROUP_ATTACH, fields);
+        let before = self.tasks.insert(info.slot, (task, info.group));
+        let known = before.filter(|(before, _)| before.pid == task.pid);
+        // Who was never in a group need not be told to be in the root.
+        if known.map_or(info.group.is_some(), |(_, group)| group != info.group) {
+            let path = info.group.and_then(|group| self.groups.get(group as usize));
+            let path = path.map_or("/".to_owned(), |path| format!("/{path}"));
+            attach(now_ns, &task, path, each);
         }
     }
 
-    fn event(&mut self, now_ns: u64, event: &Simulated) {
+    /// Something happened.
+    pub fn event(&mut self, now_ns: u64, event: &Simulated, mut each: impl FnMut(&Event)) {
         match *event {
             Simulated::Wakeup { task, cpu, waker, new } => {
                 let waker = self.who(waker).pid;
                 let wakeup = Wakeup { task: self.who(Some(task)), target_cpu: cpu.0 };
                 let kind = if new { Kind::WakeupNew(wakeup) } else { Kind::Wakeup(wakeup) };
-                self.tell(now_ns, cpu, waker, kind);
+                each(&event_of(now_ns, cpu, waker, kind));
             }
             Simulated::Switch { cpu, prev, left, next } => {
                 if self.since_ns.len() <= cpu.index() {
@@ -142,7 +141,12 @@ impl<F: TakeEvent> Sink for AsRecorded<F> {
                     let TaskRef { pid, comm, .. } = prev;
                     let runtime_ns = now_ns - since_ns;
                     let stat = StatRuntime { pid, comm, runtime_ns, vruntime_ns: None };
-                    self.tell(now_ns, cpu, pid, Kind::StatRuntime(stat));
+                    let charged = Event {
+                        // Whoever is taken off its CPU was asked for before, which tells it from a yield.
+                        need_resched: Some(left == Left::Preempted),
+                        ..event_of(now_ns, cpu, pid, Kind::StatRuntime(stat))
+                    };
+                    each(&charged);
                 }
                 let (prev_state, prev_letter) = match left {
                     Left::Preempted => (SwitchState::Preempted, b'R'),
@@ -151,20 +155,22 @@ impl<F: TakeEvent> Sink for AsRecorded<F> {
                     Left::Exited => (SwitchState::Dead, b'X'),
                 };
                 let switch = Switch { prev, prev_state, prev_letter, next };
-                self.tell(now_ns, cpu, prev.pid, Kind::Switch(switch));
+                each(&event_of(now_ns, cpu, prev.pid, Kind::Switch(switch)));
             }
             Simulated::Migrate { task, from, to } => {
                 let task = self.who(Some(task));
                 let migrate = Migrate { task, from: from.0, to: to.0 };
-                self.tell(now_ns, to, 0, Kind::Migrate(migrate));
+                each(&event_of(now_ns, to, 0, Kind::Migrate(migrate)));
             }
             Simulated::Throttle { group, cpu, stops } => {
                 let Some(path) = self.groups.get(group as usize) else { return };
                 let fields = vec![
-                    ("path", Value::Text(path.to_string())),
-                    ("stops", Value::Unsigned(u64::from(stops))),
+                    ("path".into(), Value::Text(path.clone())),
+                    ("stops".into(), Value::Unsigned(stops.into())),
                 ];
-                self.tell_other(now_ns, cpu, "slicewise", GROUP_THROTTLE, fields);
+                let other =
+                    Other { system: "slicewise".into(), name: GROUP_THROTTLE.into(), fields };
+                each(&event_of(now_ns, cpu, 0, Kind::Other(other)));
             }
             Simulated::Exit { task } => {
                 self.tasks.remove(&task);
@@ -172,4 +178,22 @@ impl<F: TakeEvent> Sink for AsRecorded<F> {
             _ => {}
         }
     }
+}
+
+fn event_of(time_ns: u64, cpu: CpuId, pid: i32, kind: Kind) -> Event {
+    let (pid, tgid) = (Some(pid), Some(pid));
+    Event { time_ns, cpu: cpu.0, pid, tgid, in_interrupt: None, need_resched: None, kind }
+}
+
+/// `cgroup_attach_task`, with the fields that matter.
+fn attach(time_ns: u64, task: &TaskRef, path: String, mut each: impl FnMut(&Event)) {
+    let fields = vec![
+        ("dst_path".into(), Value::Text(path)),
+        ("comm".into(), Value::Text(task.comm.to_text())),
+        ("pid".into(), Value::Signed(task.pid.into())),
+    ];
+    let other = Other { system: "cgroup".into(), name: CGROUP_ATTACH.into(), fields };
+    // Who did it is not known.
+    let event = event_of(time_ns, CpuId(0), 0, Kind::Other(other));
+    each(&Event { pid: None, tgid: None, ..event });
 }

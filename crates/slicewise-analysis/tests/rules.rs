@@ -6,7 +6,7 @@ use std::io::Cursor;
 
 use slicewise_analysis::{
     Begun, ByWhom, Latency, LatencyOptions, LatencyReport, Naming, Rules, Runqlat, RunqlatOptions,
-    Threads, Timehist, TimehistOptions, TimehistSummary, Waits, runqlat_text,
+    Threads, Timehist, TimehistOptions, TimehistSummary, Waits, distributions_text,
 };
 use slicewise_ftrace::{Event, Reader};
 
@@ -151,10 +151,10 @@ fn runqlat_counts_waits_by_powers_of_two() {
     let options = RunqlatOptions { ms: true, by: ByWhom::Task, ..RunqlatOptions::default() };
     let mut runqlat = Runqlat::new(options);
     let threads = each(|threads, event| runqlat.event(threads, event));
-    let histograms = runqlat.histograms(&threads);
+    let histograms = runqlat.distributions(&threads);
     assert_eq!(histograms.len(), 1);
     assert_eq!((histograms[0].id, histograms[0].comm.as_deref()), (Some(7), Some("a")));
-    let text = runqlat_text(&histograms, ByWhom::Task);
+    let text = distributions_text(&histograms, ByWhom::Task);
     assert_eq!(
         text,
         "tid = 7 a\n     msecs               : count     distribution\n         0 -> 1          : 1        \

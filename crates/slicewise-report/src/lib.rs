@@ -15,6 +15,7 @@ mod metrics;
 mod place;
 mod report;
 mod rt;
+mod summary;
 mod table;
 mod text;
 mod topology;
@@ -45,6 +46,9 @@ pub use report::{
 pub use rt::{
     RtCore, RtKernel, RtPriority, RtReport, RtStretch, RtSuggestion, RtTask, RtTimeline, RtUnknown,
     render_rt,
+};
+pub use summary::{
+    SummaryCpu, SummaryDelay, SummaryLeft, SummaryMatrix, SummaryReport, SummaryRow, render_summary,
 };
 pub use table::{render_run, render_runqlat};
 pub use text::Style;

@@ -99,6 +99,16 @@ pub(crate) fn bar(share: f64, width: usize) -> String {
     format!("{}{}", "█".repeat(eighths / 8), PARTS[eighths % 8])
 }
 
+/// A value for each column, in eighths of its height; `top` is the full height. What is not nothing shows.
+pub(crate) fn sparkline(values: &[f64], top: f64) -> String {
+    const STEPS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let step = |value: &f64| match *value > 0.0 {
+        true => ((value / top).clamp(0.0, 1.0) * 8.0).round().max(1.0) as usize,
+        false => 0,
+    };
+    values.iter().map(|value| STEPS[step(value)]).collect()
+}
+
 /// A name as it may stand in a terminal: no control characters, and not too long.
 pub(crate) fn shown_name(name: &str) -> String {
     const NAME_COLUMNS_MAX: usize = 28;
@@ -370,6 +380,12 @@ mod tests {
             ["0.0 %", "<0.1 %", "33.3 %", "100.0 %"]
         );
         assert_eq!([0.0, 0.000_1, 0.5, 2.0].map(|share| bar(share, 3)), ["", "▏", "█▌", "███"]);
+    }
+
+    #[test]
+    fn a_sparkline_shows_what_is_not_nothing() {
+        assert_eq!(sparkline(&[0.0, 0.001, 0.5, 1.0, 7.0], 1.0), " ▁▄██");
+        assert_eq!(sparkline(&[1.0, 2.0], 2.0), "▄█");
     }
 
     #[test]

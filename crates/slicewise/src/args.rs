@@ -1,5 +1,6 @@
 //! The command line.
 
+mod convert;
 mod replay;
 mod traces;
 
@@ -7,12 +8,15 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use self::convert::CONVERT_HELP;
+pub(crate) use self::convert::{ConvertArgs, ToFormat, ToTable};
 pub(crate) use self::replay::{RecordedArgs, WhatifArgs, WhyArgs};
 use self::replay::{WHATIF_HELP, WHY_HELP};
-use self::traces::{LATENCY_HELP, TIMEHIST_HELP};
 pub(crate) use self::traces::{
-    LatencyArgs, MapArgs, RunqlatArgs, RunqslowerArgs, TimehistArgs, TraceArgs,
+    CpudistArgs, LatencyArgs, MapArgs, RowsBy, RunqlatArgs, RunqslowerArgs, SummaryArgs,
+    TimehistArgs, TraceArgs,
 };
+use self::traces::{LATENCY_HELP, SUMMARY_HELP, TIMEHIST_HELP};
 
 /// How Linux would schedule your workload, on the kernel you name.
 #[derive(Parser, Debug)]
@@ -37,7 +41,8 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Show the scheduling decision in force at a moment, and why it was made
     Explain(ExplainArgs),
-    /// Convert a trace of Slicewise's own (.swtrace) to another format
+    /// Convert a trace to another format: Perfetto, Chrome JSON, CSV, Parquet, ftrace text
+    #[command(after_help = CONVERT_HELP)]
     Convert(ConvertArgs),
     /// Real-time guarantees
     #[command(subcommand)]
@@ -65,6 +70,11 @@ pub(crate) enum Command {
     /// A recorded load under other conditions: another kernel, limit, policy, slice, number of CPUs
     #[command(after_help = WHATIF_HELP)]
     Whatif(WhatifArgs),
+    /// A histogram of time on a CPU, or off it, as bcc's cpudist prints it
+    Cpudist(CpudistArgs),
+    /// What a trace comes to: CPU time, delays, why tasks left their CPUs, who made whom wait
+    #[command(after_help = SUMMARY_HELP)]
+    Summary(SummaryArgs),
     /// Draw a machine: packages, memory nodes, caches, cores, and which tasks may run where
     #[command(after_help = TOPOLOGY_HELP)]
     Topology(TopologyArgs),
@@ -149,7 +159,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) one: OneRunArgs,
 
-    /// Write a trace: for ui.perfetto.dev, or small and fast if the name ends in .swtrace
+    /// Write a trace: small and fast if the name ends in .swtrace; .json, .csv, .parquet, .txt as
+    /// `convert` writes them; any other for ui.perfetto.dev
     #[arg(long, value_name = "OUT.pftrace")]
     pub(crate) trace: Option<PathBuf>,
 
@@ -207,18 +218,6 @@ pub(crate) struct ExplainArgs {
     /// The CPU whose decision to explain
     #[arg(long, value_name = "CPU", default_value_t = 0)]
     pub(crate) cpu: u32,
-}
-
-/// `slicewise convert`.
-#[derive(ClapArgs, Debug)]
-pub(crate) struct ConvertArgs {
-    /// A .swtrace file
-    #[arg(value_name = "IN.swtrace")]
-    pub(crate) input: PathBuf,
-
-    /// What to write: .swtrace for Slicewise's own format, any other ending for Perfetto
-    #[arg(value_name = "OUT.pftrace")]
-    pub(crate) output: PathBuf,
 }
 
 /// `slicewise shadow`.

@@ -68,9 +68,7 @@ fn run(command: &args::Command) -> Result<bool, failure::Failure> {
         args::Command::Run(run) => commands::run(run).map(|()| true),
         args::Command::Compare(compare) => commands::compare(compare).map(|()| true),
         args::Command::Explain(explain) => commands::explain(explain).map(|()| true),
-        args::Command::Convert(convert) => {
-            trace_file::convert(&convert.input, &convert.output).map(|()| true)
-        }
+        args::Command::Convert(args) => traces::convert(args).map(|()| true),
         args::Command::Rt(args::RtCommand::Check(check)) => rt::check(check),
         args::Command::Rt(args::RtCommand::Explain(asked)) => rt_explain::explain(asked),
         args::Command::K8s(args) => k8s::k8s(args),
@@ -82,6 +80,8 @@ fn run(command: &args::Command) -> Result<bool, failure::Failure> {
         args::Command::Runqslower(args) => traces::runqslower(args).map(|()| true),
         args::Command::Why(args) => why::why(args).map(|()| true),
         args::Command::Whatif(args) => whatif::whatif(args).map(|()| true),
+        args::Command::Cpudist(args) => traces::cpudist(args).map(|()| true),
+        args::Command::Summary(args) => traces::summary(args).map(|()| true),
         args::Command::Topology(args) => topology::topology(args),
         args::Command::Place(args) => place::place(args),
         args::Command::Kernels(kernels) => commands::kernels(kernels).map(|()| true),

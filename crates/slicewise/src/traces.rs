@@ -1,26 +1,36 @@
-//! `slicewise latency`, `timehist`, `map`, `runqlat`, `runqslower`: traces, looked at.
+//! Commands that look at traces: opening them, reading them on, what they have in common.
+
+mod convert;
+mod cpudist;
+mod latency;
+mod map;
+mod runqlat;
+mod runqslower;
+mod summary;
+mod timehist;
 
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use slicewise_analysis::{
-    ByWhom, Latency, LatencyOptions, Map, MapOptions, Naming, Rules, Runqlat, RunqlatOptions,
-    SortKey, Threads, Timehist, TimehistOptions, Waits, latency_text, play_simulated, runqlat_text,
-    seconds,
-};
+use slicewise_analysis::{Naming, Rules, Threads, play_simulated};
 use slicewise_ftrace::{Event, Findings, Reader, TraceFile, TraceFormat};
 use slicewise_sched::{CPUS_MAX, CpuId, CpuSet};
 use slicewise_trace::RecordingReader;
 
-use crate::args::{
-    LatencyArgs, MapArgs, OutputFormat, RunqlatArgs, RunqslowerArgs, TimehistArgs, TraceArgs,
-};
+pub(crate) use self::convert::convert;
+pub(crate) use self::cpudist::cpudist;
+pub(crate) use self::latency::latency;
+pub(crate) use self::map::map;
+pub(crate) use self::runqlat::runqlat;
+pub(crate) use self::runqslower::runqslower;
+pub(crate) use self::summary::summary;
+pub(crate) use self::timehist::timehist;
+use crate::args::TraceArgs;
 use crate::failure::{Failure, printable};
-use crate::output::{print, print_json};
 
 /// How traces of the simulated machine begin.
 const SIMULATED_MAGIC: &[u8] = slicewise_trace::recording::MAGIC;
@@ -36,6 +46,8 @@ pub(crate) struct Trace {
     name: String,
     bytes: Option<u64>,
     rules: Rules,
+    /// Lines are printed while it is read: on a terminal that is progress enough.
+    prints_lines: bool,
     source: Source,
 }
 
@@ -47,7 +59,11 @@ enum Source {
 impl Trace {
     /// Opens a trace.
     pub(crate) fn open(args: &TraceArgs) -> Result<Self, Failure> {
-        let path = &args.trace;
+        Ok(Self { rules: rules(args), ..Self::open_as(&args.trace)? })
+    }
+
+    /// A trace by our own rules.
+    fn open_as(path: &Path) -> Result<Self, Failure> {
         let is_stdin = path == Path::new("-");
         let name = if is_stdin { "standard input".into() } else { path.display().to_string() };
         let file = if is_stdin { stdin() } else { TraceFile::open(path) };
@@ -61,7 +77,7 @@ impl Trace {
             let reader = Reader::new(file).map_err(|error| of_trace(&name, &error))?;
             Source::Kernel(Box::new(reader))
         };
-        Ok(Self { name, bytes, rules: rules(args), source })
+        Ok(Self { name, bytes, rules: Rules::All, prints_lines: false, source })
     }
 
     /// What messages call it.
@@ -91,12 +107,25 @@ impl Trace {
         }
     }
 
+    fn printing_lines(self) -> Self {
+        Self { prints_lines: true, ..self }
+    }
+
     /// Hands every event to `each`, with who is who by then, and says what the trace lacks.
     pub(crate) fn each(
         self,
+        each: impl FnMut(&mut Threads, &Event) -> io::Result<()>,
+    ) -> Result<Threads, Failure> {
+        self.each_to("standard output", each)
+    }
+
+    /// The same where `each` writes to something else.
+    fn each_to(
+        self,
+        output: &str,
         mut each: impl FnMut(&mut Threads, &Event) -> io::Result<()>,
     ) -> Result<Threads, Failure> {
-        let written = |error| Failure::Output(error, "standard output".to_owned());
+        let written = |error| Failure::Output(error, output.to_owned());
         match self.source {
             Source::Simulated(reader) => {
                 let mut threads = Threads::new(Naming::Events);
@@ -118,7 +147,7 @@ impl Trace {
                     _ => Naming::Events,
                 };
                 let mut threads = Threads::new(naming);
-                let mut progress = Progress::new(self.bytes);
+                let mut progress = Progress::new(self.bytes, self.prints_lines);
                 let next = |reader: &mut Reader<TraceFile>| {
                     reader.next_event().map_err(|error| of_trace(&self.name, &error))
                 };
@@ -191,11 +220,12 @@ struct Progress {
     events: u64,
     begun: Instant,
     bar: Option<ProgressBar>,
+    prints_lines: bool,
 }
 
 impl Progress {
-    fn new(bytes: Option<u64>) -> Self {
-        Self { bytes, events: 0, begun: Instant::now(), bar: None }
+    fn new(bytes: Option<u64>, prints_lines: bool) -> Self {
+        Self { bytes, events: 0, begun: Instant::now(), bar: None, prints_lines }
     }
 
     #[inline]
@@ -208,9 +238,8 @@ impl Progress {
 
     fn look(&mut self, position: u64) {
         if self.bar.is_none() {
-            // Lines on a terminal are progress enough.
-            let terminal = io::stderr().is_terminal() && !io::stdout().is_terminal();
-            if !terminal || self.begun.elapsed() < PROGRESS_AFTER {
+            let lines = self.prints_lines && io::stdout().is_terminal();
+            if lines || !io::stderr().is_terminal() || self.begun.elapsed() < PROGRESS_AFTER {
                 return;
             }
             let style = ProgressStyle::with_template(match self.bytes {
@@ -243,95 +272,12 @@ fn rules(args: &TraceArgs) -> Rules {
     }
 }
 
-/// `slicewise latency`.
-pub(crate) fn latency(args: &LatencyArgs) -> Result<(), Failure> {
-    let mut sort = Vec::new();
-    for word in &args.sort {
-        let key = SortKey::named(word).ok_or_else(|| {
-            let message = format!("--sort {word}: there is no such key");
-            Failure::with_help(message, "the keys are avg, max, switch, runtime")
-        })?;
-        sort.push(key);
-    }
-    if sort.is_empty() {
-        sort = SortKey::DEFAULT.to_vec();
-    }
-    let options =
-        LatencyOptions { rules: rules(&args.trace), by_pid: args.pids, cpu: args.cpu, sort };
-    let mut latency = Latency::new(options);
-    let within = within(args.time.as_deref())?;
-    let threads = Trace::open(&args.trace)?.each(|threads, event| {
-        if within(event) {
-            latency.event(threads, event);
-        }
-        Ok(())
-    })?;
-    let report = latency.report(&threads);
-    match args.format {
-        OutputFormat::Json => print_json(&report),
-        OutputFormat::Table => print(&printable(&latency_text(&report))),
-    }
-}
-
-/// `slicewise timehist`.
-pub(crate) fn timehist(args: &TimehistArgs) -> Result<(), Failure> {
-    let trace = Trace::open(&args.trace)?;
-    let json = matches!(args.format, OutputFormat::Json);
-    let (from_ns, to_ns) = match &args.time {
-        Some(text) => stretch(text)?,
-        None => (None, None),
-    };
-    let cpus = cpus("--cpu", args.cpu.as_deref())?;
-    let cpus = cpus.map(|cpus| cpus.into_iter().map(|cpu| cpu..=cpu).collect());
-    let options = TimehistOptions {
-        rules: rules(&args.trace),
-        wakeups: args.wakeups,
-        migrations: args.migrations,
-        next: args.next,
-        cpu_visual: args.cpu_visual,
-        state: args.state,
-        summary_only: args.summary || json,
-        from_ns,
-        to_ns,
-        cpus,
-        comms: args.comm.clone(),
-        pids: args.pid.clone(),
-        tids: args.tid.clone(),
-    };
-    let written = |error| Failure::Output(error, "standard output".to_owned());
-    let out = BufWriter::with_capacity(OUT_BYTES, io::stdout().lock());
-    let mut timehist = Timehist::new(options, trace.online_cpus(), out);
-    timehist.begin().map_err(written)?;
-    let threads = trace.each(|threads, event| timehist.event(threads, event))?;
-    let summary = timehist.summary(&threads);
-    let mut out = timehist.into_inner();
-    if args.summary || args.with_summary {
-        let text = if json { String::new() } else { printable(&summary.text()) };
-        out.write_all(text.as_bytes()).map_err(written)?;
-    }
-    out.flush().map_err(written)?;
-    drop(out);
-    if json { print_json(&summary) } else { Ok(()) }
-}
-
 /// A list of CPUs, if there is one.
 fn cpus(option: &str, text: Option<&str>) -> Result<Option<Vec<u32>>, Failure> {
     let Some(text) = text else { return Ok(None) };
     let set = CpuSet::parse_list(text)
         .map_err(|message| Failure::plain(format!("{option} {text}: {message}")))?;
     Ok(Some((0..CPUS_MAX).filter(|cpu| set.contains(CpuId(*cpu))).collect()))
-}
-
-/// `slicewise map`.
-pub(crate) fn map(args: &MapArgs) -> Result<(), Failure> {
-    let trace = Trace::open(&args.trace)?;
-    let cpus = cpus("--cpus", args.cpus.as_deref())?;
-    let written = |error| Failure::Output(error, "standard output".to_owned());
-    let out = BufWriter::with_capacity(OUT_BYTES, io::stdout().lock());
-    let options = MapOptions { compact: args.compact, cpus };
-    let mut map = Map::new(options, trace.online_cpus(), out);
-    trace.each(|threads, event| map.event(threads, event))?;
-    map.into_inner().flush().map_err(written)
 }
 
 /// Whether events happen in a stretch, if there is one.
@@ -373,66 +319,4 @@ pub(crate) fn stretch(text: &str) -> Result<(Option<u64>, Option<u64>), Failure>
         return Err(Failure::plain(format!("--time {text}: it ends before it begins")));
     }
     Ok((from_ns, to_ns))
-}
-
-/// `slicewise runqlat`.
-pub(crate) fn runqlat(args: &RunqlatArgs) -> Result<(), Failure> {
-    let by = match (args.pids, args.tids) {
-        (true, _) => ByWhom::Process,
-        (_, true) => ByWhom::Task,
-        _ => ByWhom::All,
-    };
-    let options =
-        RunqlatOptions { rules: rules(&args.trace), ms: args.milliseconds, by, pid: args.pid };
-    let mut runqlat = Runqlat::new(options);
-    let within = within(args.time.as_deref())?;
-    let threads = Trace::open(&args.trace)?.each(|threads, event| {
-        if within(event) {
-            runqlat.event(threads, event);
-        }
-        Ok(())
-    })?;
-    let histograms = runqlat.histograms(&threads);
-    match args.format {
-        OutputFormat::Json => print_json(&histograms),
-        OutputFormat::Table if histograms.is_empty() => {
-            print(&runqlat_text(&[], by))?;
-            Failure::Shown("note: nobody waited\n".to_owned()).report();
-            Ok(())
-        }
-        OutputFormat::Table => print(&printable(&runqlat_text(&histograms, by))),
-    }
-}
-
-/// `slicewise runqslower`.
-pub(crate) fn runqslower(args: &RunqslowerArgs) -> Result<(), Failure> {
-    let min_ns = args.min_us.saturating_mul(1000);
-    let mut waits = Waits::new(rules(&args.trace));
-    let mut out = BufWriter::with_capacity(OUT_BYTES, io::stdout().lock());
-    let written = |error| Failure::Output(error, "standard output".to_owned());
-    let previous = if args.previous {
-        format!(" {:16} {:<6}", "PREV COMM", "PREV TID")
-    } else {
-        String::new()
-    };
-    writeln!(out, "{:>15} {:16} {:<7} {:>14}{previous}", "TIME", "COMM", "TID", "LAT(us)")
-        .map_err(written)?;
-    Trace::open(&args.trace)?.each(|threads, event| {
-        let Some(waited) = waits.event(threads, event) else { return Ok(()) };
-        let thread = &threads[waited.task];
-        if waited.ns() <= min_ns
-            || args.pid.is_some_and(|pid| thread.tgid != pid)
-            || args.tid.is_some_and(|tid| thread.tid != tid)
-        {
-            return Ok(());
-        }
-        let (at, lat) = (seconds(waited.to_ns), waited.ns() / 1000);
-        write!(out, "{at:>15} {:16} {:<7} {lat:>14}", printable(&thread.name()), thread.tid)?;
-        if args.previous {
-            let prev = &threads[waited.prev];
-            write!(out, " {:16} {:<6}", printable(&prev.name()), prev.tid)?;
-        }
-        writeln!(out)
-    })?;
-    out.flush().map_err(written)
 }

@@ -107,9 +107,8 @@ impl Kept {
         }
         if self.worst.len() == worst {
             let shortest = (0..worst).min_by_key(|at| self.worst[*at].ns());
-            match shortest.filter(|at| self.worst[*at].ns() < wait.ns()) {
-                Some(at) => self.worst[at] = wait,
-                None => {}
+            if let Some(at) = shortest.filter(|at| self.worst[*at].ns() < wait.ns()) {
+                self.worst[at] = wait;
             }
         } else {
             self.worst.push(wait);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
 
 use super::OutputFormat;
 
@@ -186,4 +186,85 @@ pub(crate) struct RunqslowerArgs {
     /// Only this task
     #[arg(short, long, value_name = "TID")]
     pub(crate) tid: Option<i32>,
+}
+
+/// `slicewise cpudist`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct CpudistArgs {
+    /// perf.data, trace.dat, the text of tracefs' `trace` file, or .swtrace of `run --trace`
+    #[arg(value_name = "TRACE")]
+    pub(crate) trace: PathBuf,
+
+    /// Time off the CPU, from one run to the next, and not time on it
+    #[arg(short = 'O', long)]
+    pub(crate) offcpu: bool,
+
+    /// Milliseconds instead of microseconds
+    #[arg(short, long)]
+    pub(crate) milliseconds: bool,
+
+    /// A histogram for each process
+    #[arg(short = 'P', long)]
+    pub(crate) pids: bool,
+
+    /// A histogram for each task
+    #[arg(short = 'L', long, conflicts_with = "pids")]
+    pub(crate) tids: bool,
+
+    /// Only this process
+    #[arg(short, long, value_name = "PID")]
+    pub(crate) pid: Option<i32>,
+
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: OutputFormat,
+}
+
+/// What follows the help of `slicewise summary`.
+pub(super) const SUMMARY_HELP: &str = "\
+Examples:
+  slicewise summary perf.data
+  slicewise summary perf.data --by task --top 20
+  slicewise summary perf.data --time 50945.95,50946.2 -C 0-3";
+
+/// `slicewise summary`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct SummaryArgs {
+    /// perf.data, trace.dat, the text of tracefs' `trace` file, or .swtrace of `run --trace`
+    #[arg(value_name = "TRACE")]
+    pub(crate) trace: PathBuf,
+
+    /// What a row is
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub(crate) by: RowsBy,
+
+    /// How many rows; the rest is added up
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) top: u16,
+
+    /// Only this stretch, in seconds of the trace's clock: START,END, START, or ,END
+    #[arg(long, value_name = "START,END")]
+    pub(crate) time: Option<String>,
+
+    /// Only what happens on these CPUs: 0-1,3
+    #[arg(short = 'C', long, value_name = "CPUS")]
+    pub(crate) cpu: Option<String>,
+
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: OutputFormat,
+}
+
+/// What a row of `slicewise summary` is.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum RowsBy {
+    /// A task
+    Task,
+    /// A process; where the trace does not tell processes, a task
+    Process,
+    /// All tasks of a name
+    #[default]
+    Comm,
+    /// A cgroup, where the trace tells who is in it
+    Cgroup,
 }
