@@ -324,7 +324,7 @@ fn what_others_encoded_gives_the_events_of_the_recording() {
     while let Some(event) = reader.next_event().unwrap() {
         of_recording.push(event);
     }
-    for (name, is_compact) in [("perfetto.pftrace", false), ("perfetto_compact.pftrace", true)] {
+    for (name, is_compact) in [("perfetto.bin", false), ("perfetto_compact.bin", true)] {
         let bytes = std::fs::read(root.join("tests/samples").join(name)).unwrap();
         let (events, findings) = read_bytes(bytes);
         assert!(findings.is_clean(), "{name}: {findings:?}");
