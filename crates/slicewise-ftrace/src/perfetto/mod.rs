@@ -62,8 +62,10 @@ struct Cpu {
     running: Option<TaskRef>,
     /// It had a bundle.
     is_known: bool,
-    /// A gap was found that its bundle does not tell.
+    /// A gap was found and not told, as there was no event behind it.
     is_lost: bool,
+    /// Gaps of all CPUs that were told for this one.
+    gaps_told: u64,
     /// Events that the kernel had dropped when the recording began.
     dropped_before: Option<u64>,
 }
@@ -87,6 +89,8 @@ struct State {
     info: TraceInfo,
     held: Held,
     cpus: Vec<Cpu>,
+    /// Those that had events in this round.
+    in_round: Vec<usize>,
     last_cpu: usize,
     /// The newest event up to the end of the round before.
     round_ns: u64,
@@ -94,6 +98,8 @@ struct State {
     due_ns: Option<u64>,
     /// By task: its process; 0 if nobody said.
     tgids: Vec<i32>,
+    /// Gaps so far that are of all CPUs: packets that were dropped.
+    gaps: u64,
     has_ftrace: bool,
 }
 
@@ -110,10 +116,12 @@ impl<R: Read> Perfetto<R> {
             info: TraceInfo::new(TraceFormat::Perfetto),
             held: Held::default(),
             cpus: Vec::new(),
+            in_round: Vec::new(),
             last_cpu: 0,
             round_ns: 0,
             due_ns: None,
             tgids: Vec::new(),
+            gaps: 0,
             has_ftrace: false,
         };
         let packets = Packets::new(file);
@@ -290,10 +298,7 @@ impl State {
             return Some(());
         }
         self.has_ftrace = true;
-        if is_gap {
-            let known = self.cpus.iter_mut().filter(|cpu| cpu.is_known);
-            known.for_each(|cpu| cpu.is_lost = true);
-        }
+        self.gaps += u64::from(is_gap);
         let clock = match clock {
             0 => "boot",
             2 => "global",
@@ -325,8 +330,8 @@ impl State {
             self.info.cpus.insert(at, number);
         }
         if index < self.last_cpu {
-            let newest = self.cpus[..=self.last_cpu].iter_mut();
-            let of_cpus = newest.filter_map(|cpu| cpu.newest_ns.take()).min();
+            let cpus = &mut self.cpus;
+            let of_cpus = self.in_round.drain(..).filter_map(|at| cpus[at].newest_ns.take()).min();
             self.due_ns = Some(of_cpus.map_or(self.round_ns, |newest| newest.min(self.round_ns)));
             self.round_ns = self.held.take_newest_of_round_ns().unwrap_or(self.round_ns);
         }
@@ -336,8 +341,9 @@ impl State {
     /// Tells a gap before a bundle. The first one of a CPU has nothing before it.
     fn gap(&mut self, index: usize, is_lost: bool, at_ns: Option<u64>, findings: &mut Findings) {
         let cpu = &mut self.cpus[index];
-        cpu.is_lost |= is_lost && cpu.is_known;
+        cpu.is_lost |= cpu.is_known && (is_lost || cpu.gaps_told < self.gaps);
         cpu.is_known = true;
+        cpu.gaps_told = self.gaps;
         if let Some(at_ns) = at_ns
             && std::mem::take(&mut cpu.is_lost)
         {
@@ -348,8 +354,13 @@ impl State {
     }
 
     fn push(&mut self, index: usize, event: Event) {
-        let newest = &mut self.cpus[index].newest_ns;
-        *newest = Some(newest.map_or(event.time_ns, |newest| newest.max(event.time_ns)));
+        match &mut self.cpus[index].newest_ns {
+            Some(newest) => *newest = event.time_ns.max(*newest),
+            none => {
+                *none = Some(event.time_ns);
+                self.in_round.push(index);
+            }
+        }
         self.held.push(event);
     }
 
