@@ -123,6 +123,8 @@ pub struct WhatifWorse {
     pub task: String,
     /// Its delays after wakeups.
     pub wakeups: u64,
+    /// The same, replayed.
+    pub replayed_wakeups: u64,
     /// Recorded.
     pub recorded_p50_ns: u64,
     /// Replayed.
@@ -131,7 +133,7 @@ pub struct WhatifWorse {
     pub recorded_p99_ns: u64,
     /// Replayed.
     pub replayed_p99_ns: u64,
-    /// What it waited for, there and here.
+    /// Why, as far as it can be told.
     pub cause: String,
 }
 
@@ -271,7 +273,6 @@ fn error(report: &WhatifReport, style: Style) -> String {
         Column::right("REPLAYED").group("p50"),
         Column::right("RECORDED").group("p99"),
         Column::right("REPLAYED").group("p99"),
-        Column::left("WAITED FOR").expendable(1),
     ]);
     for worse in error.worse.iter().take(WORSE_SHOWN) {
         table.row(vec![
@@ -281,10 +282,12 @@ fn error(report: &WhatifReport, style: Style) -> String {
             duration(worse.replayed_p50_ns).into(),
             duration(worse.recorded_p99_ns).into(),
             duration(worse.replayed_p99_ns).into(),
-            worse.cause.as_str().into(),
         ]);
     }
     text.push_str(&table.render(style));
+    for worse in error.worse.iter().take(WORSE_SHOWN) {
+        let _ = writeln!(text, "  {}: {}", shown_name(&worse.task), worse.cause);
+    }
     let more = error.worse.len().saturating_sub(WORSE_SHOWN);
     if more > 0 {
         let _ = writeln!(text, "  and {more} more");

@@ -144,7 +144,7 @@ pub struct WhyTrial {
     pub others_before_ns: u64,
     /// And with it.
     pub others_after_ns: u64,
-    /// Whether it helps: less waiting by a tenth or more.
+    /// Whether it helps: by a tenth or more, less waiting, or a shorter p99 with about as much waiting.
     pub helps: bool,
     /// Why it could not be tried.
     pub failed: Option<String>,

@@ -143,6 +143,23 @@ fn most(causes: &ByCause) -> String {
     format!("{what} {:.0} %", ns as f64 * 100.0 / total.max(1) as f64)
 }
 
+/// Why the delays of a task are not met.
+fn cause_of(wakeups: u64, recorded: &Recorded, replayed: &Replayed, script: usize) -> String {
+    let slept = replayed.delays[script].wakeups_ns.len() as u64;
+    let waited = format!(
+        "waited for {} (recorded), {} (replayed)",
+        most(&recorded.causes[script]),
+        most(&replayed.causes[script])
+    );
+    if slept * 5 < wakeups * 4 {
+        // Who gets on faster is woken before it sleeps.
+        return format!(
+            "sleeps {slept} times instead of {wakeups}, as others come to wake it before it does; {waited}"
+        );
+    }
+    waited
+}
+
 fn whatif_error(recorded: &Recorded, replayed: &Replayed, error: &ReplayError) -> WhatifError {
     let (tasks_close, tasks) = error.held();
     let worse = error.tasks.iter().filter(|task| !task.holds).map(|task| {
@@ -154,11 +171,8 @@ fn whatif_error(recorded: &Recorded, replayed: &Replayed, error: &ReplayError) -
             replayed_p50_ns: task.p50_ns.1,
             recorded_p99_ns: task.p99_ns.0,
             replayed_p99_ns: task.p99_ns.1,
-            cause: format!(
-                "recorded: {}; replayed: {}",
-                most(&recorded.causes[script]),
-                most(&replayed.causes[script])
-            ),
+            replayed_wakeups: replayed.delays[script].wakeups_ns.len() as u64,
+            cause: cause_of(task.wakeups, recorded, replayed, script),
         }
     });
     WhatifError {

@@ -624,7 +624,11 @@ fn simulate(
         match run {
             Ok(after) => {
                 (told.after_p99_ns, told.after_waited_ns, told.others_after_ns) = of(&after.delays);
-                told.helps = (told.after_waited_ns as f64) < before_waited_ns as f64 * HELPS;
+                let part = |after: u64, before: u64| after as f64 / before.max(1) as f64;
+                let waited = part(told.after_waited_ns, before_waited_ns);
+                let p99 = told.after_p99_ns.zip(before_p99_ns).map(|(to, from)| part(to, from));
+                told.helps = waited < HELPS
+                    || (waited < 1.0 / HELPS && p99.is_some_and(|part| part < HELPS));
             }
             Err(failure) => told.failed = Some(failure.brief()),
         }

@@ -106,6 +106,11 @@ fn the_page_on_traces_shows_what_the_commands_print() {
 }
 
 #[test]
+fn the_page_on_why_and_what_if_shows_what_the_commands_print() {
+    shows_what_is_printed("docs/whatif.md");
+}
+
+#[test]
 fn the_pages_of_scenarios_show_what_the_commands_print() {
     let mut pages = 0;
     for entry in std::fs::read_dir(root().join("docs/scenarios")).expect("there are pages") {
