@@ -28,8 +28,6 @@ pub(crate) struct Entry {
     pub(crate) entity: u32,
 }
 
-const NOTHING: Entry = Entry { key: 0, seq: 0, vruntime: 0, slice: 0, entity: 0 };
-
 /// What an inner node knows of a subtree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Summary {
@@ -224,16 +222,20 @@ impl Ordered {
     /// The fields one by one: see [`insert_into_leaf`].
     #[inline(never)]
     fn insert_in_tree(&mut self, key: u64, seq: u64, vruntime: u64, slice: u64, entity: u32) {
-        let entry = Entry { key, seq, vruntime, slice, entity };
         if self.height == 0
             && let Some(leaf) = self.leaves.get_mut(self.root as usize)
-            && leaf.len() < NODE_MAX
+            && leaf.len() < NODE_MAX.min(leaf.capacity())
         {
-            insert_into_leaf(leaf, entry);
+            insert_into_leaf(leaf, Entry { key, seq, vruntime, slice, entity });
             self.len += 1;
         } else {
-            self.insert_below(entry);
+            self.insert_anywhere(key, seq, vruntime, slice, entity);
         }
+    }
+
+    #[inline(never)]
+    fn insert_anywhere(&mut self, key: u64, seq: u64, vruntime: u64, slice: u64, entity: u32) {
+        self.insert_below(Entry { key, seq, vruntime, slice, entity });
     }
 
     /// Adds an entry that may well be the next to be taken out.
@@ -252,7 +254,7 @@ impl Ordered {
         }
     }
 
-    #[inline(never)]
+    #[inline]
     fn insert_below(&mut self, entry: Entry) {
         if self.leaves.is_empty() {
             self.leaves.push(Vec::with_capacity(NODE_MAX / 4));
@@ -336,7 +338,7 @@ impl Ordered {
             return self.remove_below(key, seq);
         }
         let Some(leaf) = self.leaves.get_mut(self.root as usize) else { return false };
-        let found = remove_from_leaf(leaf, key, seq).is_some();
+        let found = remove_from_leaf(leaf, seq).is_some();
         self.len -= usize::from(found);
         found
     }
@@ -352,7 +354,7 @@ impl Ordered {
             node = children[at].node;
         }
         let Some(leaf) = self.leaves.get_mut(node as usize) else { return false };
-        let Some(removed) = remove_from_leaf(leaf, key, seq) else { return false };
+        let Some(removed) = remove_from_leaf(leaf, seq) else { return false };
         self.len -= 1;
         self.removed_below(&path, node, &removed);
         true
@@ -491,9 +493,10 @@ impl<'q> Iterator for Iter<'q> {
 /// Puts an entry in its place, from the end: most come late.
 #[inline(always)]
 fn insert_into_leaf(leaf: &mut Vec<Entry>, entry: Entry) {
-    leaf.push(NOTHING);
+    leaf.push(entry);
     let entries = leaf.as_mut_slice();
-    let mut at = entries.len() - 1;
+    let last = entries.len() - 1;
+    let mut at = last;
     while at > 0 {
         let earlier = entries[at - 1];
         if !ordered_before(entry.key, entry.seq, earlier.key, earlier.seq) {
@@ -501,6 +504,9 @@ fn insert_into_leaf(leaf: &mut Vec<Entry>, entry: Entry) {
         }
         entries[at] = earlier;
         at -= 1;
+    }
+    if at == last {
+        return;
     }
     // Field by field, so that they come from registers: an entry is not read in one go that has just
     // been written field by field, which makes a processor wait.
@@ -513,15 +519,22 @@ fn insert_into_leaf(leaf: &mut Vec<Entry>, entry: Entry) {
     place.entity = entity;
 }
 
+/// Of a queue's entries, no two have the same sequence number.
 #[inline]
-fn remove_from_leaf(leaf: &mut Vec<Entry>, key: u64, seq: u64) -> Option<Entry> {
-    let at = leaf.iter().position(|entry| entry.seq == seq && entry.key == key)?;
-    let removed = leaf[at];
-    let last = leaf.len() - 1;
-    for at in at..last {
-        leaf[at] = leaf[at + 1];
+fn remove_from_leaf(leaf: &mut Vec<Entry>, seq: u64) -> Option<Entry> {
+    let mut at = 0;
+    let removed = loop {
+        let entry = leaf.get(at)?;
+        if entry.seq == seq {
+            break *entry;
+        }
+        at += 1;
+    };
+    while let Some(next) = leaf.get(at + 1) {
+        leaf[at] = *next;
+        at += 1;
     }
-    leaf.truncate(last);
+    leaf.truncate(at);
     Some(removed)
 }
 
