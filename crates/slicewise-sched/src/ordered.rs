@@ -82,20 +82,21 @@ struct Step {
     child: u32,
 }
 
-/// The queue.
+/// The queue. What small ones need comes first.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Ordered {
     /// An entry that is not in the tree.
     beside: Option<Entry>,
     leaves: Vec<Vec<Entry>>,
-    inners: Vec<Vec<Child>>,
-    free_leaves: Vec<u32>,
-    free_inners: Vec<u32>,
-    root: u32,
     /// Inner levels above the leaves.
     height: usize,
     /// Entries in the tree.
     len: usize,
+    root: u32,
+    inners: Vec<Vec<Child>>,
+    free_leaves: Vec<u32>,
+    free_inners: Vec<u32>,
 }
 
 /// The first of two entries.
@@ -338,7 +339,7 @@ impl Ordered {
             return self.remove_below(key, seq);
         }
         let Some(leaf) = self.leaves.get_mut(self.root as usize) else { return false };
-        let found = remove_from_leaf(leaf, seq).is_some();
+        let found = remove_from_leaf(leaf, key, seq).is_some();
         self.len -= usize::from(found);
         found
     }
@@ -354,7 +355,7 @@ impl Ordered {
             node = children[at].node;
         }
         let Some(leaf) = self.leaves.get_mut(node as usize) else { return false };
-        let Some(removed) = remove_from_leaf(leaf, seq) else { return false };
+        let Some(removed) = remove_from_leaf(leaf, key, seq) else { return false };
         self.len -= 1;
         self.removed_below(&path, node, &removed);
         true
@@ -490,16 +491,25 @@ impl<'q> Iterator for Iter<'q> {
     }
 }
 
+/// Up to so many entries are looked through one by one.
+const FEW: usize = 8;
+
 /// Puts an entry in its place, from the end: most come late.
 #[inline(always)]
 fn insert_into_leaf(leaf: &mut Vec<Entry>, entry: Entry) {
+    let goes_before = |other: &Entry| ordered_before(entry.key, entry.seq, other.key, other.seq);
+    if let Some(far) = leaf.len().checked_sub(FEW)
+        && leaf.get(far).is_some_and(goes_before)
+    {
+        return insert_far(leaf, far, entry);
+    }
     leaf.push(entry);
     let entries = leaf.as_mut_slice();
     let last = entries.len() - 1;
     let mut at = last;
     while at > 0 {
         let earlier = entries[at - 1];
-        if !ordered_before(entry.key, entry.seq, earlier.key, earlier.seq) {
+        if !goes_before(&earlier) {
             break;
         }
         entries[at] = earlier;
@@ -519,9 +529,20 @@ fn insert_into_leaf(leaf: &mut Vec<Entry>, entry: Entry) {
     place.entity = entity;
 }
 
+/// The same, where it goes before number `far`.
+#[inline(never)]
+fn insert_far(leaf: &mut Vec<Entry>, far: usize, entry: Entry) {
+    let at = leaf[..far]
+        .partition_point(|other| !ordered_before(entry.key, entry.seq, other.key, other.seq));
+    leaf.insert(at, entry);
+}
+
 /// Of a queue's entries, no two have the same sequence number.
 #[inline]
-fn remove_from_leaf(leaf: &mut Vec<Entry>, seq: u64) -> Option<Entry> {
+fn remove_from_leaf(leaf: &mut Vec<Entry>, key: u64, seq: u64) -> Option<Entry> {
+    if leaf.len() > FEW {
+        return remove_from_full_leaf(leaf, key, seq);
+    }
     let mut at = 0;
     let removed = loop {
         let entry = leaf.get(at)?;
@@ -536,6 +557,12 @@ fn remove_from_leaf(leaf: &mut Vec<Entry>, seq: u64) -> Option<Entry> {
     }
     leaf.truncate(at);
     Some(removed)
+}
+
+#[inline(never)]
+fn remove_from_full_leaf(leaf: &mut Vec<Entry>, key: u64, seq: u64) -> Option<Entry> {
+    let at = leaf.partition_point(|entry| ordered_before(entry.key, entry.seq, key, seq));
+    leaf.get(at).is_some_and(|entry| entry.seq == seq).then(|| leaf.remove(at))
 }
 
 /// An empty node: one used before, with its memory, or a new one.

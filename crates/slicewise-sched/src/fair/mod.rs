@@ -301,22 +301,25 @@ pub(crate) struct CfsOuter {
     pub(crate) shares: Vec<(u64, u64)>,
 }
 
-/// A runqueue of one level. Entities live outside; the queue names them by index.
+/// A runqueue of one level. Entities live outside; the queue names them by index. What nearly all events
+/// touch comes first.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct FairQueue {
-    /// Everyone waiting; not the running entity.
-    tree: Ordered,
+    /// EEVDF: Σ w · (v − zero) over everyone queued.
+    sum: i128,
+    /// EEVDF: Σ w over everyone queued.
+    sum_weight: u64,
+    /// CFS `min_vruntime`; EEVDF: what the sums are relative to (C.2).
+    zero: u64,
+    /// Sum of weights, running entity included.
+    load_weight: u64,
+    next_seq: u64,
+    /// What was charged since the owner last took it, for the group's quota.
+    pub(crate) charged_ns: u64,
     /// The running entity, if it is of this queue, or [`NOBODY`]; it may have left the queue
     /// already.
     curr: u32,
-    /// CFS `min_vruntime`; EEVDF: what the sums are relative to (C.2).
-    zero: u64,
-    /// EEVDF: Σ w over everyone queued.
-    sum_weight: u64,
-    /// EEVDF: Σ w · (v − zero) over everyone queued.
-    sum: i128,
-    /// Sum of weights, running entity included.
-    load_weight: u64,
     /// Everyone queued, running and delayed included.
     pub(crate) nr_queued: u32,
     /// Of those, not delayed.
@@ -327,20 +330,19 @@ pub(crate) struct FairQueue {
     nr_custom_slice: u32,
     /// EEVDF: what a preemption test has just picked, until anything changes.
     preemptor: Option<(u32, Rule)>,
+    /// Accounting or a preemption test asks for a new pick; the owner takes it.
+    pub(crate) resched: bool,
+    /// Whether any of the three buddies is marked.
+    any_buddy: bool,
+    /// Everyone waiting; not the running entity.
+    tree: Ordered,
     next_buddy: Option<u32>,
     last_buddy: Option<u32>,
     skip_buddy: Option<u32>,
-    /// Whether any of the three is marked.
-    any_buddy: bool,
-    next_seq: u64,
-    /// What was charged since the owner last took it, for the group's quota.
-    pub(crate) charged_ns: u64,
     /// With groups: the delayed entities a preemption test has dequeued, for the owner to take.
     pub(crate) paid: Vec<u32>,
     /// CFS: what slices depend on beyond this queue; `None` at the root.
     pub(crate) outer: Option<Box<CfsOuter>>,
-    /// Accounting or a preemption test asks for a new pick; the owner takes it.
-    pub(crate) resched: bool,
 }
 
 impl FairQueue {

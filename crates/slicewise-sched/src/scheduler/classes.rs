@@ -652,7 +652,7 @@ impl Scheduler {
         }
         let load = Load::of(attr.policy, attr.nice);
         self.note_load(now_ns, slot);
-        self.any_idle_policy |= matches!(attr.policy, Policy::Idle);
+        self.note_policy(attr.policy);
         FairQueue::reweight_off_queue(&self.params, &mut self.entities, slot, load);
         let mut entity = self.entities[slot as usize];
         if class != old_class {

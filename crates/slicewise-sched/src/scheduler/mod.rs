@@ -35,6 +35,7 @@ use self::smp::{Smp, TopologySize};
 use crate::deadline::queue::DlQueue;
 use crate::deadline::{Refusal, RootDomain};
 use crate::fair::{Algorithm, Entity, FairParams, FairQueue, Wakeup};
+use crate::pelt::LoadAverage;
 use crate::rt::{RtEntity, RtQueue};
 use crate::task::{NO_DL, PolicyKind, ROOT, State, Task, Tasks};
 use crate::weight::Load;
@@ -92,19 +93,10 @@ enum Resched {
     Now,
 }
 
-/// One CPU's runqueue.
+/// One CPU's runqueue. What nearly all events touch comes first.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 struct Cpu {
-    stop: VecDeque<u32>,
-    dl: DlQueue,
-    rt: RtQueue,
-    fair: FairQueue,
-    /// Fair tasks below the root less group entities at the root: what the root queue's own counts
-    /// are off by. Always 0 without groups.
-    below: groups::Below,
-    /// Real-time tasks that groups have ready to run, less the entities of these groups. Always 0
-    /// without RT_GROUP_SCHED.
-    rt_below: i32,
     /// Who runs.
     current: Option<u32>,
     resched: Resched,
@@ -113,10 +105,26 @@ struct Cpu {
     rt_throttled: bool,
     /// The fair server counts what fair tasks get.
     server_active: bool,
+    record: bool,
+    /// Two or more are queued, and balancing has been told.
+    crowded: bool,
     /// The deadline entity of its fair server, if the kernel has those.
     server: u32,
     /// What the running fair task had run in all when the server was told last.
     server_mark: u64,
+    /// Fair tasks below the root less group entities at the root: what the root queue's own counts
+    /// are off by. Always 0 without groups.
+    below: groups::Below,
+    /// Real-time tasks that groups have ready to run, less the entities of these groups. Always 0
+    /// without RT_GROUP_SCHED.
+    rt_below: i32,
+    dl: DlQueue,
+    load: CpuLoad,
+    fair: FairQueue,
+    /// Utilisation by real-time and deadline tasks.
+    load_above: LoadAverage,
+    rt: RtQueue,
+    stop: VecDeque<u32>,
     /// Up to when the running task of another class, or idleness, is accounted.
     exec_start_ns: u64,
     /// What real-time tasks have used of the period.
@@ -124,10 +132,6 @@ struct Cpu {
     /// Of deadline tasks, and of the fair server.
     dl_timers: Box<[Timers; 2]>,
     decision: Option<Box<Decision>>,
-    record: bool,
-    load: CpuLoad,
-    /// Two or more are queued, and balancing has been told.
-    crowded: bool,
 }
 
 impl Cpu {
@@ -152,6 +156,7 @@ impl Cpu {
             decision: None,
             record: false,
             load: CpuLoad::default(),
+            load_above: LoadAverage::default(),
             crowded: false,
         }
     }
@@ -229,8 +234,9 @@ pub struct Scheduler {
     outputs_taken: usize,
     /// CPUs that run nothing and have nothing queued.
     idle: IdleCpus,
-    /// Some task has or had policy IDLE.
+    /// Some task has or had policy IDLE; policy STOP.
     any_idle_policy: bool,
+    any_stop_policy: bool,
     /// Real-time tasks queued, running ones included, on all CPUs.
     nr_rt_queued: u32,
     /// Of those, not running.
@@ -280,6 +286,7 @@ impl Scheduler {
             outputs_taken: 0,
             idle: IdleCpus::all(config.cpus),
             any_idle_policy: false,
+            any_stop_policy: false,
             nr_rt_queued: 0,
             nr_rt_waiting: 0,
             nr_must_move: 0,
@@ -781,7 +788,7 @@ impl Scheduler {
     fn add_task(&mut self, state: State, cpu: u32, attr: Attr, affinity: CpuSet) -> u32 {
         let entity = self.new_entity(&attr);
         let rt = RtEntity::new(self.rr_ticks);
-        self.any_idle_policy |= matches!(attr.policy, Policy::Idle);
+        self.note_policy(attr.policy);
         let slot = self.tasks.add(Task::new(state, cpu, &attr, affinity, rt));
         self.unlist(slot);
         match self.entities.get_mut(slot as usize) {
@@ -789,6 +796,12 @@ impl Scheduler {
             None => self.entities.push(entity),
         }
         slot
+    }
+
+    /// A task has a policy from now on.
+    fn note_policy(&mut self, policy: Policy) {
+        self.any_idle_policy |= matches!(policy, Policy::Idle);
+        self.any_stop_policy |= matches!(policy, Policy::Stop);
     }
 
     fn new_entity(&self, attr: &Attr) -> Entity {

@@ -216,7 +216,7 @@ impl Scheduler {
     #[inline(always)]
     pub(super) fn schedule_plain(&mut self, now_ns: u64, cpu: u32) -> Option<Switch> {
         let above = self.nr_rt_queued + self.deadlines.nr_queued + self.nr_must_move;
-        if self.groups.any() || above + self.smp.nr_pushes > 0 {
+        if self.groups.any() || above + self.smp.nr_pushes > 0 || self.any_stop_policy {
             return None;
         }
         let Self { params, profile, cpus, tasks, entities, outputs, deadlines, loads, .. } = self;
@@ -227,8 +227,7 @@ impl Scheduler {
         if leaves.class != Class::Fair
             || leaves.state == State::Exiting
             || rq.record
-            || rq.dl.nr_queued + rq.rt.nr_queued > 0
-            || !rq.stop.is_empty()
+            || rq.dl.nr_queued > 0
         {
             return None;
         }

@@ -37,14 +37,13 @@ pub(in super::super) struct Member {
 
 /// A CPU's averages, and its fair tasks.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub(in super::super) struct CpuLoad {
     average: LoadAverage,
     /// Σ of the estimates of tasks queued.
     estimate: u64,
     /// Fair tasks that are queued here, in no order, and some that have been.
     members: Vec<Member>,
-    /// Utilisation by real-time and deadline tasks.
-    above: LoadAverage,
 }
 
 /// Whether averages are kept, and in which order tasks have run.
@@ -361,7 +360,7 @@ impl Scheduler {
         });
         let load = u64::from(running);
         let signals = Signals { load, runnable: load, running };
-        self.cpus[cpu as usize].load.above.update(now_ns, 1, signals);
+        self.cpus[cpu as usize].load_above.update(now_ns, 1, signals);
     }
 
     /// The running task of a CPU at its tick.
@@ -426,7 +425,7 @@ impl Scheduler {
 
     /// Utilisation of a CPU by classes above the fair one.
     pub(super) fn util_above(&self, cpu: u32) -> u64 {
-        self.cpus[cpu as usize].load.above.util_avg()
+        self.cpus[cpu as usize].load_above.util_avg()
     }
 
     /// The load of a task as it counts on its CPU (fair.md D.3).

@@ -177,10 +177,14 @@ impl Scheduler {
     /// Whether a search from `target` would find nobody and change nothing.
     #[inline(always)]
     fn nobody_is_free(&self, target: u32) -> bool {
-        self.idle.count() == 0
+        let llc = self.smp.llc(target);
+        // Where CPUs differ in capacity, one of another cache would do.
+        let all_busy =
+            if self.smp.asymmetric { self.idle.count() == 0 } else { llc.nr_busy >= llc.size };
+        all_busy
             && !self.any_idle_policy
             && !self.groups.any()
-            && !(self.smp.has_smt && self.smp.llc(target).has_idle_core)
+            && !(self.smp.has_smt && llc.has_idle_core)
     }
 
     /// Any free sibling.
