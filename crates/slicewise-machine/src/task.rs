@@ -93,9 +93,9 @@ pub(crate) struct Task {
     pub(crate) signalled: bool,
 }
 
-/// The rest; what periodic timers need comes first, a cache line.
+/// The rest; what periodic timers need comes first.
 #[derive(Clone, Debug)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub(crate) struct TaskDetail {
     /// The last expiry of each timer of its own, by number.
     pub(crate) timers: SmallVec<[(u32, u64); 1]>,

@@ -71,9 +71,9 @@ enum State {
     Running,
 }
 
-/// What most events touch comes first: a cache line.
+/// What most events touch comes first.
 #[derive(Clone, Debug, Default)]
-#[repr(C, align(64))]
+#[repr(C)]
 struct Task {
     since_ns: u64,
     state: State,

@@ -329,6 +329,7 @@ impl Scheduler {
     pub fn reserve(&mut self, tasks: usize) {
         self.tasks.slots.reserve(tasks.saturating_sub(self.tasks.slots.len()));
         self.entities.reserve(tasks.saturating_sub(self.entities.len()));
+        self.reserve_lists(tasks);
     }
 
     /// Whether the host has anything to do.

@@ -98,6 +98,17 @@ impl Scheduler {
         members.push(Member { stamp: self.loads.stamp, slot });
     }
 
+    /// Makes room for so many tasks, evenly spread.
+    pub(in super::super) fn reserve_lists(&mut self, tasks: usize) {
+        if self.loads.on {
+            let each = tasks.div_ceil(self.cpus.len());
+            for rq in &mut self.cpus {
+                let members = &mut rq.load.members;
+                members.reserve_exact(each.saturating_sub(members.len()));
+            }
+        }
+    }
+
     /// Off the list it is in, if any.
     pub(in super::super) fn unlist(&mut self, slot: u32) {
         let Some(entity) = self.entities.get_mut(slot as usize) else { return };

@@ -181,10 +181,8 @@ impl Scheduler {
         // Where CPUs differ in capacity, one of another cache would do.
         let all_busy =
             if self.smp.asymmetric { self.idle.count() == 0 } else { llc.nr_busy >= llc.size };
-        all_busy
-            && !self.any_idle_policy
-            && !self.groups.any()
-            && !(self.smp.has_smt && llc.has_idle_core)
+        let may_have_core = self.smp.has_smt && llc.has_idle_core;
+        all_busy && !may_have_core && !self.any_idle_policy && !self.groups.any()
     }
 
     /// Any free sibling.
