@@ -30,6 +30,7 @@ pub(crate) enum Step {
     Timer {
         timer: u32,
         absolute: bool,
+        shared: bool,
         period_ns: u64,
     },
     Lock(u32),
@@ -119,7 +120,7 @@ impl Code {
             for (index, op) in ops.iter().enumerate() {
                 check_op(op, workload, cpus).map_err(|what| fault(index, what))?;
                 if kept(op) {
-                    let step = code.step(op, ops, &places);
+                    let step = code.step(op, ops, &places, workload);
                     code.steps.push(step);
                 }
             }
@@ -128,7 +129,7 @@ impl Code {
         Ok(code)
     }
 
-    fn step(&mut self, op: &Op, ops: &[Op], places: &[u32]) -> Step {
+    fn step(&mut self, op: &Op, ops: &[Op], places: &[u32], workload: &Workload) -> Step {
         match op {
             Op::Run { work, mode } => {
                 Step::Run { work: self.draw(work), kernel: *mode == Mode::Kernel }
@@ -140,6 +141,7 @@ impl Code {
                 timer: *timer,
                 period_ns: *period_ns,
                 absolute: *mode == TimerMode::Absolute,
+                shared: workload.timers[*timer as usize].shared,
             },
             Op::Lock(mutex) => Step::Lock(*mutex),
             Op::Unlock(mutex) => Step::Unlock(*mutex),

@@ -156,8 +156,8 @@ impl<S: Sink> Machine<'_, S> {
                 self.count_step(task)?;
                 continue;
             }
-            if let Step::Timer { timer, absolute, period_ns } = step {
-                return self.timer(cpu, task, timer, absolute, period_ns);
+            if let Step::Timer { timer, absolute, shared, period_ns } = step {
+                return self.timer(cpu, task, timer, (absolute, shared), period_ns);
             }
             match step {
                 Step::Sleep { duration } => return self.sleep(cpu, task, duration),
@@ -331,9 +331,17 @@ impl<S: Sink> Machine<'_, S> {
 
     /// A periodic timer as in rt-app: the first period begins when its task begins; who comes too
     /// late does not sleep, and in relative mode starts a new period.
-    fn timer(&mut self, cpu: u32, task: u32, timer: u32, absolute: bool, period_ns: u64) -> Done {
+    #[inline]
+    fn timer(
+        &mut self,
+        cpu: u32,
+        task: u32,
+        timer: u32,
+        (absolute, shared): (bool, bool),
+        period_ns: u64,
+    ) -> Done {
         let detail = &mut self.details[task as usize];
-        let last_ns = if self.workload.timers[timer as usize].shared {
+        let last_ns = if shared {
             self.timers[timer as usize].get_or_insert(detail.first_ns)
         } else {
             own_expiry(&mut detail.timers, timer, detail.first_ns)

@@ -335,7 +335,7 @@ impl<S: Sink> Machine<'_, S> {
     }
 
     /// The next so many ns of a CPU are the machine's own.
-    #[inline]
+    #[inline(always)]
     fn take_time(&mut self, cpu: u32, cost_ns: u64) {
         self.account(cpu);
         let state = &mut self.cpus[cpu as usize];

@@ -52,8 +52,8 @@ pub(crate) struct Layout {
 }
 
 /// Event slots of a CPU: work done, tick, end of slice, end of an interrupt, budgets, fair server,
-/// periods of real-time throttling.
-pub(crate) const CPU_SLOTS: u32 = 7;
+/// periods of real-time throttling. One is left over: a power of two is taken apart in no time.
+pub(crate) const CPU_SLOTS: u32 = 8;
 pub(crate) const TICK: u32 = 1;
 pub(crate) const HRTICK: u32 = 2;
 /// The end of an interrupt that has asked for a new pick.
@@ -517,11 +517,10 @@ impl<'w, S: Sink> Machine<'w, S> {
     #[inline]
     fn handle(&mut self, slot: u32) -> Done {
         self.counts.events += 1;
-        let layout = self.layout;
         self.interrupt_ns = self.costs.interrupts.wakeup_ns;
-        if slot >= layout.tasks {
-            self.interrupt_wake(slot - layout.tasks)
-        } else if slot < layout.queues {
+        if slot >= self.layout.tasks {
+            self.interrupt_wake(slot - self.layout.tasks)
+        } else if slot < self.layout.queues {
             let cpu = slot / CPU_SLOTS;
             match slot % CPU_SLOTS {
                 TICK => {
@@ -538,7 +537,16 @@ impl<'w, S: Sink> Machine<'w, S> {
                 RT_PERIOD => self.bandwidth_timer(cpu, Timer::RtPeriod),
                 _ => self.advance(cpu),
             }
-        } else if slot < layout.devices {
+        } else {
+            self.handle_other(slot)
+        }
+    }
+
+    /// An event of neither a task nor a CPU.
+    #[inline(never)]
+    fn handle_other(&mut self, slot: u32) -> Done {
+        let layout = self.layout;
+        if slot < layout.devices {
             self.arrival(slot - layout.queues)
         } else if slot < layout.groups {
             self.device_done(slot - layout.devices)
@@ -861,29 +869,32 @@ impl<'w, S: Sink> Machine<'w, S> {
         if self.wants_values {
             self.emit_values(cpu, prev);
         }
-        let slot = |task: u32| (task != NONE).then_some(Slot(task));
-        let left = if prev != NONE { left } else { Left::Idle };
-        self.emit(Event::Switch { cpu: CpuId(cpu), prev: slot(prev), left, next: slot(next) });
+        if prev != NONE && next != NONE {
+            let (prev, next) = (Some(Slot(prev)), Some(Slot(next)));
+            self.emit(Event::Switch { cpu: CpuId(cpu), prev, left, next });
+        } else {
+            self.emit_idle_switch(cpu, prev, left, next);
+        }
         if self.wants_values {
             self.emit_values(cpu, next);
         }
-        if cpu != self.active {
-            self.make_ready(cpu);
-        }
-        if self.speed.is_some() {
-            self.change_pace(cpu, prev, next);
-        }
         let state = &mut self.cpus[cpu as usize];
         state.current = next;
-        if self.pages.is_some() {
+        if next != NONE {
+            state.overhead_left = state.overhead_left.saturating_add(self.costs.context_switch_ns);
+        }
+        if cpu != self.active && !core::mem::replace(&mut state.ready, true) {
+            self.ready.push(cpu);
+        }
+        if self.speed.is_some() || self.pages.is_some() {
+            cold_path();
+            self.change_pace(cpu, prev, next);
             self.pages_switch(cpu, prev, next)?;
         }
-        let state = &mut self.cpus[cpu as usize];
         if next == NONE {
             self.running -= 1;
             return Ok(());
         }
-        state.overhead_left = state.overhead_left.saturating_add(self.costs.context_switch_ns);
         self.tasks[next as usize].cpu = cpu;
         if self.signals {
             cold_path();
@@ -896,6 +907,14 @@ impl<'w, S: Sink> Machine<'w, S> {
             self.note_queued(cpu);
         }
         Ok(())
+    }
+
+    /// A switch from or to idleness.
+    #[inline(never)]
+    fn emit_idle_switch(&mut self, cpu: u32, prev: u32, left: Left, next: u32) {
+        let slot = |task: u32| (task != NONE).then_some(Slot(task));
+        let left = if prev != NONE { left } else { Left::Idle };
+        self.emit(Event::Switch { cpu: CpuId(cpu), prev: slot(prev), left, next: slot(next) });
     }
 
     #[cold]

@@ -93,27 +93,28 @@ pub(crate) struct Task {
     pub(crate) signalled: bool,
 }
 
-/// The rest.
+/// The rest; what periodic timers need comes first.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct TaskDetail {
-    pub(crate) rng: Rng,
+    /// The last expiry of each timer of its own, by number.
+    pub(crate) timers: SmallVec<[(u32, u64); 1]>,
+    /// When the task began to execute its program.
+    pub(crate) first_ns: u64,
+    /// When the timer the task sleeps on expires.
+    pub(crate) expiry_ns: u64,
+    /// When the task went to sleep last in a wait queue.
+    pub(crate) blocked_ns: u64,
     pub(crate) spec: u32,
     pub(crate) pid: u32,
+    pub(crate) rng: Rng,
     /// The wait queue it wakes from, and how many of it.
     pub(crate) wake_queue: u32,
     pub(crate) wakes_left: u32,
-    /// When the task began to execute its program.
-    pub(crate) first_ns: u64,
     /// How often each open loop has still to run.
     pub(crate) loops: SmallVec<[u64; 2]>,
-    /// When the task went to sleep last in a wait queue.
-    pub(crate) blocked_ns: u64,
-    /// The last expiry of each timer of its own, by number.
-    pub(crate) timers: SmallVec<[(u32, u64); 1]>,
     /// The log line under way, for programs that write a log.
     pub(crate) log: Option<Box<Log>>,
-    /// When the timer the task sleeps on expires.
-    pub(crate) expiry_ns: u64,
     /// Requests and devices, which most tasks have nothing to do with.
     pub(crate) dealings: Option<Box<Dealings>>,
 }

@@ -10,11 +10,12 @@
 /// memory grows with the powers of two between the least and the greatest value other than 0, not
 /// with the number of values: 32 bytes for each while no bucket holds more than 255 values, then
 /// 64, 128, 256. A task whose delays lie between 1 us and 16 ms has 14 of them: 448 bytes at first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Histogram {
     count: u64,
     /// 2^64 ns are 584 years of waiting; beyond that it stays there.
     sum_ns: u64,
+    /// The greatest there can be while there is no value.
     min_ns: u64,
     max_ns: u64,
     /// How many values are 0: waits often are, and would stretch the octaves down to them.
@@ -24,6 +25,21 @@ pub struct Histogram {
     /// How many blocks there are.
     blocks: u32,
     counts: Counts,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            sum_ns: 0,
+            min_ns: u64::MAX,
+            max_ns: 0,
+            zeros: 0,
+            octave_first: 0,
+            blocks: 0,
+            counts: Counts::default(),
+        }
+    }
 }
 
 /// The blocks, all with the narrowest counters that hold the greatest count.
@@ -50,7 +66,7 @@ const SUB_BITS: u32 = 5;
 const SUB_BUCKETS: usize = 1 << SUB_BITS;
 
 /// Octave 0 holds 0 to 31, octave n holds 2^(n+4) to 2^(n+5) - 1.
-#[inline]
+#[inline(always)]
 fn bucket_of(value: u64) -> (u32, usize) {
     if value < SUB_BUCKETS as u64 {
         return (0, value as usize);
@@ -83,7 +99,7 @@ impl Counts {
     }
 
     /// Whether there was room for one more.
-    #[inline]
+    #[inline(always)]
     fn increment(&mut self, at: usize) -> bool {
         macro_rules! increment {
             ($counts:expr) => {
@@ -197,7 +213,7 @@ impl Histogram {
 
     /// The least value; 0 if there is none.
     pub fn min_ns(&self) -> u64 {
-        self.min_ns
+        if self.count == 0 { 0 } else { self.min_ns }
     }
 
     /// The greatest value; 0 if there is none.
@@ -211,10 +227,10 @@ impl Histogram {
     }
 
     /// Adds a value.
-    #[inline]
+    #[inline(always)]
     pub fn record(&mut self, value_ns: u64) {
         // Branches that are nearly never taken are cheaper here than minimum and maximum.
-        if value_ns < self.min_ns || self.count == 0 {
+        if value_ns < self.min_ns {
             self.min_ns = value_ns;
         }
         if value_ns > self.max_ns {
@@ -225,13 +241,17 @@ impl Histogram {
         if value_ns == 0 {
             self.zeros += 1;
         } else {
-            self.file(value_ns);
+            self.file_inlined(value_ns);
         }
     }
 
     /// Puts a value other than 0 where it belongs.
-    #[inline]
     fn file(&mut self, value_ns: u64) {
+        self.file_inlined(value_ns);
+    }
+
+    #[inline(always)]
+    fn file_inlined(&mut self, value_ns: u64) {
         let (octave, sub) = bucket_of(value_ns);
         let block = octave.wrapping_sub(self.octave_first);
         if block >= self.blocks || !self.counts.increment(block as usize * SUB_BUCKETS + sub) {
@@ -290,7 +310,7 @@ impl Histogram {
         if other.count == 0 {
             return;
         }
-        self.min_ns = if self.count == 0 { other.min_ns } else { self.min_ns.min(other.min_ns) };
+        self.min_ns = self.min_ns.min(other.min_ns);
         self.max_ns = self.max_ns.max(other.max_ns);
         self.count += other.count;
         self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
@@ -331,7 +351,7 @@ impl Histogram {
         let ranks = u128::from(self.count) * u128::from(per_mille.min(1000));
         let rank = ranks.div_ceil(1000) as u64;
         if rank <= 1 {
-            return self.min_ns;
+            return self.min_ns();
         }
         if rank == self.count {
             return self.max_ns;

@@ -71,12 +71,14 @@ enum State {
     Running,
 }
 
+/// What most events touch comes first.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 struct Task {
-    state: State,
     since_ns: u64,
-    forked_from: Option<u32>,
+    state: State,
     figures: Figures,
+    forked_from: Option<u32>,
 }
 
 /// What a living task is in the middle of; of several, their sum and the longest wait.
@@ -135,23 +137,24 @@ impl Promises {
 
 /// The figures of one task or of several.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 struct Figures {
-    name: String,
-    pid: u32,
-    forks: u64,
-    group: u32,
-    policy: &'static str,
-    nice: i8,
-    priority: Option<u8>,
-    /// Apart, since most tasks have none.
-    promises: Option<Box<Promises>>,
     cpu_time_ns: u64,
     voluntary: u64,
     involuntary: u64,
     wakeups: u64,
     migrations: u64,
+    /// Apart, since most tasks have none.
+    promises: Option<Box<Promises>>,
     delay: Histogram,
     response: Histogram,
+    name: String,
+    pid: u32,
+    group: u32,
+    forks: u64,
+    policy: &'static str,
+    nice: i8,
+    priority: Option<u8>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -170,12 +173,17 @@ struct Device {
 }
 
 /// The element, made if it is not there. Indices are small and dense.
-#[inline]
+#[inline(always)]
 fn grown<T: Default + Clone>(elements: &mut Vec<T>, index: usize) -> &mut T {
     if index >= elements.len() {
-        elements.resize(index + 1, T::default());
+        grow(elements, index);
     }
     &mut elements[index]
+}
+
+#[cold]
+fn grow<T: Default + Clone>(elements: &mut Vec<T>, index: usize) {
+    elements.resize(index + 1, T::default());
 }
 
 impl Metrics {

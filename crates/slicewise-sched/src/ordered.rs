@@ -28,8 +28,6 @@ pub(crate) struct Entry {
     pub(crate) entity: u32,
 }
 
-const NOTHING: Entry = Entry { key: 0, seq: 0, vruntime: 0, slice: 0, entity: 0 };
-
 /// What an inner node knows of a subtree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Summary {
@@ -84,20 +82,21 @@ struct Step {
     child: u32,
 }
 
-/// The queue.
+/// The queue. What small ones need comes first.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Ordered {
     /// An entry that is not in the tree.
     beside: Option<Entry>,
     leaves: Vec<Vec<Entry>>,
-    inners: Vec<Vec<Child>>,
-    free_leaves: Vec<u32>,
-    free_inners: Vec<u32>,
-    root: u32,
     /// Inner levels above the leaves.
     height: usize,
     /// Entries in the tree.
     len: usize,
+    root: u32,
+    inners: Vec<Vec<Child>>,
+    free_leaves: Vec<u32>,
+    free_inners: Vec<u32>,
 }
 
 /// The first of two entries.
@@ -224,16 +223,20 @@ impl Ordered {
     /// The fields one by one: see [`insert_into_leaf`].
     #[inline(never)]
     fn insert_in_tree(&mut self, key: u64, seq: u64, vruntime: u64, slice: u64, entity: u32) {
-        let entry = Entry { key, seq, vruntime, slice, entity };
         if self.height == 0
             && let Some(leaf) = self.leaves.get_mut(self.root as usize)
-            && leaf.len() < NODE_MAX
+            && leaf.len() < NODE_MAX.min(leaf.capacity())
         {
-            insert_into_leaf(leaf, entry);
+            insert_into_leaf(leaf, Entry { key, seq, vruntime, slice, entity });
             self.len += 1;
         } else {
-            self.insert_below(entry);
+            self.insert_anywhere(key, seq, vruntime, slice, entity);
         }
+    }
+
+    #[inline(never)]
+    fn insert_anywhere(&mut self, key: u64, seq: u64, vruntime: u64, slice: u64, entity: u32) {
+        self.insert_below(Entry { key, seq, vruntime, slice, entity });
     }
 
     /// Adds an entry that may well be the next to be taken out.
@@ -252,7 +255,7 @@ impl Ordered {
         }
     }
 
-    #[inline(never)]
+    #[inline]
     fn insert_below(&mut self, entry: Entry) {
         if self.leaves.is_empty() {
             self.leaves.push(Vec::with_capacity(NODE_MAX / 4));
@@ -488,19 +491,32 @@ impl<'q> Iterator for Iter<'q> {
     }
 }
 
+/// Up to so many entries are looked through one by one.
+const FEW: usize = 8;
+
 /// Puts an entry in its place, from the end: most come late.
 #[inline(always)]
 fn insert_into_leaf(leaf: &mut Vec<Entry>, entry: Entry) {
-    leaf.push(NOTHING);
+    let goes_before = |other: &Entry| ordered_before(entry.key, entry.seq, other.key, other.seq);
+    if let Some(far) = leaf.len().checked_sub(FEW)
+        && leaf.get(far).is_some_and(goes_before)
+    {
+        return insert_far(leaf, far, entry);
+    }
+    leaf.push(entry);
     let entries = leaf.as_mut_slice();
-    let mut at = entries.len() - 1;
+    let last = entries.len() - 1;
+    let mut at = last;
     while at > 0 {
         let earlier = entries[at - 1];
-        if !ordered_before(entry.key, entry.seq, earlier.key, earlier.seq) {
+        if !goes_before(&earlier) {
             break;
         }
         entries[at] = earlier;
         at -= 1;
+    }
+    if at == last {
+        return;
     }
     // Field by field, so that they come from registers: an entry is not read in one go that has just
     // been written field by field, which makes a processor wait.
@@ -513,16 +529,40 @@ fn insert_into_leaf(leaf: &mut Vec<Entry>, entry: Entry) {
     place.entity = entity;
 }
 
+/// The same, where it goes before number `far`.
+#[inline(never)]
+fn insert_far(leaf: &mut Vec<Entry>, far: usize, entry: Entry) {
+    let at = leaf[..far]
+        .partition_point(|other| !ordered_before(entry.key, entry.seq, other.key, other.seq));
+    leaf.insert(at, entry);
+}
+
+/// Of a queue's entries, no two have the same sequence number.
 #[inline]
 fn remove_from_leaf(leaf: &mut Vec<Entry>, key: u64, seq: u64) -> Option<Entry> {
-    let at = leaf.iter().position(|entry| entry.seq == seq && entry.key == key)?;
-    let removed = leaf[at];
-    let last = leaf.len() - 1;
-    for at in at..last {
-        leaf[at] = leaf[at + 1];
+    if leaf.len() > FEW {
+        return remove_from_full_leaf(leaf, key, seq);
     }
-    leaf.truncate(last);
+    let mut at = 0;
+    let removed = loop {
+        let entry = leaf.get(at)?;
+        if entry.seq == seq {
+            break *entry;
+        }
+        at += 1;
+    };
+    while let Some(next) = leaf.get(at + 1) {
+        leaf[at] = *next;
+        at += 1;
+    }
+    leaf.truncate(at);
     Some(removed)
+}
+
+#[inline(never)]
+fn remove_from_full_leaf(leaf: &mut Vec<Entry>, key: u64, seq: u64) -> Option<Entry> {
+    let at = leaf.partition_point(|entry| ordered_before(entry.key, entry.seq, key, seq));
+    leaf.get(at).is_some_and(|entry| entry.seq == seq).then(|| leaf.remove(at))
 }
 
 /// An empty node: one used before, with its memory, or a new one.

@@ -54,6 +54,18 @@ const Y_POWERS: [u32; 32] = [
     0x82cd_8698,
 ];
 
+/// What so many windows leave of whole windows between the first and the last of them, in units.
+const BETWEEN: [u32; 32] = {
+    let mut between = [0; 32];
+    let mut windows = 1;
+    while windows < 32 {
+        let left = (SUM_MAX * Y_POWERS[windows] as u64) >> 32;
+        between[windows] = (SUM_MAX - WINDOW - left) as u32;
+        windows += 1;
+    }
+    between
+};
+
 /// y to the power of a number of windows.
 #[derive(Clone, Copy)]
 struct Decay {
@@ -113,9 +125,21 @@ pub struct LoadAverage {
 }
 
 impl LoadAverage {
+    /// Nothing so far, at time 0.
+    pub(crate) const NONE: Self = Self {
+        updated_ns: 0,
+        load_sum: 0,
+        runnable_sum: 0,
+        load_avg: 0,
+        util_sum: 0,
+        runnable_avg: 0,
+        util_avg: 0,
+        in_window: 0,
+    };
+
     /// Nothing so far, at this time of the PELT clock.
     pub fn new(now_ns: u64) -> Self {
-        Self { updated_ns: now_ns, ..Self::default() }
+        Self { updated_ns: now_ns, ..Self::NONE }
     }
 
     /// A new task (F.6): as if it had always been queued, with a share of what utilisation its queue
@@ -154,56 +178,118 @@ impl LoadAverage {
         self.util_avg.into()
     }
 
-    /// Whether an update would find nothing to take in yet.
-    #[inline(always)]
-    pub(crate) fn is_current(&self, now_ns: u64) -> bool {
-        now_ns.wrapping_sub(self.updated_ns) >> UNIT_SHIFT == 0
-    }
-
     /// Takes in the time since the last update (F.2). `weight` is what the average of the load is
     /// multiplied with: the unscaled weight of an entity, 1 for a queue. Whether a window ended, so
     /// that the averages are new. Time that goes back counts as none.
-    #[inline(always)]
+    #[inline]
     pub fn update(&mut self, now_ns: u64, weight: u64, signals: Signals) -> bool {
-        let Signals { load, runnable, running } = signals;
-        self.take_in(now_ns, weight, load, runnable, running)
+        self.update_with(now_ns, || weight, || signals)
     }
 
-    /// One by one, so that they come in registers.
-    #[inline(never)]
-    fn take_in(
+    /// The same, where weight and signals are asked for only if there is anything to take in: while a
+    /// window lasts, that is three additions.
+    #[inline(always)]
+    pub(crate) fn update_with(
         &mut self,
         now_ns: u64,
-        weight: u64,
-        load: u64,
-        runnable: u64,
-        running: bool,
+        weight: impl FnOnce() -> u64,
+        signals: impl FnOnce() -> Signals,
     ) -> bool {
-        let Some(passed_ns) = now_ns.checked_sub(self.updated_ns) else {
-            self.updated_ns = now_ns;
-            return false;
-        };
-        let units = passed_ns >> UNIT_SHIFT;
+        let units = now_ns.wrapping_sub(self.updated_ns) >> UNIT_SHIFT;
         if units == 0 {
             return false;
         }
+        if now_ns < self.updated_ns {
+            cold_path();
+            self.updated_ns = now_ns;
+            return false;
+        }
         self.updated_ns += units << UNIT_SHIFT;
-        let signals = Signals { load, runnable, running };
         let total = units + u64::from(self.in_window);
+        let signals = signals();
         if total < WINDOW {
             self.in_window = total as u32;
             self.add(units, signals);
             return false;
         }
-        self.end_windows(total, weight, signals);
+        self.end_windows(total, weight(), signals.load, signals.runnable, signals.running);
         true
     }
 
-    /// As many units, now with those of the window under way, end it and maybe others.
+    /// The same where every signal was 0.
     #[inline(always)]
-    fn end_windows(&mut self, total: u64, weight: u64, signals: Signals) {
+    pub(crate) fn decay(&mut self, now_ns: u64, weight: impl FnOnce() -> u64) -> bool {
+        let units = now_ns.wrapping_sub(self.updated_ns) >> UNIT_SHIFT;
+        let total = units + u64::from(self.in_window);
+        if units == 0 || total < WINDOW || now_ns < self.updated_ns {
+            return self.update_with(now_ns, weight, Signals::default);
+        }
+        self.updated_ns += units << UNIT_SHIFT;
+        self.decay_windows(total, weight());
+        true
+    }
+
+    /// As [`end_windows`](Self::end_windows), without anything to add.
+    #[inline(never)]
+    fn decay_windows(&mut self, total: u64, weight: u64) {
         let (windows, rest) = (total / WINDOW, total % WINDOW);
+        let Some(power) = Y_POWERS.get(windows as usize) else {
+            cold_path();
+            return self.end_many_windows(total, weight, Signals::default());
+        };
+        let decayed = |sum: u64| ((u128::from(sum) * u128::from(*power)) >> 32) as u64;
+        let per_divider = Reciprocal::of(DIVIDER_MIN + rest);
+        self.in_window = rest as u32;
+        self.load_sum = decayed(self.load_sum);
+        self.load_avg = match self.load_sum.checked_mul(weight) {
+            Some(product) => per_divider.of_sum(product),
+            None => scaled(self.load_sum, weight, per_divider.divider),
+        };
+        self.runnable_sum = decayed(self.runnable_sum);
+        self.runnable_avg = narrow(per_divider.of_sum(self.runnable_sum));
+        self.util_sum = decayed(self.util_sum.into()) as u32;
+        self.util_avg = narrow(per_divider.of_sum(self.util_sum.into()));
+    }
+
+    /// As many units, now with those of the window under way, end it and maybe others. Signals come one
+    /// by one, in registers, and one sum is done after the other, so that there are enough of them.
+    #[inline(never)]
+    fn end_windows(&mut self, total: u64, weight: u64, load: u64, runnable: u64, running: bool) {
+        let (windows, rest) = (total / WINDOW, total % WINDOW);
+        let Some(power) = Y_POWERS.get(windows as usize) else {
+            cold_path();
+            return self.end_many_windows(total, weight, Signals { load, runnable, running });
+        };
+        // Nothing is halved: what is left is the power of y.
+        let decayed = |sum: u64| ((u128::from(sum) * u128::from(*power)) >> 32) as u64;
+        let per_divider = Reciprocal::of(DIVIDER_MIN + rest);
         // The rest of the old window, the whole windows between, the beginning of the new one.
+        let old = decayed(WINDOW - u64::from(self.in_window));
+        let units = old + u64::from(BETWEEN[windows as usize % 32]) + rest;
+        self.in_window = rest as u32;
+
+        let sum = decayed(self.load_sum).saturating_add(load.saturating_mul(units));
+        self.load_sum = sum;
+        self.load_avg = match sum.checked_mul(weight) {
+            Some(product) => per_divider.of_sum(product),
+            None => scaled(sum, weight, per_divider.divider),
+        };
+        let runnable = if load == 0 { 0 } else { runnable.saturating_mul(WINDOW) };
+        let sum = decayed(self.runnable_sum).saturating_add(runnable.saturating_mul(units));
+        self.runnable_sum = sum;
+        self.runnable_avg = narrow(per_divider.of_sum(sum));
+        let mut sum = decayed(self.util_sum.into()) as u32;
+        if running && load != 0 {
+            sum = sum.saturating_add((WINDOW * units) as u32);
+        }
+        self.util_sum = sum;
+        self.util_avg = narrow(per_divider.of_sum(sum.into()));
+    }
+
+    /// The same for any number of windows.
+    #[cold]
+    fn end_many_windows(&mut self, total: u64, weight: u64, signals: Signals) {
+        let (windows, rest) = (total / WINDOW, total % WINDOW);
         let decay = Decay::over(windows);
         let old = decay.of_narrow(WINDOW as u32 - self.in_window);
         let between = (SUM_MAX - WINDOW) as u32 - decay.of_narrow(SUM_MAX as u32);
@@ -212,18 +298,22 @@ impl LoadAverage {
         self.util_sum = decay.of_narrow(self.util_sum);
         self.in_window = rest as u32;
         self.add(u64::from(old + between) + rest, signals);
+        self.average(weight, &Reciprocal::of(self.divider()));
+    }
 
-        let per_divider = Reciprocal::of(self.divider());
+    /// The averages that these sums are of.
+    #[inline(always)]
+    fn average(&mut self, weight: u64, per_divider: &Reciprocal) {
         self.load_avg = match self.load_sum.checked_mul(weight) {
             Some(product) => per_divider.of_sum(product),
-            None => scaled(self.load_sum, weight, self.divider()),
+            None => scaled(self.load_sum, weight, per_divider.divider),
         };
         self.runnable_avg = narrow(per_divider.of_sum(self.runnable_sum));
         self.util_avg = narrow(per_divider.of_sum(self.util_sum.into()));
     }
 
     /// The signals over a time that counts as this many units.
-    #[inline]
+    #[inline(always)]
     fn add(&mut self, units: u64, Signals { load, runnable, running }: Signals) {
         if load == 0 {
             return;
@@ -317,7 +407,7 @@ impl Reciprocal {
     /// sum / divider, truncated. The inverse is too great by less than 1, so sum · inverse / 2^64 is
     /// by less than sum / 2^64. From a fraction of the divider to the next whole number it is 1 /
     /// divider at least, which is more while sum · divider ≤ 2^64.
-    #[inline]
+    #[inline(always)]
     fn of_sum(&self, sum: u64) -> u64 {
         const EXACT: u64 = 1 << 48;
         if sum > EXACT {

@@ -5,13 +5,14 @@ use crate::ordered::{Entry, Ordered};
 
 /// Who is queued on a CPU, the running entity included, and the bandwidth that belongs there.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub(crate) struct DlQueue {
-    /// Apart: few CPUs ever have any.
-    tree: Box<Ordered>,
-    /// Tasks queued; servers do not count.
-    pub(crate) nr_tasks: u32,
     /// Everyone queued.
     pub(crate) nr_queued: u32,
+    /// Tasks queued; servers do not count.
+    pub(crate) nr_tasks: u32,
+    /// Apart: few CPUs ever have any.
+    tree: Box<Ordered>,
     /// Bandwidth of all entities of this CPU, and of the active ones.
     pub(crate) this_bw: u64,
     pub(crate) running_bw: u64,

@@ -138,6 +138,7 @@ impl FairQueue {
     }
 
     /// 6.6: the zero point follows the least virtual runtime and never falls.
+    #[inline(never)]
     pub(super) fn eevdf_update_min_vruntime(&mut self, entities: &[Entity]) {
         let curr = self.queued_curr(entities).map(|(_, curr)| curr.vruntime);
         let waiting = self.tree.least_vruntime();
@@ -153,7 +154,7 @@ impl FairQueue {
 
     /// After the running entity was charged: deadline roll-over, and whether it has had enough
     /// (C.5).
-    #[inline]
+    #[inline(always)]
     pub(super) fn eevdf_charged(
         &mut self,
         params: &FairParams,

@@ -10,6 +10,7 @@ mod eevdf;
 mod tests;
 
 use crate::ordered::{Entry, Ordered, before};
+use crate::pelt::{LoadAverage, Signals};
 use crate::profile::{CfsRules, EevdfRules, FairRules};
 use crate::weight::{Load, NICE_0_LOAD, scale_down, tunable_factor, virtual_delta};
 use crate::{Feature, Features, Rule};
@@ -112,26 +113,28 @@ impl CfsParams {
     }
 }
 
-/// A task (later: a group) in the fair class.
+/// A task (later: a group) in the fair class. What picks and charges touch is a cache line, what its
+/// averages are made of another.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Entity {
-    pub(crate) load: Load,
-    /// The weight as the EEVDF averages count it.
-    pub(crate) average_weight: u64,
     pub(crate) vruntime: u64,
     pub(crate) deadline: u64,
     /// Slice, real ns.
     pub(crate) slice: u64,
-    /// Lag kept while not queued, virtual ns.
-    pub(crate) vlag: i64,
+    /// Tie-breaker among equal keys of the queue.
+    pub(crate) seq: u64,
     /// Slice protection: see [`eevdf`].
     pub(crate) vprot: u64,
     pub(crate) exec_start: u64,
     pub(crate) sum_exec: u64,
     /// `sum_exec` when it last became current.
     pub(crate) prev_sum_exec: u64,
-    /// Tie-breaker among equal keys of the queue.
-    pub(crate) seq: u64,
+    pub(crate) load: Load,
+    /// The weight as the EEVDF averages count it.
+    pub(crate) average_weight: u64,
+    /// Lag kept while not queued, virtual ns.
+    pub(crate) vlag: i64,
     /// Queued: waiting, running, or delayed.
     pub(crate) on_rq: bool,
     /// Asleep but still queued (C.10).
@@ -143,6 +146,51 @@ pub(crate) struct Entity {
     pub(crate) batch: bool,
     /// Policy IDLE.
     pub(crate) idle: bool,
+    pub(crate) past: Past,
+}
+
+/// What is known of a task's past where several CPUs are balanced (fair.md F, G.2).
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Past {
+    pub(crate) flips_ns: u64,
+    /// How often it has woken another task than the last time, halved every second (G.2).
+    pub(crate) flips: u32,
+    pub(crate) last_wakee: u32,
+    /// Where it was before its previous CPU (G.2).
+    pub(crate) recent_cpu: u32,
+    /// Its averages go back to its start.
+    pub(crate) begun: bool,
+    /// They have changed since the estimate was made.
+    pub(crate) changed: bool,
+    /// Its estimate is part of its CPU's.
+    pub(crate) estimated: bool,
+    pub(crate) average: LoadAverage,
+    /// What it may use when it wakes (util_est).
+    pub(crate) estimate: u32,
+    /// Whose average it is part of: a group's queue, a CPU's root queue, or nobody's.
+    pub(crate) counted: u32,
+    /// The CPU whose list it is in, and its place there.
+    pub(crate) list: u32,
+    pub(crate) place: u32,
+}
+
+impl Past {
+    /// Nothing is known.
+    pub(crate) const NONE: Self = Self {
+        flips_ns: 0,
+        flips: 0,
+        last_wakee: NOBODY,
+        recent_cpu: NOBODY,
+        begun: false,
+        changed: false,
+        estimated: false,
+        average: LoadAverage::NONE,
+        estimate: 0,
+        counted: NOBODY,
+        list: NOBODY,
+        place: 0,
+    };
 }
 
 impl Entity {
@@ -165,12 +213,39 @@ impl Entity {
             custom_slice: false,
             batch: false,
             idle: false,
+            past: Past::NONE,
         };
         entity.set_load(load, params);
         if let Algorithm::Eevdf(eevdf) = &params.algorithm {
             entity.slice = eevdf.base_slice_ns;
         }
         entity
+    }
+
+    /// Brings its averages up to now, before what it does changes. `running` only matters while it is
+    /// queued; `weight` is the one it has by itself.
+    #[inline(always)]
+    pub(crate) fn update_past(
+        &mut self,
+        now_ns: u64,
+        running: bool,
+        weight: impl FnOnce(&Load) -> u64,
+    ) {
+        let Self { load, on_rq, delayed, past, .. } = self;
+        let signals = || Signals {
+            load: u64::from(*on_rq),
+            runnable: u64::from(*on_rq && !*delayed),
+            running: *on_rq && running,
+        };
+        past.changed |= past.average.update_with(now_ns, || scale_down(weight(load)), signals);
+    }
+
+    /// The same of a task that is not queued.
+    #[inline(always)]
+    pub(crate) fn update_past_asleep(&mut self, now_ns: u64) {
+        let Self { load, past, .. } = self;
+        let weight = || scale_down(load.weight);
+        past.changed |= past.average.decay(now_ns, weight);
     }
 
     pub(crate) fn set_load(&mut self, load: Load, params: &FairParams) {
@@ -226,22 +301,25 @@ pub(crate) struct CfsOuter {
     pub(crate) shares: Vec<(u64, u64)>,
 }
 
-/// A runqueue of one level. Entities live outside; the queue names them by index.
+/// A runqueue of one level. Entities live outside; the queue names them by index. What nearly all events
+/// touch comes first.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct FairQueue {
-    /// Everyone waiting; not the running entity.
-    tree: Ordered,
+    /// EEVDF: Σ w · (v − zero) over everyone queued.
+    sum: i128,
+    /// EEVDF: Σ w over everyone queued.
+    sum_weight: u64,
+    /// CFS `min_vruntime`; EEVDF: what the sums are relative to (C.2).
+    zero: u64,
+    /// Sum of weights, running entity included.
+    load_weight: u64,
+    next_seq: u64,
+    /// What was charged since the owner last took it, for the group's quota.
+    pub(crate) charged_ns: u64,
     /// The running entity, if it is of this queue, or [`NOBODY`]; it may have left the queue
     /// already.
     curr: u32,
-    /// CFS `min_vruntime`; EEVDF: what the sums are relative to (C.2).
-    zero: u64,
-    /// EEVDF: Σ w over everyone queued.
-    sum_weight: u64,
-    /// EEVDF: Σ w · (v − zero) over everyone queued.
-    sum: i128,
-    /// Sum of weights, running entity included.
-    load_weight: u64,
     /// Everyone queued, running and delayed included.
     pub(crate) nr_queued: u32,
     /// Of those, not delayed.
@@ -252,20 +330,19 @@ pub(crate) struct FairQueue {
     nr_custom_slice: u32,
     /// EEVDF: what a preemption test has just picked, until anything changes.
     preemptor: Option<(u32, Rule)>,
+    /// Accounting or a preemption test asks for a new pick; the owner takes it.
+    pub(crate) resched: bool,
+    /// Whether any of the three buddies is marked.
+    any_buddy: bool,
+    /// Everyone waiting; not the running entity.
+    tree: Ordered,
     next_buddy: Option<u32>,
     last_buddy: Option<u32>,
     skip_buddy: Option<u32>,
-    /// Whether any of the three is marked.
-    any_buddy: bool,
-    next_seq: u64,
-    /// What was charged since the owner last took it, for the group's quota.
-    pub(crate) charged_ns: u64,
     /// With groups: the delayed entities a preemption test has dequeued, for the owner to take.
     pub(crate) paid: Vec<u32>,
     /// CFS: what slices depend on beyond this queue; `None` at the root.
     pub(crate) outer: Option<Box<CfsOuter>>,
-    /// Accounting or a preemption test asks for a new pick; the owner takes it.
-    pub(crate) resched: bool,
 }
 
 impl FairQueue {
@@ -353,7 +430,29 @@ impl FairQueue {
         }
     }
 
+    /// As [`account`](Self::account), where there mostly is something to charge.
+    #[inline(always)]
+    fn account_inlined(&mut self, params: &FairParams, entities: &mut [Entity], now_ns: u64) {
+        let Some(curr) = entities.get(self.curr as usize) else { return };
+        let delta = now_ns.wrapping_sub(curr.exec_start) as i64;
+        if delta > 0 {
+            self.charge_inlined(params, entities, self.curr, delta as u64);
+        }
+    }
+
+    #[inline(never)]
     fn charge(&mut self, params: &FairParams, entities: &mut [Entity], curr: u32, delta: u64) {
+        self.charge_inlined(params, entities, curr, delta);
+    }
+
+    #[inline(always)]
+    fn charge_inlined(
+        &mut self,
+        params: &FairParams,
+        entities: &mut [Entity],
+        curr: u32,
+        delta: u64,
+    ) {
         let entity = &mut entities[curr as usize];
         self.preemptor = None;
         self.charged_ns = self.charged_ns.wrapping_add(delta);
@@ -390,7 +489,7 @@ impl FairQueue {
                     core::hint::cold_path();
                     self.eevdf_place(params, eevdf, entities, id, initial);
                 }
-                self.account(params, entities, now_ns);
+                self.account_inlined(params, entities, now_ns);
                 if !current {
                     self.eevdf_place_inlined(params, eevdf, entities, id, initial);
                 }
@@ -436,7 +535,7 @@ impl FairQueue {
         how: Dequeue,
         now_ns: u64,
     ) -> bool {
-        self.account(params, entities, now_ns);
+        self.account_inlined(params, entities, now_ns);
         self.preemptor = None;
         self.clear_buddies(id);
         if let Algorithm::Eevdf(eevdf) = &params.algorithm {
@@ -668,6 +767,18 @@ impl FairQueue {
         let Some(curr) = entities.get(self.curr as usize) else { return };
         if curr.on_rq {
             self.account(params, entities, now_ns);
+            self.tree_insert(params, entities, self.curr);
+        }
+        self.preemptor = None;
+        self.curr = NOBODY;
+    }
+
+    /// As [`put_prev`](Self::put_prev), right after a pick, which has charged it.
+    #[inline(always)]
+    pub(crate) fn put_charged(&mut self, params: &FairParams, entities: &mut [Entity]) {
+        if let Some(curr) = entities.get(self.curr as usize)
+            && curr.on_rq
+        {
             self.tree_insert(params, entities, self.curr);
         }
         self.preemptor = None;

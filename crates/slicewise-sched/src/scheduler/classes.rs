@@ -1,6 +1,7 @@
 //! Tasks on and off the queues of their class; class order; the pick and the switch.
 
 use super::groups::Level;
+use super::plain::Moment;
 use super::{Resched, Scheduler};
 use crate::deadline::entity::Owner;
 use crate::fair::{Algorithm, Dequeue, Enqueue, FairQueue, Wakeup};
@@ -8,8 +9,7 @@ use crate::rt::Position;
 use crate::task::{PolicyKind, ROOT, State, class_with};
 use crate::weight::Load;
 use crate::{
-    Attr, Class, CpuId, CpuSet, Decision, DlParams, Feature, Output, Policy, Rule, Switch, TaskId,
-    Timer,
+    Attr, Class, CpuId, CpuSet, Decision, DlParams, Feature, Policy, Rule, Switch, TaskId,
 };
 
 impl Scheduler {
@@ -160,10 +160,9 @@ impl Scheduler {
     /// A fair task has left its queue.
     #[inline]
     fn leave_load(&mut self, now_ns: u64, slot: u32, how: Dequeue) {
-        match how {
+        if let Dequeue::Move | Dequeue::Leave = how {
             // It goes to another queue, or is no fair task any more.
-            Dequeue::Move | Dequeue::Leave => self.detach_load(now_ns, slot),
-            _ => self.load_left(slot),
+            self.detach_load(now_ns, slot);
         }
     }
 
@@ -578,7 +577,7 @@ impl Scheduler {
 
     /// Arms or disarms the slice timer: always after a pick, otherwise only if it is not armed.
     #[inline(always)]
-    fn update_hrtick(&mut self, now_ns: u64, cpu: u32, after_pick: bool) {
+    pub(super) fn update_hrtick(&mut self, now_ns: u64, cpu: u32, after_pick: bool) {
         if self.params.has(Feature::HRTICK) && (after_pick || !self.cpus[cpu as usize].hrtick_armed)
         {
             self.update_hrtick_armed(now_ns, cpu, after_pick);
@@ -588,35 +587,20 @@ impl Scheduler {
     fn update_hrtick_armed(&mut self, now_ns: u64, cpu: u32, after_pick: bool) {
         let level = self.groups.any().then(|| self.running_level(cpu));
         let rq = &mut self.cpus[cpu as usize];
-        let nr_queued = rq.nr_fair_queued();
-        let fair = match level {
-            None => &rq.fair,
-            Some(level) => self.groups.fair(&rq.fair, level),
+        let lazy = self.profile.lazy_preemption;
+        let at = Moment { now_ns, cpu, lazy };
+        let Some(level) = level else {
+            rq.update_hrtick(&self.params, &self.entities, &mut self.outputs, at, after_pick);
+            return;
         };
-        match fair.hrtick_delay(&self.params, &self.entities, nr_queued) {
-            Some(Ok(delay_ns)) => {
-                rq.hrtick_armed = true;
-                // The delay is rounded down, and a timer never fires early: one ns later the
-                // deadline is reached.
-                let short = fair.hrtick_falls_short(&self.params, &self.entities, delay_ns);
-                let at_ns = now_ns.saturating_add(delay_ns + u64::from(short));
-                let timer = Timer::HrTick;
-                self.outputs.push(Output::ArmTimer { cpu: CpuId(cpu), timer, at_ns });
-            }
-            // A pick has just been made: the next tick or event decides again, not this instant.
-            Some(Err(())) if !after_pick => {
-                rq.fair.resched = true;
-                self.take_fair_resched(cpu);
-            }
-            // Seen on 7.2: armed for a task that has left since, it fires on the next one.
-            _ if rq.current.is_some() && rq.fair.hrtick_outlives_pick(&self.params) => {}
-            _ if rq.hrtick_armed => {
-                rq.hrtick_armed = false;
-                let timer = Timer::HrTick;
-                self.outputs.push(Output::DisarmTimer { cpu: CpuId(cpu), timer });
-            }
-            _ => {}
-        }
+        let fair = self.groups.fair(&rq.fair, level);
+        let delay = fair.hrtick_delay(&self.params, &self.entities, rq.nr_fair_queued());
+        let short = match delay {
+            Some(Ok(delay_ns)) => fair.hrtick_falls_short(&self.params, &self.entities, delay_ns),
+            _ => false,
+        };
+        let outlives = fair.hrtick_outlives_pick(&self.params);
+        rq.set_hrtick(&mut self.outputs, at, after_pick, (delay, short, outlives));
     }
 
     /// Changes attributes: off the queue, change, on again (classes.md A.9).
@@ -668,6 +652,7 @@ impl Scheduler {
         }
         let load = Load::of(attr.policy, attr.nice);
         self.note_load(now_ns, slot);
+        self.note_policy(attr.policy);
         FairQueue::reweight_off_queue(&self.params, &mut self.entities, slot, load);
         let mut entity = self.entities[slot as usize];
         if class != old_class {

@@ -99,12 +99,13 @@ impl Scheduler {
         entity.runtime = entity.runtime.saturating_sub_unsigned(delta_ns);
         entity.server.idle = false;
         if entity.runtime <= 0 {
-            self.end_server_budget(now_ns, cpu, number);
+            self.end_server_budget(now_ns, cpu);
         }
     }
 
     #[cold]
-    fn end_server_budget(&mut self, now_ns: u64, cpu: u32, number: u32) {
+    pub(super) fn end_server_budget(&mut self, now_ns: u64, cpu: u32) {
+        let number = self.cpus[cpu as usize].server;
         if self.deadlines.entities[number as usize].throttled {
             // Served without its help: it need not act in this period.
             self.defer_server(now_ns, cpu, number);

@@ -1,10 +1,10 @@
 //! The scheduler: runqueues of all CPUs, the order of the classes, and what each input does.
 //!
 //! This file holds the state and the inputs; [`classes`] puts tasks on and off the queues of their
-//! class and picks; [`groups`] does the same for the fair class where there are task groups;
-//! [`deadline`] has budgets and timers of deadline tasks, [`fair_server`] and [`rt_bandwidth`] what
-//! protects fair tasks from all above them, [`inherit`] priorities that are lent; [`placement`]
-//! chooses CPUs; [`inspect`] shows what is inside.
+//! class and picks, and [`plain`] does so where nothing special is to be minded; [`groups`] is for the
+//! fair class where there are task groups; [`deadline`] has budgets and timers of deadline tasks,
+//! [`fair_server`] and [`rt_bandwidth`] what protects fair tasks from all above them, [`inherit`]
+//! priorities that are lent; [`placement`] chooses CPUs; [`inspect`] shows what is inside.
 
 mod adopt;
 mod classes;
@@ -14,6 +14,7 @@ mod groups;
 mod inherit;
 mod inspect;
 mod placement;
+mod plain;
 mod rt_bandwidth;
 mod smp;
 mod stolen;
@@ -28,12 +29,13 @@ use self::groups::Groups;
 use self::placement::IdleCpus;
 use self::rt_bandwidth::RtBandwidth;
 pub use self::smp::SmpConfig;
-use self::smp::load::Loads;
+use self::smp::load::{CpuLoad, Loads};
 use self::smp::wake::Waking;
 use self::smp::{Smp, TopologySize};
 use crate::deadline::queue::DlQueue;
 use crate::deadline::{Refusal, RootDomain};
 use crate::fair::{Algorithm, Entity, FairParams, FairQueue, Wakeup};
+use crate::pelt::LoadAverage;
 use crate::rt::{RtEntity, RtQueue};
 use crate::task::{NO_DL, PolicyKind, ROOT, State, Task, Tasks};
 use crate::weight::Load;
@@ -91,19 +93,10 @@ enum Resched {
     Now,
 }
 
-/// One CPU's runqueue.
+/// One CPU's runqueue. What nearly all events touch comes first.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 struct Cpu {
-    stop: VecDeque<u32>,
-    dl: DlQueue,
-    rt: RtQueue,
-    fair: FairQueue,
-    /// Fair tasks below the root less group entities at the root: what the root queue's own counts
-    /// are off by. Always 0 without groups.
-    below: groups::Below,
-    /// Real-time tasks that groups have ready to run, less the entities of these groups. Always 0
-    /// without RT_GROUP_SCHED.
-    rt_below: i32,
     /// Who runs.
     current: Option<u32>,
     resched: Resched,
@@ -112,10 +105,26 @@ struct Cpu {
     rt_throttled: bool,
     /// The fair server counts what fair tasks get.
     server_active: bool,
+    record: bool,
+    /// Two or more are queued, and balancing has been told.
+    crowded: bool,
     /// The deadline entity of its fair server, if the kernel has those.
     server: u32,
     /// What the running fair task had run in all when the server was told last.
     server_mark: u64,
+    /// Fair tasks below the root less group entities at the root: what the root queue's own counts
+    /// are off by. Always 0 without groups.
+    below: groups::Below,
+    /// Real-time tasks that groups have ready to run, less the entities of these groups. Always 0
+    /// without RT_GROUP_SCHED.
+    rt_below: i32,
+    dl: DlQueue,
+    load: CpuLoad,
+    fair: FairQueue,
+    /// Utilisation by real-time and deadline tasks.
+    load_above: LoadAverage,
+    rt: RtQueue,
+    stop: VecDeque<u32>,
     /// Up to when the running task of another class, or idleness, is accounted.
     exec_start_ns: u64,
     /// What real-time tasks have used of the period.
@@ -123,7 +132,6 @@ struct Cpu {
     /// Of deadline tasks, and of the fair server.
     dl_timers: Box<[Timers; 2]>,
     decision: Option<Box<Decision>>,
-    record: bool,
 }
 
 impl Cpu {
@@ -147,6 +155,9 @@ impl Cpu {
             dl_timers: Default::default(),
             decision: None,
             record: false,
+            load: CpuLoad::default(),
+            load_above: LoadAverage::default(),
+            crowded: false,
         }
     }
 
@@ -223,6 +234,9 @@ pub struct Scheduler {
     outputs_taken: usize,
     /// CPUs that run nothing and have nothing queued.
     idle: IdleCpus,
+    /// Some task has or had policy IDLE; policy STOP.
+    any_idle_policy: bool,
+    any_stop_policy: bool,
     /// Real-time tasks queued, running ones included, on all CPUs.
     nr_rt_queued: u32,
     /// Of those, not running.
@@ -271,6 +285,8 @@ impl Scheduler {
             outputs: Vec::new(),
             outputs_taken: 0,
             idle: IdleCpus::all(config.cpus),
+            any_idle_policy: false,
+            any_stop_policy: false,
             nr_rt_queued: 0,
             nr_rt_waiting: 0,
             nr_must_move: 0,
@@ -313,7 +329,7 @@ impl Scheduler {
     pub fn reserve(&mut self, tasks: usize) {
         self.tasks.slots.reserve(tasks.saturating_sub(self.tasks.slots.len()));
         self.entities.reserve(tasks.saturating_sub(self.entities.len()));
-        self.loads.reserve(tasks);
+        self.reserve_lists(tasks);
     }
 
     /// Whether the host has anything to do.
@@ -385,7 +401,6 @@ impl Scheduler {
         self.check_rt_group(group, &attr)?;
         let slot = self.add_task(State::Runnable, parent_cpu, attr, spawn.affinity);
         self.tasks.slots[slot as usize].group = group;
-        self.loads.begin(slot);
         self.fork_into(now_ns, slot, parent_cpu);
         self.tasks.slots[slot as usize].cpu = cpu;
         if let Policy::Deadline(params) = attr.policy {
@@ -416,10 +431,9 @@ impl Scheduler {
         self.tasks.slots[slot as usize].state = State::Runnable;
         self.tasks.slots[slot as usize].rt.ticks_run = 0;
         let prev_cpu = self.tasks.slots[slot as usize].cpu;
-        let wakeup = Wakeup::default();
         if self.entities[slot as usize].delayed {
             self.wake_delayed(now_ns, prev_cpu, slot);
-            self.check_preempt(now_ns, prev_cpu, slot, wakeup);
+            self.check_preempt(now_ns, prev_cpu, slot, Wakeup::default());
             return Ok(Some(CpuId(prev_cpu)));
         }
         let waker_cpu = wake
@@ -433,6 +447,18 @@ impl Scheduler {
                 Waking { slot, prev: prev_cpu, this: waker_cpu, sync: wake.sync },
             ),
         };
+        if self.cpus.len() > 1 {
+            self.note_idle_end(now_ns, cpu);
+        }
+        if cpu != prev_cpu || !self.wake_plain(now_ns, cpu, slot) {
+            self.wake_on(now_ns, prev_cpu, cpu, slot);
+        }
+        Ok(Some(CpuId(cpu)))
+    }
+
+    /// A sleeper is queued on a CPU.
+    #[inline(never)]
+    fn wake_on(&mut self, now_ns: u64, prev_cpu: u32, cpu: u32, slot: u32) {
         let how = if cpu == prev_cpu {
             crate::fair::Enqueue::Wakeup
         } else {
@@ -441,12 +467,8 @@ impl Scheduler {
             self.push_migrated(slot, prev_cpu, cpu);
             crate::fair::Enqueue::WakeupMigrated
         };
-        if self.cpus.len() > 1 {
-            self.note_idle_end(now_ns, cpu);
-        }
-        self.activate_inlined(now_ns, cpu, slot, how);
-        self.check_preempt_inlined(now_ns, cpu, slot, wakeup);
-        Ok(Some(CpuId(cpu)))
+        self.activate(now_ns, cpu, slot, how);
+        self.check_preempt(now_ns, cpu, slot, Wakeup::default());
     }
 
     /// The running task goes to sleep. [`schedule`](Self::schedule) must follow.
@@ -458,7 +480,9 @@ impl Scheduler {
         let now_ns = self.advance(now_ns);
         let slot = self.running(cpu)?;
         self.tasks.slots[slot as usize].state = State::Sleeping;
-        self.deactivate_inlined(now_ns, cpu.0, slot, crate::fair::Dequeue::Sleep);
+        if !self.block_plain(now_ns, cpu.0, slot) {
+            self.deactivate(now_ns, cpu.0, slot, crate::fair::Dequeue::Sleep);
+        }
         Ok(())
     }
 
@@ -682,6 +706,14 @@ impl Scheduler {
     #[inline(always)]
     pub fn schedule(&mut self, now_ns: u64, cpu: CpuId) -> Result<Switch, Error> {
         let now_ns = self.advance(now_ns);
+        if let Some(switch) = self.schedule_plain(now_ns, cpu.0) {
+            return Ok(switch);
+        }
+        self.schedule_any(now_ns, cpu)
+    }
+
+    #[inline(never)]
+    fn schedule_any(&mut self, now_ns: u64, cpu: CpuId) -> Result<Switch, Error> {
         self.check_cpu(cpu)?;
         let (next, rule) = self.pick(now_ns, cpu.0);
         Ok(self.switch_to(now_ns, cpu.0, next, rule))
@@ -757,12 +789,20 @@ impl Scheduler {
     fn add_task(&mut self, state: State, cpu: u32, attr: Attr, affinity: CpuSet) -> u32 {
         let entity = self.new_entity(&attr);
         let rt = RtEntity::new(self.rr_ticks);
+        self.note_policy(attr.policy);
         let slot = self.tasks.add(Task::new(state, cpu, &attr, affinity, rt));
+        self.unlist(slot);
         match self.entities.get_mut(slot as usize) {
             Some(place) => *place = entity,
             None => self.entities.push(entity),
         }
         slot
+    }
+
+    /// A task has a policy from now on.
+    fn note_policy(&mut self, policy: Policy) {
+        self.any_idle_policy |= matches!(policy, Policy::Idle);
+        self.any_stop_policy |= matches!(policy, Policy::Stop);
     }
 
     fn new_entity(&self, attr: &Attr) -> Entity {

@@ -126,6 +126,15 @@ impl Scheduler {
         if self.cpus.len() == 1 {
             return prev;
         }
+        let task = &self.tasks.slots[slot as usize];
+        if waking.this == prev
+            && matches!(task.affinity, CpuSet::All)
+            && task.class == Class::Fair
+            && self.wakes_at_home(prev)
+        {
+            self.wake_at_home(now_ns, slot, prev);
+            return prev;
+        }
         self.select_wake_cpu_of_many(now_ns, waking, slot, prev)
     }
 

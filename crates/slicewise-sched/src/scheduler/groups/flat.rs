@@ -18,7 +18,7 @@ const CPUS_WEIGHT_MAX: u64 = 88_761 << 10;
 
 impl Scheduler {
     #[inline]
-    pub(super) fn is_flat(&self) -> bool {
+    pub(in super::super) fn is_flat(&self) -> bool {
         matches!(self.profile.groups, GroupQueueing::Flat(_))
     }
 

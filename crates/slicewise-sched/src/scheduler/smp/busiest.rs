@@ -2,6 +2,7 @@
 //! out (fair.md G.5, G.6).
 
 use super::super::Scheduler;
+use super::load::Member;
 use super::rules::{Crowd, UNIT, capacity_greater, numa_imbalance, sibling_imbalance};
 use crate::domains::{Domain, DomainFlags};
 use crate::mask::CpuMask;
@@ -92,11 +93,13 @@ pub(super) struct Scratch {
     pub(super) cpus: CpuMask,
     /// Tasks taken off a CPU and not yet put on another.
     pub(super) taken: Vec<u32>,
+    /// Tasks of a CPU.
+    pub(super) listed: Vec<Member>,
 }
 
 impl Scratch {
     pub(super) fn new(cpus: u32) -> Self {
-        Self { cpus: CpuMask::none(cpus), taken: Vec::new() }
+        Self { cpus: CpuMask::none(cpus), taken: Vec::new(), listed: Vec::new() }
     }
 }
 

@@ -92,9 +92,9 @@ impl Scheduler {
 
     /// The utilisation of a CPU by fair tasks, as it would be with a sleeping one there, or elsewhere.
     fn util_for(&self, slot: u32, cpu: u32, here: bool) -> u64 {
-        let (util, estimate) = self.loads.utils_of_cpu(cpu);
-        let (own, own_estimate) = self.loads.utils_of_task(slot);
-        let counted = self.tasks.slots[slot as usize].cpu == cpu && self.loads.is_counted(slot);
+        let (util, estimate) = self.utils_of_cpu(cpu);
+        let (own, own_estimate) = self.utils_of_task(slot);
+        let counted = self.tasks.slots[slot as usize].cpu == cpu && self.is_counted(slot);
         let util = if counted { util.saturating_sub(own) } else { util };
         match here {
             true => (util + own).max(estimate + own_estimate),

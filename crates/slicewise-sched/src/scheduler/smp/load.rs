@@ -10,6 +10,7 @@
 
 use super::super::groups::Level;
 use super::super::{Cpu, Scheduler};
+use crate::fair::Past;
 use crate::pelt::{LoadAverage, Signals};
 use crate::task::ROOT;
 use crate::weight::scale_down;
@@ -26,84 +27,35 @@ const ESTIMATE_MARGIN: u64 = 10;
 /// An idle CPU's averages are aged when they are older than that.
 const BLOCKED_NS: u64 = 32_000_000;
 
-/// What is known of a task's past.
-#[derive(Clone, Debug)]
-pub(in super::super) struct TaskLoad {
-    average: LoadAverage,
-    /// Whose average it is part of: a group's queue, a CPU's root queue, or nobody's.
-    counted: u32,
-    /// What it may use when it wakes (util_est).
-    estimate: u32,
-    /// Its averages go back to its start.
-    begun: bool,
-    /// They have changed since the estimate was made.
-    changed: bool,
-    /// Its estimate is part of its CPU's.
-    estimated: bool,
-    /// In the list of its CPU, most recently run first.
-    list: u32,
-    newer: u32,
-    older: u32,
-    /// How often it has woken another task than the last time, halved every second (G.2).
-    pub(super) flips: u32,
-    pub(super) last_wakee: u32,
-    pub(super) flips_ns: u64,
-    /// Where it was before its previous CPU (G.2).
-    pub(super) recent_cpu: u32,
-}
-
-impl TaskLoad {
-    pub(in super::super) fn new() -> Self {
-        Self {
-            average: LoadAverage::default(),
-            counted: NOWHERE,
-            estimate: 0,
-            begun: false,
-            changed: false,
-            estimated: false,
-            list: NONE,
-            newer: NONE,
-            older: NONE,
-            flips: 0,
-            last_wakee: NONE,
-            flips_ns: 0,
-            recent_cpu: NONE,
-        }
-    }
+/// A fair task of a CPU.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Member {
+    /// Grows with the time it came or began to run last.
+    stamp: u64,
+    pub(super) slot: u32,
 }
 
 /// A CPU's averages, and its fair tasks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub(in super::super) struct CpuLoad {
     average: LoadAverage,
-    /// Utilisation by real-time and deadline tasks.
-    above: LoadAverage,
     /// Σ of the estimates of tasks queued.
     estimate: u64,
-    newest: u32,
-    oldest: u32,
+    /// Fair tasks that are queued here, in no order, and some that have been.
+    members: Vec<Member>,
 }
 
-/// All averages.
+/// Whether averages are kept, and in which order tasks have run.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct Loads {
     on: bool,
-    /// By slot.
-    pub(super) tasks: Vec<TaskLoad>,
-    cpus: Vec<CpuLoad>,
+    stamp: u64,
 }
 
 impl Loads {
     pub(in super::super) fn new(cpus: u32, flat: bool) -> Self {
-        let on = cpus > 1 || flat;
-        let cpu = CpuLoad {
-            average: LoadAverage::default(),
-            above: LoadAverage::default(),
-            estimate: 0,
-            newest: NONE,
-            oldest: NONE,
-        };
-        Self { on, tasks: Vec::new(), cpus: if on { vec![cpu; cpus as usize] } else { Vec::new() } }
+        Self { on: cpus > 1 || flat, stamp: 0 }
     }
 
     /// Whether averages matter.
@@ -112,121 +64,138 @@ impl Loads {
         self.on
     }
 
-    /// The slot belongs to a new task.
-    pub(in super::super) fn begin(&mut self, slot: u32) {
-        if !self.on {
-            return;
-        }
-        self.unlist(slot);
-        if self.tasks.len() <= slot as usize {
-            self.tasks.resize(slot as usize + 1, TaskLoad::new());
-        }
-        self.tasks[slot as usize] = TaskLoad::new();
-    }
-
-    /// Makes room.
-    pub(in super::super) fn reserve(&mut self, tasks: usize) {
-        if self.on {
-            self.tasks.reserve(tasks.saturating_sub(self.tasks.len()));
+    /// The task has come to this CPU, or begins to run there. False if it is not in its list yet.
+    #[inline(always)]
+    pub(in super::super) fn enlist(&mut self, load: &mut CpuLoad, past: &Past, cpu: u32) -> bool {
+        self.stamp += 1;
+        match load.members.get_mut(past.place as usize) {
+            Some(member) if past.list == cpu => {
+                member.stamp = self.stamp;
+                true
+            }
+            _ => false,
         }
     }
+}
 
-    /// To the head of its CPU's list.
+impl Scheduler {
+    /// To the end of its CPU's list.
     #[inline]
     fn enlist(&mut self, slot: u32, cpu: u32) {
-        if self.cpus[cpu as usize].newest == slot {
-            return;
+        let past = &self.entities[slot as usize].past;
+        if !self.loads.enlist(&mut self.cpus[cpu as usize].load, past, cpu) {
+            self.enlist_anew(slot, cpu);
         }
+    }
+
+    /// Into the list of another CPU.
+    #[inline(never)]
+    pub(in super::super) fn enlist_anew(&mut self, slot: u32, cpu: u32) {
         self.unlist(slot);
-        let list = &mut self.cpus[cpu as usize];
-        let second = core::mem::replace(&mut list.newest, slot);
-        match self.tasks.get_mut(second as usize) {
-            Some(task) => task.newer = slot,
-            None => list.oldest = slot,
+        let members = &mut self.cpus[cpu as usize].load.members;
+        let past = &mut self.entities[slot as usize].past;
+        (past.list, past.place) = (cpu, members.len() as u32);
+        members.push(Member { stamp: self.loads.stamp, slot });
+    }
+
+    /// Makes room for so many tasks, evenly spread.
+    pub(in super::super) fn reserve_lists(&mut self, tasks: usize) {
+        if self.loads.on {
+            let each = tasks.div_ceil(self.cpus.len());
+            for rq in &mut self.cpus {
+                let members = &mut rq.load.members;
+                members.reserve_exact(each.saturating_sub(members.len()));
+            }
         }
-        let task = &mut self.tasks[slot as usize];
-        (task.list, task.newer, task.older) = (cpu, NONE, second);
     }
 
     /// Off the list it is in, if any.
-    #[inline]
-    fn unlist(&mut self, slot: u32) {
-        let Some(task) = self.tasks.get_mut(slot as usize) else { return };
-        if task.list == NONE {
-            return;
-        }
-        let (cpu, newer, older) = (task.list, task.newer, task.older);
-        (task.list, task.newer, task.older) = (NONE, NONE, NONE);
-        match self.tasks.get_mut(newer as usize) {
-            Some(task) => task.older = older,
-            None => self.cpus[cpu as usize].newest = older,
-        }
-        match self.tasks.get_mut(older as usize) {
-            Some(task) => task.newer = newer,
-            None => self.cpus[cpu as usize].oldest = newer,
+    pub(in super::super) fn unlist(&mut self, slot: u32) {
+        let Some(entity) = self.entities.get_mut(slot as usize) else { return };
+        let list = core::mem::replace(&mut entity.past.list, NONE);
+        let place = entity.past.place;
+        let Some(rq) = self.cpus.get_mut(list as usize) else { return };
+        rq.load.members.swap_remove(place as usize);
+        if let Some(moved) = rq.load.members.get(place as usize) {
+            self.entities[moved.slot as usize].past.place = place;
         }
     }
 
-    /// Who has waited longest since it ran on a CPU. Tasks that have left their queue since may
-    /// still be here.
-    pub(super) fn oldest(&self, cpu: u32) -> Option<u32> {
-        let slot = self.cpus.get(cpu as usize)?.oldest;
-        (slot != NONE).then_some(slot)
+    /// Fair tasks of a CPU, in no order; some may have left its queue since.
+    pub(super) fn listed(&self, cpu: u32) -> &[Member] {
+        &self.cpus[cpu as usize].load.members
     }
 
-    /// Fair tasks of a CPU; some may have left its queue since.
-    pub(super) fn listed(&self, cpu: u32) -> impl Iterator<Item = u32> + '_ {
-        let mut next = self.oldest(cpu);
-        core::iter::from_fn(move || {
-            let slot = next?;
-            let newer = self.tasks[slot as usize].newer;
-            next = (newer != NONE).then_some(newer);
-            Some(slot)
-        })
+    /// Fair tasks of a CPU, who has waited longest since it ran first. Tasks that have left their queue
+    /// since may still be here.
+    pub(super) fn list_by_age(&self, cpu: u32, list: &mut Vec<Member>) {
+        list.clear();
+        list.extend_from_slice(self.listed(cpu));
+        list.sort_unstable_by_key(|member| member.stamp);
+    }
+
+    /// A task that was looked at goes to the end.
+    pub(super) fn renew(&mut self, slot: u32, cpu: u32) {
+        self.enlist(slot, cpu);
     }
 
     /// Utilisation of a CPU by fair tasks, and as estimated of those queued.
     pub(super) fn utils_of_cpu(&self, cpu: u32) -> (u64, u64) {
-        let load = &self.cpus[cpu as usize];
+        let load = &self.cpus[cpu as usize].load;
         (load.average.util_avg(), load.estimate)
     }
 
     /// The same of a task.
     pub(super) fn utils_of_task(&self, slot: u32) -> (u64, u64) {
-        let task = &self.tasks[slot as usize];
-        (task.average.util_avg(), task.estimate.into())
+        let past = &self.entities[slot as usize].past;
+        (past.average.util_avg(), past.estimate.into())
     }
 
     /// Whether a task is part of its CPU's averages.
     pub(super) fn is_counted(&self, slot: u32) -> bool {
-        self.counted_on(slot).is_some()
-    }
-
-    /// A task that was looked at goes to the head.
-    pub(super) fn renew(&mut self, slot: u32, cpu: u32) {
-        self.enlist(slot, cpu);
-    }
-
-    /// A task in the list is no longer queued.
-    pub(super) fn drop_listed(&mut self, slot: u32) {
-        self.unlist(slot);
-    }
-
-    fn counted_on(&self, slot: u32) -> Option<u32> {
-        let counted = self.tasks.get(slot as usize)?.counted;
-        (counted != NOWHERE).then_some(counted)
+        self.entities[slot as usize].past.counted != NOWHERE
     }
 }
 
 fn number_of(level: Level) -> u32 {
-    if level.queue == ROOT { ROOT_OF | level.cpu } else { level.queue }
+    if level.queue == ROOT { counted_at_root(level.cpu) } else { level.queue }
 }
 
-fn root_signals(rq: &Cpu) -> Signals {
-    Signals {
-        load: scale_down(rq.fair.load_weight()),
-        runnable: rq.nr_fair_runnable().into(),
-        running: rq.fair.curr().is_some(),
+/// What [`Past::counted`] is for tasks that count in a CPU's root queue.
+#[inline]
+pub(in super::super) fn counted_at_root(cpu: u32) -> u32 {
+    ROOT_OF | cpu
+}
+
+impl Cpu {
+    /// Brings the averages of the root queue up to now, before what is queued there changes.
+    #[inline(always)]
+    pub(in super::super) fn update_load(&mut self, now_ns: u64) {
+        let Self { fair, below, load, .. } = self;
+        let signals = || Signals {
+            load: scale_down(fair.load_weight()),
+            runnable: fair.nr_runnable.wrapping_add_signed(below.runnable).into(),
+            running: fair.curr().is_some(),
+        };
+        load.average.update_with(now_ns, || 1, signals);
+    }
+}
+
+impl CpuLoad {
+    /// The estimate of a task that is queued here.
+    #[inline(always)]
+    pub(in super::super) fn join_estimate(&mut self, past: &mut Past) {
+        if !core::mem::replace(&mut past.estimated, true) {
+            self.estimate += u64::from(past.estimate);
+        }
+    }
+
+    /// The task is not queued any more, or asleep.
+    #[inline(always)]
+    pub(in super::super) fn leave_estimate(&mut self, past: &mut Past) {
+        if core::mem::replace(&mut past.estimated, false) {
+            self.estimate = self.estimate.saturating_sub(past.estimate.into());
+        }
     }
 }
 
@@ -234,10 +203,7 @@ impl Scheduler {
     /// The averages of a CPU's root queue.
     #[inline]
     pub(in super::super) fn update_root_load(&mut self, now_ns: u64, cpu: u32) {
-        let load = &mut self.loads.cpus[cpu as usize];
-        if !load.average.is_current(now_ns) {
-            load.average.update(now_ns, 1, root_signals(&self.cpus[cpu as usize]));
-        }
+        self.cpus[cpu as usize].update_load(now_ns);
     }
 
     /// Brings a task up to now, before what it does changes.
@@ -251,19 +217,16 @@ impl Scheduler {
     /// The same, where it is known whether the task has been running, if it is queued.
     #[inline]
     fn note_load_of(&mut self, now_ns: u64, slot: u32, running: bool) {
-        let Some(task) = self.loads.tasks.get(slot as usize) else { return };
-        if task.average.is_current(now_ns) {
+        if !self.loads.on {
             return;
         }
-        let weight = scale_down(self.own_weight(slot));
-        let entity = &self.entities[slot as usize];
-        let signals = Signals {
-            load: u64::from(entity.on_rq),
-            runnable: u64::from(entity.on_rq && !entity.delayed),
-            running: entity.on_rq && running,
-        };
-        let task = &mut self.loads.tasks[slot as usize];
-        task.changed |= task.average.update(now_ns, weight, signals);
+        if self.is_flat() {
+            core::hint::cold_path();
+            let weight = self.own_weight(slot);
+            self.entities[slot as usize].update_past(now_ns, running, |_| weight);
+        } else {
+            self.entities[slot as usize].update_past(now_ns, running, |load| load.weight);
+        }
     }
 
     /// A task is about to be queued on this level.
@@ -272,19 +235,16 @@ impl Scheduler {
         if !self.loads.on {
             return;
         }
-        let counted = self.loads.tasks[slot as usize].counted;
+        let counted = self.entities[slot as usize].past.counted;
         self.update_level_load(now_ns, level);
         if counted == number_of(level) {
             self.note_load(now_ns, slot);
         } else {
             self.attach_load(now_ns, slot, level);
         }
-        let load = &mut self.loads;
-        let task = &mut load.tasks[slot as usize];
-        if !core::mem::replace(&mut task.estimated, true) {
-            load.cpus[level.cpu as usize].estimate += u64::from(task.estimate);
-        }
-        load.enlist(slot, level.cpu);
+        let load = &mut self.cpus[level.cpu as usize].load;
+        load.join_estimate(&mut self.entities[slot as usize].past);
+        self.enlist(slot, level.cpu);
     }
 
     /// A task begins to count on this level, and no longer where it did.
@@ -292,9 +252,9 @@ impl Scheduler {
     fn attach_load(&mut self, now_ns: u64, slot: u32, level: Level) {
         self.detach_load(now_ns, slot);
         let weight = scale_down(self.own_weight(slot));
-        let mut average = self.loads.tasks[slot as usize].average;
-        if !self.loads.tasks[slot as usize].begun {
-            let root = self.loads.cpus[level.cpu as usize].average;
+        let Past { mut average, begun, .. } = self.entities[slot as usize].past;
+        if !begun {
+            let root = self.cpus[level.cpu as usize].load.average;
             let queue = self.groups.average_of(level).unwrap_or(root);
             let capacity = self.smp.capacity_of(level.cpu);
             average = LoadAverage::of_new_task(now_ns, weight, &queue, capacity);
@@ -304,20 +264,23 @@ impl Scheduler {
                 queue.attach(&mut average, weight);
                 self.publish_level(now_ns, level);
                 let part = self.part_of_load(level, average.load_avg());
-                let root = &mut self.loads.cpus[level.cpu as usize].average;
+                let root = &mut self.cpus[level.cpu as usize].load.average;
                 root.shift(part as i64, average.runnable_avg() as i64, average.util_avg() as i64);
             }
-            None => self.loads.cpus[level.cpu as usize].average.attach(&mut average, weight),
+            None => self.cpus[level.cpu as usize].load.average.attach(&mut average, weight),
         }
-        let task = &mut self.loads.tasks[slot as usize];
-        (task.average, task.counted, task.begun) = (average, number_of(level), true);
+        let past = &mut self.entities[slot as usize].past;
+        (past.average, past.counted, past.begun) = (average, number_of(level), true);
     }
 
     /// A task counts nowhere any more: it moves, changes group or class, or has ended.
     pub(in super::super) fn detach_load(&mut self, now_ns: u64, slot: u32) {
-        let Some(counted) = self.loads.counted_on(slot) else { return };
+        let counted = self.entities[slot as usize].past.counted;
+        if counted == NOWHERE {
+            return;
+        }
         self.leave_estimate(slot);
-        self.loads.unlist(slot);
+        self.unlist(slot);
         let weight = scale_down(self.own_weight(slot));
         let level = match counted & ROOT_OF != 0 {
             true => Level { cpu: counted & !ROOT_OF, queue: ROOT },
@@ -327,22 +290,22 @@ impl Scheduler {
         if !self.entities[slot as usize].on_rq {
             self.note_load(now_ns, slot);
         }
-        let task = &mut self.loads.tasks[slot as usize];
-        task.counted = NOWHERE;
-        let average = task.average;
+        let past = &mut self.entities[slot as usize].past;
+        past.counted = NOWHERE;
+        let average = past.average;
         let part = self.part_of_load(level, average.load_avg());
         match self.groups.average_of_mut(level) {
             Some(queue) => {
                 queue.detach(&average, weight);
                 self.publish_level(now_ns, level);
-                let root = &mut self.loads.cpus[level.cpu as usize].average;
+                let root = &mut self.cpus[level.cpu as usize].load.average;
                 root.shift(
                     -(part as i64),
                     -(average.runnable_avg() as i64),
                     -(average.util_avg() as i64),
                 );
             }
-            None => self.loads.cpus[level.cpu as usize].average.detach(&average, weight),
+            None => self.cpus[level.cpu as usize].load.average.detach(&average, weight),
         }
     }
 
@@ -355,26 +318,15 @@ impl Scheduler {
         self.note_load(now_ns, slot);
         self.leave_estimate(slot);
         if sleeps && self.params.has(Feature::UTIL_EST) {
-            self.loads.tasks[slot as usize].estimate_again();
+            self.entities[slot as usize].past.estimate_again();
         }
     }
 
     #[inline]
     fn leave_estimate(&mut self, slot: u32) {
         let cpu = self.tasks.slots[slot as usize].cpu;
-        let task = &mut self.loads.tasks[slot as usize];
-        if core::mem::replace(&mut task.estimated, false) {
-            let sum = &mut self.loads.cpus[cpu as usize].estimate;
-            *sum = sum.saturating_sub(task.estimate.into());
-        }
-    }
-
-    /// A task is no longer queued.
-    #[inline]
-    pub(in super::super) fn load_left(&mut self, slot: u32) {
-        if self.loads.on {
-            self.loads.unlist(slot);
-        }
+        let past = &mut self.entities[slot as usize].past;
+        self.cpus[cpu as usize].load.leave_estimate(past);
     }
 
     /// Averages before and after a switch, at the root; groups' queues have theirs brought up to
@@ -399,7 +351,7 @@ impl Scheduler {
         }
         if let Some(slot) = next.filter(|_| to == Some(Class::Fair)) {
             self.note_load_of(now_ns, slot, false);
-            self.loads.enlist(slot, cpu);
+            self.enlist(slot, cpu);
         }
         if from.is_some_and(|class| class < Class::Fair)
             || to.is_some_and(|class| class < Class::Fair)
@@ -419,7 +371,7 @@ impl Scheduler {
         });
         let load = u64::from(running);
         let signals = Signals { load, runnable: load, running };
-        self.loads.cpus[cpu as usize].above.update(now_ns, 1, signals);
+        self.cpus[cpu as usize].load_above.update(now_ns, 1, signals);
     }
 
     /// The running task of a CPU at its tick.
@@ -436,7 +388,7 @@ impl Scheduler {
 
     /// Ages the averages of an idle CPU that nothing else brings up to date (at most every 32 ms).
     pub(super) fn age_idle_load(&mut self, now_ns: u64, cpu: u32) {
-        let average = &self.loads.cpus[cpu as usize].average;
+        let average = &self.cpus[cpu as usize].load.average;
         if average.is_older(now_ns, BLOCKED_NS) && self.idle.contains(cpu) {
             self.update_root_load(now_ns, cpu);
             self.note_above(now_ns, cpu);
@@ -469,40 +421,41 @@ impl Scheduler {
     /// Load average of the fair tasks of a CPU.
     #[inline]
     pub(super) fn cpu_load(&self, cpu: u32) -> u64 {
-        self.loads.cpus[cpu as usize].average.load_avg()
+        self.cpus[cpu as usize].load.average.load_avg()
     }
 
     pub(super) fn cpu_runnable(&self, cpu: u32) -> u64 {
-        self.loads.cpus[cpu as usize].average.runnable_avg()
+        self.cpus[cpu as usize].load.average.runnable_avg()
     }
 
     /// Utilisation of a CPU by its fair tasks, as estimated.
     pub(super) fn cpu_util(&self, cpu: u32) -> u64 {
-        let load = &self.loads.cpus[cpu as usize];
+        let load = &self.cpus[cpu as usize].load;
         load.average.util_avg().max(load.estimate).min(self.smp.capacity_of(cpu))
     }
 
     /// Utilisation of a CPU by classes above the fair one.
     pub(super) fn util_above(&self, cpu: u32) -> u64 {
-        self.loads.cpus[cpu as usize].above.util_avg()
+        self.cpus[cpu as usize].load_above.util_avg()
     }
 
     /// The load of a task as it counts on its CPU (fair.md D.3).
     pub(super) fn task_load(&self, slot: u32) -> u64 {
-        let load = self.loads.tasks[slot as usize].average.load_avg();
+        let load = self.entities[slot as usize].past.average.load_avg();
         if self.groups.any() { self.part_of_load(self.home_of(slot), load) } else { load }
     }
 
     /// The utilisation of a task, as estimated.
     pub(super) fn task_util(&self, slot: u32) -> u64 {
-        let task = &self.loads.tasks[slot as usize];
-        task.average.util_avg().max(task.estimate.into())
+        let past = &self.entities[slot as usize].past;
+        past.average.util_avg().max(past.estimate.into())
     }
 }
 
-impl TaskLoad {
+impl Past {
     /// A task goes to sleep: what it may use next time (F.7).
-    fn estimate_again(&mut self) {
+    #[inline(always)]
+    pub(in super::super) fn estimate_again(&mut self) {
         if !core::mem::replace(&mut self.changed, false) {
             return;
         }

@@ -352,16 +352,28 @@ impl Smp {
         })
     }
 
-    #[inline]
-    fn note_crowd(&mut self, cpu: u32, crowded: bool) {
-        if !crowded {
-            self.crowded.remove(cpu);
-            return;
+    /// The number of tasks queued on a CPU may have changed.
+    #[inline(always)]
+    pub(super) fn note_crowd(&mut self, rq: &mut Cpu, cpu: u32) {
+        let crowded = rq.nr_fair_queued() >= 2 || rq.nr_running() >= 2;
+        if core::mem::replace(&mut rq.crowded, crowded) != crowded {
+            self.note_crowd_change(cpu, crowded);
         }
-        self.crowded.insert(cpu);
-        let partition = self.partition(cpu);
-        if let Some(overloaded) = self.overloaded.get_mut(partition) {
+        // A balance may have found otherwise since.
+        if crowded
+            && let Some(partition) = self.domains.partition.get(cpu as usize)
+            && let Some(overloaded) = self.overloaded.get_mut(*partition as usize)
+        {
             *overloaded = true;
+        }
+    }
+
+    #[inline(never)]
+    fn note_crowd_change(&mut self, cpu: u32, crowded: bool) {
+        if crowded {
+            self.crowded.insert(cpu);
+        } else {
+            self.crowded.remove(cpu);
         }
     }
 
@@ -443,9 +455,7 @@ impl Scheduler {
     #[inline]
     pub(super) fn note_crowd(&mut self, cpu: u32) {
         if self.loads.on() {
-            let rq = &self.cpus[cpu as usize];
-            let crowded = rq.nr_fair_queued() >= 2 || rq.nr_running() >= 2;
-            self.smp.note_crowd(cpu, crowded);
+            self.smp.note_crowd(&mut self.cpus[cpu as usize], cpu);
         }
     }
 

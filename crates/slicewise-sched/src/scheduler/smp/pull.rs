@@ -3,8 +3,11 @@
 //! *Simplifications*: delayed tasks stay where they are; a running task is pushed away by the CPU's next
 //! pick, which a kernel's stopper thread, itself a switch, does.
 
+use std::collections::VecDeque;
+
 use super::super::{Resched, Scheduler};
 use super::busiest::{Balance, Idleness, Migration};
+use super::load::Member;
 use super::{Push, Smp};
 use crate::domains::DomainFlags;
 use crate::fair::{Dequeue, Enqueue, Wakeup};
@@ -200,7 +203,10 @@ impl Scheduler {
     /// Takes tasks off `src` and puts them on the destination. How many.
     fn move_tasks(&mut self, now_ns: u64, src: u32, balance: &mut Balance, met: &mut Met) -> u32 {
         let mut taken = core::mem::take(&mut self.smp.scratch.taken);
-        self.detach_tasks(now_ns, src, balance, met, &mut taken);
+        let mut listed = core::mem::take(&mut self.smp.scratch.listed);
+        self.list_by_age(src, &mut listed);
+        self.detach_tasks(now_ns, src, balance, met, &listed, &mut taken);
+        self.smp.scratch.listed = listed;
         let moved = taken.len() as u32;
         for slot in taken.drain(..) {
             self.attach_moved(now_ns, slot, src, balance.dst);
@@ -223,22 +229,21 @@ impl Scheduler {
         src: u32,
         balance: &mut Balance,
         met: &mut Met,
+        members: &[Member],
         taken: &mut Vec<u32>,
     ) {
         let listed = self.rq(src).nr_running();
         let most = self.smp.nr_migrate.max(1).min(listed);
         let mut looked = 0;
-        // Rejected tasks go to the head: who comes up twice has been all round.
-        let mut first_rejected = None;
-        while let Some(slot) = self.loads.oldest(src) {
-            if balance.imbalance == 0 || Some(slot) == first_rejected {
+        for slot in members.iter().map(|member| member.slot) {
+            if balance.imbalance == 0 {
                 return;
             }
             if balance.idle != Idleness::Busy && self.rq(src).nr_running() <= 1 {
                 return;
             }
             if !self.is_listed_here(slot, src) {
-                self.loads.drop_listed(slot);
+                self.unlist(slot);
                 continue;
             }
             looked += 1;
@@ -257,8 +262,7 @@ impl Scheduler {
                 }
                 continue;
             }
-            first_rejected.get_or_insert(slot);
-            self.loads.renew(slot, src);
+            self.renew(slot, src);
         }
     }
 
@@ -393,14 +397,17 @@ impl Scheduler {
             self.put_prev_fair(now_ns, cpu);
         }
         let mut left = self.rq(cpu).nr_running() + BATCH;
+        let mut listed = Vec::new();
+        self.list_by_age(cpu, &mut listed);
+        let mut listed: VecDeque<u32> = listed.iter().map(|member| member.slot).collect();
         while left > 0
-            && let Some(slot) = self.loads.oldest(cpu)
+            && let Some(slot) = listed.pop_front()
         {
-            left -= 1;
             if !self.is_listed_here(slot, cpu) {
-                self.loads.drop_listed(slot);
+                self.unlist(slot);
                 continue;
             }
+            left -= 1;
             let runnable = self.tasks.slots[slot as usize].state == State::Runnable;
             if runnable && !self.entities[slot as usize].delayed && self.allows(slot, push.to) {
                 self.move_waiting(now_ns, slot, push.to);
@@ -410,7 +417,8 @@ impl Scheduler {
                 }
                 return;
             }
-            self.loads.renew(slot, cpu);
+            self.renew(slot, cpu);
+            listed.push_back(slot);
         }
     }
 }

@@ -26,16 +26,16 @@ impl Scheduler {
     /// The CPU a fair task wakes on; it may not be allowed, if no better was found.
     pub(in super::super) fn select_wake_fair(&mut self, now_ns: u64, waking: Waking) -> u32 {
         let Waking { slot, prev, this, .. } = waking;
-        let wide = self.meets(now_ns, this, slot);
+        self.meets(now_ns, this, slot);
         if self.smp.energy.is_some()
             && let Some(cpu) = self.select_by_energy(waking)
         {
             return cpu;
         }
-        let affine = !wide && self.allows(slot, this);
         let mut target = prev;
-        if affine
-            && this != prev
+        if this != prev
+            && !self.is_wide(this, slot)
+            && self.allows(slot, this)
             && let Some(step) = self.smp.step_with(this, DomainFlags::WAKE_AFFINE, Some(prev))
         {
             let (_, domain) = self.smp.link(this, step);
@@ -46,16 +46,24 @@ impl Scheduler {
         self.select_idle_near(slot, prev, target)
     }
 
-    /// Who runs on `this` wakes `slot`: how often partners change. Whether both have many.
-    fn meets(&mut self, now_ns: u64, this: u32, slot: u32) -> bool {
-        let Some(waker) = self.cpus[this as usize].current else { return false };
-        let llc_size = self.smp.llc(this).size;
-        let tasks = &mut self.loads.tasks;
-        if waker as usize >= tasks.len() || slot as usize >= tasks.len() {
-            return false;
-        }
-        let wakee_flips = tasks[slot as usize].flips;
-        let waker = &mut tasks[waker as usize];
+    /// Whether a fair task that may run anywhere stays where it was, if it is woken there.
+    #[inline(always)]
+    pub(in super::super) fn wakes_at_home(&self, prev: u32) -> bool {
+        self.smp.energy.is_none() && self.nobody_is_free(prev)
+    }
+
+    /// What its wakeup leaves behind then.
+    #[inline(always)]
+    pub(in super::super) fn wake_at_home(&mut self, now_ns: u64, slot: u32, prev: u32) {
+        self.meets(now_ns, prev, slot);
+        self.entities[slot as usize].past.recent_cpu = prev;
+    }
+
+    /// Who runs on `this` wakes `slot`: how often partners change.
+    #[inline(always)]
+    fn meets(&mut self, now_ns: u64, this: u32, slot: u32) {
+        let Some(waker) = self.cpus[this as usize].current else { return };
+        let waker = &mut self.entities[waker as usize].past;
         if now_ns.saturating_sub(waker.flips_ns) > FLIPS_HALVED_NS {
             waker.flips >>= 1;
             waker.flips_ns = now_ns;
@@ -64,7 +72,15 @@ impl Scheduler {
             waker.last_wakee = slot;
             waker.flips = waker.flips.saturating_add(1);
         }
-        rules::wake_wide(waker.flips, wakee_flips, llc_size)
+    }
+
+    /// Whether who runs on `this` and `slot` both have many partners.
+    fn is_wide(&self, this: u32, slot: u32) -> bool {
+        let flips = |slot: u32| self.entities[slot as usize].past.flips;
+        let waker = self.cpus[this as usize].current;
+        waker.is_some_and(|waker| {
+            rules::wake_wide(flips(waker), flips(slot), self.smp.llc(this).size)
+        })
     }
 
     /// Whether the waker's CPU is the better place to look from.
@@ -105,6 +121,10 @@ impl Scheduler {
 
     /// An idle CPU close to `target`, or that itself.
     fn select_idle_near(&mut self, slot: u32, prev: u32, target: u32) -> u32 {
+        if self.nobody_is_free(target) {
+            self.entities[slot as usize].past.recent_cpu = prev;
+            return target;
+        }
         let util = if self.smp.asymmetric { self.task_util(slot) } else { 0 };
         let fits = |sched: &Self, cpu: u32| {
             !sched.smp.asymmetric || rules::fits(util, sched.smp.capacity_left(cpu))
@@ -119,7 +139,7 @@ impl Scheduler {
         {
             return prev;
         }
-        let recent = core::mem::replace(&mut self.loads.tasks[slot as usize].recent_cpu, prev);
+        let recent = core::mem::replace(&mut self.entities[slot as usize].past.recent_cpu, prev);
         if recent != prev
             && recent != target
             && (recent as usize) < self.cpus.len()
@@ -152,6 +172,17 @@ impl Scheduler {
             self.scan_idle(slot, target)
         };
         found.unwrap_or(target)
+    }
+
+    /// Whether a search from `target` would find nobody and change nothing.
+    #[inline(always)]
+    fn nobody_is_free(&self, target: u32) -> bool {
+        let llc = self.smp.llc(target);
+        // Where CPUs differ in capacity, one of another cache would do.
+        let all_busy =
+            if self.smp.asymmetric { self.idle.count() == 0 } else { llc.nr_busy >= llc.size };
+        let may_have_core = self.smp.has_smt && llc.has_idle_core;
+        all_busy && !may_have_core && !self.any_idle_policy && !self.groups.any()
     }
 
     /// Any free sibling.

@@ -246,7 +246,7 @@ impl Scheduler {
     fn numa_queued(&self, numa: &Numa, cpu: u32) -> (u32, u32) {
         let node = self.smp.node(cpu);
         let (mut known, mut home) = (0, 0);
-        for slot in self.loads.listed(cpu) {
+        for slot in self.listed(cpu).iter().map(|member| member.slot) {
             if !self.entities[slot as usize].on_rq {
                 continue;
             }
