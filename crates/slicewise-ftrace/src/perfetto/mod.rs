@@ -161,7 +161,7 @@ impl<R: Read> Perfetto<R> {
                 let rest = &self.unpacked[self.unpacked_at..];
                 let Some((packet, size)) = packets::first(rest) else {
                     findings.malformed(|| {
-                        format!("before byte {position}: a compressed packet holds no packets")
+                        format!("near byte {position}: a compressed packet holds no packets")
                     });
                     self.unpacked_at = self.unpacked.len();
                     continue;
@@ -182,13 +182,13 @@ impl<R: Read> Perfetto<R> {
                 return Ok(());
             };
             match packed {
-                None => findings.malformed(|| format!("before byte {position}: a damaged packet")),
+                None => findings.malformed(|| format!("near byte {position}: a damaged packet")),
                 Some(None) => {}
                 Some(Some((unpacked, why))) => {
                     (self.unpacked, self.unpacked_at) = (unpacked, 0);
                     if let Some(why) = why {
                         findings.malformed(|| {
-                            format!("before byte {position}: a compressed packet: {why}")
+                            format!("near byte {position}: a compressed packet: {why}")
                         });
                     }
                 }
