@@ -224,8 +224,8 @@ impl Events {
         let (mut time_ns, mut pid, mut flags, mut payload) = (None, None, None, None);
         for field in Fields::new(bytes) {
             match field.ok()? {
-                (TIMESTAMP, value) => time_ns = value.number(),
-                (PID, value) => pid = value.number(),
+                (TIMESTAMP, value) => time_ns = Some(value.number()?),
+                (PID, value) => pid = Some(value.number()?),
                 (COMMON_FLAGS, Wire::Number(value)) => flags = Some(value),
                 (number, Wire::Bytes(value)) => payload = Some((number, value)),
                 _ => {}
