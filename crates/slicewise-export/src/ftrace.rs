@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use slicewise_ftrace::{Comm, Event, Kind, Other, TaskRef, Value, Wakeup};
 
-use crate::names::{event_name, hex, state_text, timer_name};
+use crate::names::{current_pid, event_name, hex, state_text, timer_name};
 
 const HEAD: &str = "\
 # tracer: nop
@@ -73,18 +73,19 @@ impl<W: Write> Ftrace<W> {
 
     /// `          name-12      [000] d..2.     3.253569: sched_switch: `
     fn head(&mut self, event: &Event) -> io::Result<()> {
-        let comm = match event.pid {
+        let pid = current_pid(event);
+        let comm = match pid {
             Some(0) => Some(Comm::new(b"<idle>")),
             Some(pid) => self.current_comm(event, pid),
             None => None,
         };
         let name = printable(&comm.unwrap_or(Comm::new(b"<...>")));
         let line = &mut self.line;
-        match event.pid {
+        match pid {
             Some(pid) => write!(line, "{name:>16}-{pid:<7} ")?,
             None => write!(line, "{name:>16}-{:<7} ", "?")?,
         }
-        if let Some(tgid) = event.tgid {
+        if let Some(tgid @ 0..) = event.tgid {
             write!(line, "({tgid:7}) ")?;
         }
         write!(line, "[{:03}] ", event.cpu)?;

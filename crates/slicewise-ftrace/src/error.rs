@@ -44,7 +44,7 @@ impl Error {
         match self {
             Self::Truncated { .. } => Some(
                 "it was not written or copied completely: copy it again, or record again and wait \
-                 until trace-cmd has ended",
+                 until the recorder has ended",
             ),
             Self::Io(_) | Self::Malformed { .. } | Self::Unsupported { .. } => None,
         }

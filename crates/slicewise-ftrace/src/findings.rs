@@ -21,7 +21,7 @@ pub struct Findings {
     pub backwards: u64,
     /// Records, pages or lines that make no sense. Skipped.
     pub malformed: u64,
-    /// Records whose event has no format in the file. Skipped.
+    /// Records whose event is described neither in the file nor here. Skipped.
     pub unknown_formats: u64,
     /// The file ends before it should.
     pub truncated: bool,

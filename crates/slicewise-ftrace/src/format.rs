@@ -372,7 +372,7 @@ const OF_INTEREST: &[&str] = &[
 
 /// `prev_state` as the kernel stores it: bits for the letters S, D, T, t, X, Z, P, I, and one for
 /// preempted.
-fn state_of(state: u64) -> SwitchState {
+pub(crate) fn state_of(state: u64) -> SwitchState {
     if state & STATE_PREEMPTED != 0 {
         SwitchState::Preempted
     } else if state & STATE_DEAD != 0 {
@@ -387,7 +387,7 @@ fn state_of(state: u64) -> SwitchState {
 }
 
 /// The letter of the lowest bit.
-fn letter_of(state: u64) -> u8 {
+pub(crate) fn letter_of(state: u64) -> u8 {
     let bit = (state & STATE_LETTERS).trailing_zeros() as usize;
     STATE_LETTER.get(bit).copied().unwrap_or(b'R')
 }

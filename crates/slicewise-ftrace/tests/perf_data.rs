@@ -141,3 +141,18 @@ fn a_file_without_tracepoints_says_how_to_record_them() {
     let error = Reader::new(Cursor::new(file)).unwrap_err();
     assert!(matches!(&error, Error::Unsupported { what } if what.contains("perf sched record")));
 }
+
+#[test]
+fn what_perf_sums_up_at_its_end_is_not_counted_twice_and_is_no_gap() {
+    let records = [
+        perf::wakeup(1_000, 0, 1),
+        perf::lost(2_000, 0, 9),
+        perf::wakeup(3_000, 0, 2),
+        perf::round(),
+        perf::lost_in_all(7),
+        perf::lost_in_all(5),
+    ];
+    let (events, findings) = read(perf::file(&records.concat()));
+    assert_eq!(seen(&events), [(1_000, 0, 1), (2_000, 0, -9), (3_000, 0, 2)]);
+    assert_eq!((findings.lost_events, findings.lost_places), (12, 1));
+}

@@ -10,13 +10,14 @@ mod summary;
 mod timehist;
 
 use std::fs::File;
-use std::io::{self, BufReader, IsTerminal, Read};
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use slicewise_analysis::{Naming, Rules, Threads, play_simulated};
-use slicewise_ftrace::{Event, Findings, Reader, TraceFormat};
+use slicewise_ftrace::{Event, Findings, Reader, TraceFile, TraceFormat};
 use slicewise_sched::{CPUS_MAX, CpuId, CpuSet};
 use slicewise_trace::RecordingReader;
 
@@ -43,7 +44,7 @@ const OUT_BYTES: usize = 1 << 16;
 /// A trace that was opened.
 struct Trace {
     name: String,
-    bytes: u64,
+    bytes: Option<u64>,
     rules: Rules,
     /// Lines are printed while it is read: on a terminal that is progress enough.
     prints_lines: bool,
@@ -51,8 +52,8 @@ struct Trace {
 }
 
 enum Source {
-    Kernel(Box<Reader<BufReader<File>>>),
-    Simulated(RecordingReader<BufReader<File>>),
+    Kernel(Box<Reader<TraceFile>>),
+    Simulated(RecordingReader<TraceFile>),
 }
 
 impl Trace {
@@ -62,20 +63,18 @@ impl Trace {
 
     /// A trace by our own rules.
     fn open_as(path: &Path) -> Result<Self, Failure> {
-        let name = path.display().to_string();
-        let unreadable = |error: io::Error| Failure::plain(format!("cannot read {name}: {error}"));
-        let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-        let source = match is_simulated(path).map_err(unreadable)? {
-            true => {
-                let file = BufReader::new(File::open(path).map_err(unreadable)?);
-                let reader = RecordingReader::new(file)
-                    .map_err(|error| Failure::plain(format!("{name}: {error}")))?;
-                Source::Simulated(reader)
-            }
-            false => {
-                let reader = Reader::open(path).map_err(|error| of_trace(&name, &error))?;
-                Source::Kernel(Box::new(reader))
-            }
+        let is_stdin = path == Path::new("-");
+        let name = if is_stdin { "standard input".into() } else { path.display().to_string() };
+        let file = if is_stdin { stdin() } else { TraceFile::open(path) };
+        let file = file.map_err(|error| Failure::plain(format!("cannot read {name}: {error}")))?;
+        let bytes = file.bytes();
+        let source = if file.begin().starts_with(SIMULATED_MAGIC) {
+            let reader = RecordingReader::new(file)
+                .map_err(|error| Failure::plain(format!("{name}: {error}")))?;
+            Source::Simulated(reader)
+        } else {
+            let reader = Reader::new(file).map_err(|error| of_trace(&name, &error))?;
+            Source::Kernel(Box::new(reader))
         };
         Ok(Self { name, bytes, rules: Rules::All, prints_lines: false, source })
     }
@@ -128,7 +127,7 @@ impl Trace {
                 };
                 let mut threads = Threads::new(naming);
                 let mut progress = Progress::new(self.bytes, self.prints_lines);
-                let next = |reader: &mut Reader<BufReader<File>>| {
+                let next = |reader: &mut Reader<TraceFile>| {
                     reader.next_event().map_err(|error| of_trace(&self.name, &error))
                 };
                 while let Some(event) = next(&mut reader)? {
@@ -144,10 +143,9 @@ impl Trace {
     }
 }
 
-fn is_simulated(path: &Path) -> io::Result<bool> {
-    let mut begin = Vec::new();
-    File::open(path)?.take(SIMULATED_MAGIC.len() as u64).read_to_end(&mut begin)?;
-    Ok(begin == SIMULATED_MAGIC)
+/// Standard input; a file, if it is one.
+fn stdin() -> io::Result<TraceFile> {
+    TraceFile::of(File::from(io::stdin().as_fd().try_clone_to_owned()?))
 }
 
 fn of_trace(name: &str, error: &slicewise_ftrace::Error) -> Failure {
@@ -173,7 +171,7 @@ fn remark(name: &str, findings: &Findings) {
     );
     count(findings.backwards, "events come later than others that happened after them");
     count(findings.malformed, "records make no sense and were passed over");
-    count(findings.unknown_formats, "records are of events whose format is not in the file");
+    count(findings.unknown_formats, "records are of events that are not described in the file");
     if findings.lost_places > 0 && findings.lost_events == 0 {
         count(findings.lost_places, "gaps, of events whose number is not known");
     }
@@ -196,7 +194,8 @@ fn remark(name: &str, findings: &Findings) {
 
 /// Bytes and events, for readings that take their time.
 struct Progress {
-    bytes: u64,
+    /// A pipe does not say how many there will be.
+    bytes: Option<u64>,
     events: u64,
     begun: Instant,
     bar: Option<ProgressBar>,
@@ -204,7 +203,7 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(bytes: u64, prints_lines: bool) -> Self {
+    fn new(bytes: Option<u64>, prints_lines: bool) -> Self {
         Self { bytes, events: 0, begun: Instant::now(), bar: None, prints_lines }
     }
 
@@ -222,10 +221,11 @@ impl Progress {
             if lines || !io::stderr().is_terminal() || self.begun.elapsed() < PROGRESS_AFTER {
                 return;
             }
-            let style = ProgressStyle::with_template(
-                "{bar:40} {bytes} of {total_bytes}, {msg} events, {eta} left",
-            );
-            let bar = ProgressBar::with_draw_target(Some(self.bytes), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template(match self.bytes {
+                Some(_) => "{bar:40} {bytes} of {total_bytes}, {msg} events, {eta} left",
+                None => "{bytes}, {msg} events",
+            });
+            let bar = ProgressBar::with_draw_target(self.bytes, ProgressDrawTarget::stderr());
             if let Ok(style) = style {
                 bar.set_style(style);
             }

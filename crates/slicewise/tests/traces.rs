@@ -93,6 +93,7 @@ fn what_is_no_trace_is_refused() {
         (vec!["latency", path, "--sort", "age"], "the keys are avg, max, switch, runtime"),
         (vec!["timehist", path, "--time", "1s"], "ends at byte 10"),
         (vec!["timehist", path, "--as-perf", "7"], "invalid value '7'"),
+        (vec!["runqlat", "-"], "standard input: no trace that is read here"),
     ] {
         let (code, text) = slicewise(&args);
         assert_eq!(code, Some(2), "{args:?}: {text}");
@@ -126,5 +127,45 @@ fn a_simulated_trace_is_looked_at_like_a_recorded_one() {
         let row = row.expect("a row for each task");
         assert_eq!(row["max"]["delay_ns"], task["sched_delay_ns"]["max"], "{}", task["name"]);
         assert_eq!(row["delays"], task["sched_delay_ns"]["count"], "{}", task["name"]);
+    }
+}
+
+#[test]
+fn what_comes_through_a_pipe_is_what_the_file_has() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let slicewise = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slicewise"));
+        command.args(args).current_dir(&root);
+        command
+    };
+    let simulated = dir.path().join("t.swtrace");
+    let run = ["run", "examples/nice-levels.toml", "--duration", "200ms", "--trace"];
+    output(slicewise(&run).arg(&simulated)).expect("it runs");
+    let of_ftrace = root.join("crates/slicewise-ftrace/tests/samples");
+    let recorded = root.join("crates/slicewise-lab/truth/traces/nice-0-5-7.2.dat");
+    let mut paths = vec![simulated, recorded];
+    for name in ["perf_script.txt", "trace_cmd_report.txt", "tracefs.txt", "perfetto.pftrace"] {
+        paths.push(of_ftrace.join(name));
+    }
+    for path in paths {
+        let of_file = output(slicewise(&["latency"]).arg(&path)).expect("it reads the file");
+        assert!(of_file.lines().count() > 5, "{}: {of_file}", path.display());
+        let mut child = slicewise(&["latency", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut pipe = child.stdin.take().expect("a pipe");
+        let mut file = std::fs::File::open(&path).expect("the trace");
+        std::io::copy(&mut file, &mut pipe).expect("it reads all of it");
+        drop(pipe);
+        let piped = child.wait_with_output().expect("it ends");
+        assert_eq!(String::from_utf8_lossy(&piped.stdout), of_file, "{}", path.display());
+        // Standard input may as well be a file.
+        let mut command = slicewise(&["latency", "-"]);
+        let file = std::fs::File::open(&path).expect("the trace");
+        let redirected = command.stdin(file).output().expect("it reads");
+        assert_eq!(String::from_utf8_lossy(&redirected.stdout), of_file, "{}", path.display());
     }
 }

@@ -163,7 +163,7 @@ impl Pages {
         Ok(page)
     }
 
-    /// The next chunk unpacked; empty when there is no more or the file ends.
+    /// The next chunk unpacked; empty when there is no more or the file ends. Damaged ones are passed over.
     fn chunk(
         &mut self,
         file: &mut (impl Read + Seek),
@@ -173,7 +173,7 @@ impl Pages {
         if self.end <= self.offset && self.chunks.is_none() {
             return Ok(Vec::new());
         }
-        let left = match self.chunks {
+        let mut left = match self.chunks {
             Some(left) => left,
             None => {
                 let count = endian.u32(&read_at(file, self.offset, 4)?, 0);
@@ -182,30 +182,30 @@ impl Pages {
                 count.unwrap_or(0)
             }
         };
-        let Some(rest) = left.checked_sub(1) else {
-            self.chunks = Some(0);
-            return Ok(Vec::new());
-        };
-        self.chunks = Some(rest);
-        let head = read_at(file, self.offset, 8)?;
-        let sizes = endian.u32(&head, 0).zip(endian.u32(&head, 4));
-        let Some((packed_size, size)) = sizes else {
-            findings.truncated = true;
-            self.chunks = Some(0);
-            return Ok(Vec::new());
-        };
-        let packed = read_at(file, self.offset + 8, u64::from(packed_size))?;
-        if packed.len() < packed_size as usize {
-            findings.truncated = true;
-            self.chunks = Some(0);
-            return Ok(Vec::new());
+        while left > 0 {
+            left -= 1;
+            self.chunks = Some(left);
+            let head = read_at(file, self.offset, 8)?;
+            let sizes = endian.u32(&head, 0).zip(endian.u32(&head, 4));
+            let Some((packed_size, size)) = sizes else {
+                findings.truncated = true;
+                break;
+            };
+            let packed = read_at(file, self.offset + 8, u64::from(packed_size))?;
+            if packed.len() < packed_size as usize {
+                findings.truncated = true;
+                break;
+            }
+            let chunk = self.codec.unpack(&packed, u64::from(size), self.offset);
+            let at = self.offset;
+            self.offset += 8 + u64::from(packed_size);
+            match chunk {
+                Ok(chunk) if !chunk.is_empty() => return Ok(chunk),
+                Ok(_) => findings.malformed(|| format!("byte {at}: a chunk of 0 bytes")),
+                Err(error) => findings.malformed(|| error.to_string()),
+            }
         }
-        let chunk = self.codec.unpack(&packed, u64::from(size), self.offset);
-        self.offset += 8 + u64::from(packed_size);
-        match chunk {
-            Ok(chunk) if !chunk.is_empty() => Ok(chunk),
-            Ok(_) => Err(Error::malformed(self.offset, "a chunk of 0 bytes")),
-            Err(error) => Err(error),
-        }
+        self.chunks = Some(0);
+        Ok(Vec::new())
     }
 }

@@ -11,7 +11,7 @@ mod header;
 mod input;
 mod sample;
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::ops::Range;
 
 use self::attr::Attrs;
@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::event::{Cloned, Comm, Event, Gone, Kind, Named};
 use crate::findings::Findings;
 use crate::format::{Formats, Symbols};
+use crate::order::Held;
 use crate::reader::{TraceFormat, TraceInfo};
 
 /// Kinds of records: of the kernel, and of `perf` itself.
@@ -42,8 +43,6 @@ const HEADER_FEATURE: u32 = 80;
 const MISC_COMM_EXEC: u16 = 1 << 13;
 /// Before a record's content.
 const HEAD: usize = 8;
-/// More events than this are not held back, whether or not a round has ended.
-const HELD_MAX: usize = 1 << 20;
 /// CPU numbers beyond this are no CPU numbers.
 const CPUS_MAX: u32 = 1 << 16;
 /// Formats are no larger than this.
@@ -60,16 +59,12 @@ pub(crate) struct PerfData<R> {
     raw_endian: Endian,
     symbols: Symbols,
     info: TraceInfo,
-    /// Events that are not delivered yet, as they came; and their times and places, in order. Those before
-    /// `ready` are due.
-    held: Vec<Option<Event>>,
-    order: Vec<(u64, u32)>,
-    next: usize,
-    ready: usize,
-    /// The newest of this round, and of the one before.
-    newest_ns: u64,
+    held: Held,
+    /// The newest of the round before: up to there everything is here.
     due_ns: u64,
-    delivered_ns: u64,
+    /// Events that were lost, as it was said where, and in all.
+    lost: u64,
+    lost_in_all: u64,
     at_end: bool,
 }
 
@@ -90,13 +85,10 @@ impl<R: Read> PerfData<R> {
                 clock: None,
                 online_cpus: header.online_cpus,
             },
-            held: Vec::new(),
-            order: Vec::new(),
-            next: 0,
-            ready: 0,
-            newest_ns: 0,
+            held: Held::default(),
             due_ns: 0,
-            delivered_ns: 0,
+            lost: 0,
+            lost_in_all: 0,
             at_end: false,
         };
         if !header.is_pipe {
@@ -119,26 +111,15 @@ impl<R: Read> PerfData<R> {
 
     pub(crate) fn next_event(&mut self, findings: &mut Findings) -> Result<Option<Event>, Error> {
         loop {
-            if self.next < self.ready {
-                let (_, at) = self.order[self.next];
-                self.next += 1;
-                return Ok(self.held[at as usize].take());
+            if let Some(event) = self.held.pop() {
+                return Ok(Some(event));
             }
             if self.at_end {
                 return Ok(None);
             }
-            self.forget_delivered();
+            self.held.forget_delivered();
             self.fill(findings)?;
         }
-    }
-
-    fn forget_delivered(&mut self) {
-        if self.ready > 0 {
-            let late = &self.order[self.ready..];
-            let held = &mut self.held;
-            self.held = late.iter().map(|(_, at)| held[*at as usize].take()).collect();
-        }
-        (self.next, self.ready) = (0, 0);
     }
 
     /// Reads until something is due.
@@ -155,18 +136,11 @@ impl<R: Read> PerfData<R> {
                     if self.formats.is_empty() {
                         return Err(no_tracepoints());
                     }
-                    self.release(u64::MAX, findings);
+                    self.held.release(u64::MAX, findings);
                     return Ok(());
                 }
             }
-            if self.held.len() >= HELD_MAX {
-                // There are no rounds, or they are damaged: the older half cannot wait any longer.
-                let events = self.held.iter().flatten();
-                let mut times: Vec<u64> = events.map(|event| event.time_ns).collect();
-                let half = times.len() / 2;
-                let (_, middle, _) = times.select_nth_unstable(half);
-                let middle = *middle;
-                self.release(middle, findings);
+            if self.held.release_if_full(findings) {
                 return Ok(());
             }
         }
@@ -178,9 +152,12 @@ impl<R: Read> PerfData<R> {
         match kind {
             SAMPLE => self.sample(record, findings),
             FINISHED_ROUND => {
-                self.release(self.due_ns, findings);
-                self.due_ns = self.newest_ns;
-                return Ok(self.ready > 0);
+                // One time that is far off, by damage or a clock that was set, holds up nothing but itself.
+                let newest_ns = self.held.take_newest_of_round_ns();
+                let until_ns = newest_ns.map_or(self.due_ns, |newest| newest.min(self.due_ns));
+                self.held.release(until_ns, findings);
+                self.due_ns = newest_ns.unwrap_or(self.due_ns);
+                return Ok(self.held.is_ready());
             }
             COMM => {
                 let bytes = self.input.bytes(record);
@@ -219,8 +196,15 @@ impl<R: Read> PerfData<R> {
                 let (endian, body) = (self.endian, &bytes[HEAD..]);
                 let id = self.attrs.trailer(endian, body);
                 let count = endian.u64(body, if kind == LOST { 8 } else { 0 });
+                if kind == LOST_SAMPLES && id.time_ns == 0 {
+                    // What `perf` sums up at its end, for each event: places are told by the others.
+                    self.lost_in_all = self.lost_in_all.saturating_add(count.unwrap_or(0));
+                    findings.lost_events = findings.lost_events.max(self.lost_in_all);
+                    return Ok(false);
+                }
                 findings.lost_places += 1;
-                findings.lost_events = findings.lost_events.saturating_add(count.unwrap_or(0));
+                self.lost = self.lost.saturating_add(count.unwrap_or(0));
+                findings.lost_events = self.lost.max(self.lost_in_all);
                 self.hold(id, Kind::Lost(count));
             }
             HEADER_ATTR => {
@@ -293,8 +277,7 @@ impl<R: Read> PerfData<R> {
         match format.decode(self.raw_endian, raw, &self.symbols, place) {
             Some(event) => {
                 let event = Event { pid: id.pid.or(event.pid), tgid: id.tgid, ..event };
-                self.newest_ns = self.newest_ns.max(event.time_ns);
-                self.held.push(Some(event));
+                self.held.push(event);
             }
             None => findings.malformed(|| {
                 let (time_ns, cpu) = place;
@@ -307,8 +290,7 @@ impl<R: Read> PerfData<R> {
     }
 
     fn hold(&mut self, id: Id, kind: Kind) {
-        self.newest_ns = self.newest_ns.max(id.time_ns);
-        self.held.push(Some(Event {
+        self.held.push(Event {
             time_ns: id.time_ns,
             cpu: id.cpu.min(CPUS_MAX - 1),
             pid: id.pid,
@@ -316,35 +298,13 @@ impl<R: Read> PerfData<R> {
             in_interrupt: None,
             need_resched: None,
             kind,
-        }));
-    }
-
-    /// Everything up to a time is due. What is older than what was delivered already comes late.
-    fn release(&mut self, until_ns: u64, findings: &mut Findings) {
-        let time = |event: &Option<Event>| event.as_ref().map_or(0, |event| event.time_ns);
-        self.order.clear();
-        self.order.extend(self.held.iter().map(time).zip(0..));
-        // Runs of CPUs, each in order: what a merging sort is best at. Equals stay as they came.
-        self.order.sort_by_key(|(time_ns, _)| *time_ns);
-        self.ready = self.order.partition_point(|(time_ns, _)| *time_ns <= until_ns);
-        let due = &self.order[..self.ready];
-        // Time 0 is no time: these say what was there before.
-        let timed = due.iter().filter(|(time_ns, _)| *time_ns > 0);
-        let late = timed.take_while(|(time_ns, _)| *time_ns < self.delivered_ns).count();
-        findings.backwards += late as u64;
-        if let Some((last_ns, _)) = due.last() {
-            self.delivered_ns = self.delivered_ns.max(*last_ns);
-        }
+        });
     }
 }
 
-/// Whether a file begins as such files do. Leaves it at its beginning.
-pub(crate) fn is_magic(file: &mut (impl Read + Seek)) -> Result<bool, Error> {
-    let mut begin = Vec::new();
-    file.seek(SeekFrom::Start(0))?;
-    file.by_ref().take(8).read_to_end(&mut begin)?;
-    file.seek(SeekFrom::Start(0))?;
-    Ok(header::endian_of(&begin).is_some())
+/// Whether a file begins as such files do.
+pub(crate) fn is_magic(begin: &[u8]) -> bool {
+    begin.get(..8).is_some_and(|magic| header::endian_of(magic).is_some())
 }
 
 fn no_tracepoints() -> Error {

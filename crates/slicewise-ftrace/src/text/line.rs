@@ -1,286 +1,210 @@
 //! One line.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::CPUS_MAX;
-use crate::event::{
-    Comm, Event, Exec, Exit, Fork, HrtimerExpire, Kind, Migrate, Other, PiSetprio, SleepState,
-    StatRuntime, Switch, SwitchState, TaskRef, Value, Wakeup,
-};
-use crate::format::timer_function;
+use super::fields::{self, Plugin};
+use super::head::{Dialect, Head};
+use super::words::number;
+use crate::event::{Cloned, Comm, Event, Gone, Kind, Named, Other, Value};
+
+/// Names of events and fields that are kept, so that they are the same in all events.
+const NAMES_MAX: usize = 4096;
+/// Fields of an event of no interest; what is beyond is left out.
+const FIELDS_MAX: usize = 64;
 
 /// What a line is.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Line {
-    /// A comment, or empty.
+    /// A comment, a part of a call chain, or empty.
     Nothing,
+    /// What such a text begins with, and nothing else.
+    Begin(Option<Dialect>),
     /// `# entries-in-buffer/entries-written: 1650/1700   #P:1`: events that were overwritten.
     Head { lost: u64 },
-    /// `CPU:0 [LOST 123 EVENTS]`, or without a number.
+    /// `CPU:0 [LOST 123 EVENTS]`, or without a number; or as trace-cmd has it.
     Lost { cpu: u32, count: Option<u64> },
     /// An event; with its name if it is known but has unexpected fields.
-    Event { event: Event, unexpected: Option<String> },
+    Event { event: Event, unexpected: Option<String>, dialect: Dialect },
     /// None of these.
     Malformed,
 }
 
-impl Line {
-    pub(super) fn parse(line: &str) -> Self {
-        let trimmed = line.trim();
-        if trimmed.is_empty() {
-            return Self::Nothing;
+/// What was learnt of the lines so far.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    plugin: Plugin,
+    names: HashMap<Box<[u8]>, Arc<str>>,
+    no_system: Option<Arc<str>>,
+}
+
+impl Lines {
+    pub(super) fn parse(&mut self, line: &[u8]) -> Line {
+        let trimmed = line.trim_ascii();
+        // Call chains of `perf script -g` are indented by a tab, stacks of ftrace by an arrow.
+        if trimmed.is_empty() || line.starts_with(b"\t") || trimmed.starts_with(b"=> ") {
+            return Line::Nothing;
         }
-        if let Some(comment) = line.strip_prefix('#') {
-            let lost = overwritten(comment).unwrap_or(0);
-            return if lost > 0 { Self::Head { lost } } else { Self::Nothing };
+        if let Some(comment) = line.strip_prefix(b"#") {
+            return of_comment(comment.trim_ascii());
         }
-        if trimmed.starts_with("##### CPU ") && trimmed.ends_with("buffer started ####") {
-            return Self::Nothing;
+        if let Some(head) = Head::parse(line) {
+            return self.event(&head).unwrap_or(Line::Malformed);
         }
         if let Some((cpu, count)) = lost(trimmed) {
-            return Self::Lost { cpu, count };
+            return Line::Lost { cpu, count };
         }
-        match event(line) {
-            Some((event, unexpected)) => Self::Event { event, unexpected },
-            None => Self::Malformed,
+        if trimmed.starts_with(b"##### CPU ") && trimmed.ends_with(b"buffer started ####") {
+            return Line::Begin(Some(Dialect::Tracefs));
         }
+        let value = |key: &[u8]| trimmed.strip_prefix(key).and_then(number::<u32>);
+        if value(b"cpus=").or(value(b"version = ")).is_some() {
+            return Line::Begin(Some(Dialect::TraceCmd));
+        }
+        if trimmed.starts_with(b"CPU ") && trimmed.ends_with(b" is empty") {
+            return Line::Begin(Some(Dialect::TraceCmd));
+        }
+        Line::Malformed
     }
-}
 
-fn overwritten(comment: &str) -> Option<u64> {
-    let rest = comment.trim().strip_prefix("entries-in-buffer/entries-written:")?;
-    let (kept, written) = rest.split_whitespace().next()?.split_once('/')?;
-    Some(written.parse::<u64>().ok()?.saturating_sub(kept.parse().ok()?))
-}
-
-fn lost(line: &str) -> Option<(u32, Option<u64>)> {
-    let (cpu, rest) = line.strip_prefix("CPU:")?.split_once(" [LOST ")?;
-    let cpu = cpu.trim().parse().ok().filter(|cpu| *cpu < CPUS_MAX)?;
-    rest.ends_with("EVENTS]").then(|| (cpu, rest.split(' ').next().and_then(|n| n.parse().ok())))
-}
-
-/// `   comm-pid   [000] d..2.  3.253569: sched_switch: …`. The name of the task may have anything
-/// in it: the first place that fits is taken.
-fn event(line: &str) -> Option<(Event, Option<String>)> {
-    line.match_indices(" [").find_map(|(at, _)| {
-        let (cpu, rest) = line[at + 2..].split_once("] ")?;
-        let cpu = cpu.parse().ok().filter(|cpu| *cpu < CPUS_MAX)?;
-        let rest = rest.trim_start();
-        // The column of flags can be switched off.
-        let (first, after) = rest.split_once(' ')?;
-        let (flags, time_ns, rest) = match time_ns(first) {
-            Some(time) => (None, time, after),
-            None => {
-                let (second, after) = after.trim_start().split_once(' ')?;
-                (Some(first), time_ns(second)?, after)
+    fn event(&mut self, head: &Head<'_>) -> Option<Line> {
+        if head.is_sample {
+            return Some(Line::Nothing);
+        }
+        let (mut kind, mut unexpected) = (None, None);
+        if let Some(record) = head.name.strip_prefix(b"PERF_RECORD_") {
+            match perf_record(record, head.fields) {
+                Some(of_record) => kind = Some(of_record),
+                None => return Some(Line::Nothing),
             }
-        };
-        let (name, fields) = rest.trim_start().split_once(':')?;
-        if name.is_empty() || name.contains(' ') {
-            return None;
+        } else if let Some(known) = fields::kind(head.name, head.fields, &mut self.plugin) {
+            kind = known;
+            if kind.is_none() {
+                unexpected = Some(String::from_utf8_lossy(head.name).into_owned());
+            }
         }
-        let fields = fields.strip_prefix(' ').unwrap_or(fields);
-        let (kind, unexpected) = kind(name, fields);
-        let flag = |at: usize| flags.and_then(|flags| flags.chars().nth(at));
-        let in_interrupt = flag(2).map(|letter| matches!(letter, 'h' | 'H' | 'z' | 'Z'));
+        let kind = kind.unwrap_or_else(|| Kind::Other(self.other(head)));
+        let flag = |at: usize| head.flags.and_then(|flags| flags.get(at));
+        let in_interrupt = flag(2).map(|letter| b"hHzZ".contains(letter));
         // One letter for each set of flags: at once, lazily, by the preemption count.
-        let need_resched =
-            flag(1).map(|letter| matches!(letter, 'N' | 'n' | 'B' | 'b' | 'L' | 'l'));
-        let pid = pid_of(&line[..at]);
-        let tgid = tgid_of(&line[..at]);
+        let need_resched = flag(1).map(|letter| b"NnBbLl".contains(letter));
+        let (time_ns, cpu, pid, tgid) = (head.time_ns, head.cpu, head.pid, head.tgid);
         let event = Event { time_ns, cpu, pid, tgid, in_interrupt, need_resched, kind };
-        Some((event, unexpected))
-    })
-}
-
-/// `   comm-12` or `   comm-12   (  12)` with the thread group.
-fn pid_of(head: &str) -> Option<i32> {
-    let head = head.trim_end();
-    let head = match head.strip_suffix(')').and_then(|rest| rest.rsplit_once('(')) {
-        Some((head, _)) => head.trim_end(),
-        None => head,
-    };
-    head.rsplit_once('-')?.1.parse().ok()
-}
-
-/// The thread group of `   comm-12   (  12)`.
-fn tgid_of(head: &str) -> Option<i32> {
-    let (_, group) = head.trim_end().strip_suffix(')')?.rsplit_once('(')?;
-    group.trim().parse().ok()
-}
-
-/// `3.253569:`, in seconds.
-fn time_ns(word: &str) -> Option<u64> {
-    let (seconds, fraction) = word.strip_suffix(':')?.split_once('.')?;
-    let digits = fraction.len();
-    if digits == 0 || digits > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
+        Some(Line::Event { event, unexpected, dialect: head.dialect })
     }
-    let fraction: u64 = fraction.parse().ok()?;
-    let seconds: u64 = seconds.parse().ok()?;
-    seconds.checked_mul(1_000_000_000)?.checked_add(fraction * 10_u64.pow(9 - digits as u32))
-}
 
-/// What happened, and the event's name if its fields are not as expected.
-fn kind(name: &str, fields: &str) -> (Kind, Option<String>) {
-    let known = match name {
-        "sched_switch" => switch(fields).map(Kind::Switch),
-        "sched_wakeup" => wakeup(fields).map(Kind::Wakeup),
-        "sched_wakeup_new" => wakeup(fields).map(Kind::WakeupNew),
-        "sched_waking" => wakeup(fields).map(Kind::Waking),
-        "sched_process_fork" => fork(fields).map(Kind::Fork),
-        "sched_process_exec" => exec(fields).map(Kind::Exec),
-        "sched_process_exit" => exit(fields).map(Kind::Exit),
-        "sched_migrate_task" => migrate(fields).map(Kind::Migrate),
-        "sched_stat_runtime" => stat_runtime(fields).map(Kind::StatRuntime),
-        "sched_pi_setprio" => pi_setprio(fields).map(Kind::PiSetprio),
-        "hrtimer_expire_entry" => hrtimer_expire(fields).map(Kind::HrtimerExpire),
-        _ => return (Kind::Other(other(name, fields)), None),
-    };
-    match known {
-        Some(kind) => (kind, None),
-        None => (Kind::Other(other(name, fields)), Some(name.to_owned())),
-    }
-}
-
-/// Splits `a=1 b=2 c=3` at the given keys, from the right: only the first value may have spaces
-/// and equals signs in it.
-fn split<const N: usize>(fields: &str, keys: [&str; N]) -> Option<[String; N]> {
-    let mut values = [const { String::new() }; N];
-    let mut rest = fields;
-    for (index, key) in keys.iter().enumerate().rev() {
-        let at = if index == 0 {
-            rest.starts_with(&format!("{key}=")).then_some(0)?
-        } else {
-            rest.rfind(&format!(" {key}="))?
+    /// Any event: words of the form `name=value`.
+    fn other(&mut self, head: &Head<'_>) -> Other {
+        let system = match head.system {
+            b"" => Arc::clone(self.no_system.get_or_insert_with(|| Arc::from(""))),
+            system => self.name(system),
         };
-        let from = at + key.len() + 1 + usize::from(index > 0);
-        values[index] = rest[from..].trim_end().to_owned();
-        rest = &rest[..at];
-    }
-    Some(values)
-}
-
-/// The first word, as a number.
-fn number<T: std::str::FromStr>(value: &str) -> Option<T> {
-    value.split(' ').next()?.parse().ok()
-}
-
-fn task([comm, pid, prio]: [&str; 3]) -> Option<TaskRef> {
-    Some(TaskRef { pid: number(pid)?, comm: Comm::new(comm.as_bytes()), prio: number(prio)? })
-}
-
-fn switch(fields: &str) -> Option<Switch> {
-    let (left, right) = fields.rsplit_once(" ==> ")?;
-    let [comm, pid, prio, state] =
-        split(left, ["prev_comm", "prev_pid", "prev_prio", "prev_state"])?;
-    let [next_comm, next_pid, next_prio] = split(right, ["next_comm", "next_pid", "next_prio"])?;
-    Some(Switch {
-        prev: task([&comm, &pid, &prio])?,
-        prev_state: state_of(&state)?,
-        prev_letter: state.bytes().next()?,
-        next: task([&next_comm, &next_pid, &next_prio])?,
-    })
-}
-
-/// Letters joined by `|`, and `+` for preempted.
-fn state_of(state: &str) -> Option<SwitchState> {
-    if state.ends_with('+') {
-        return Some(SwitchState::Preempted);
-    }
-    let mut found = SwitchState::Runnable;
-    for letter in state.split('|') {
-        let one = match letter {
-            "R" => SwitchState::Runnable,
-            "X" | "Z" => SwitchState::Dead,
-            "S" | "D" | "I" => SwitchState::Asleep(SleepState::Waiting),
-            "T" | "t" | "P" => SwitchState::Asleep(SleepState::Stopped),
-            _ => return None,
-        };
-        let stays = matches!(found, SwitchState::Dead | SwitchState::Asleep(SleepState::Stopped));
-        if !stays || one == SwitchState::Dead {
-            found = one;
+        let name = self.name(head.name);
+        let mut fields = Vec::new();
+        for word in head.fields.split(|byte| byte.is_ascii_whitespace()).take(FIELDS_MAX) {
+            if let Some(equals) = memchr::memchr(b'=', word) {
+                let value = value_of(&word[equals + 1..]);
+                fields.push((self.name(&word[..equals]), value));
+            }
         }
+        Other { system, name, fields }
     }
-    Some(found)
+
+    fn name(&mut self, name: &[u8]) -> Arc<str> {
+        if let Some(known) = self.names.get(name) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = Arc::from(String::from_utf8_lossy(name));
+        if self.names.len() < NAMES_MAX {
+            self.names.insert(Box::from(name), Arc::clone(&new));
+        }
+        new
+    }
 }
 
-fn wakeup(fields: &str) -> Option<Wakeup> {
-    let [comm, pid, prio, cpu] = split(fields, ["comm", "pid", "prio", "target_cpu"])?;
-    Some(Wakeup { task: task([&comm, &pid, &prio])?, target_cpu: number(&cpu)? })
+fn of_comment(comment: &[u8]) -> Line {
+    if comment.starts_with(b"tracer:") {
+        return Line::Begin(Some(Dialect::Tracefs));
+    }
+    if comment.starts_with(b"captured on") || comment.starts_with(b"cmdline : ") {
+        return Line::Begin(Some(Dialect::Perf));
+    }
+    match overwritten(comment) {
+        Some(lost @ 1..) => Line::Head { lost },
+        Some(0) => Line::Begin(Some(Dialect::Tracefs)),
+        None => Line::Nothing,
+    }
 }
 
-fn fork(fields: &str) -> Option<Fork> {
-    let [_, parent, comm, child] = split(fields, ["comm", "pid", "child_comm", "child_pid"])?;
-    let child_comm = Comm::new(comm.as_bytes());
-    Some(Fork { parent: number(&parent)?, child: number(&child)?, child_comm })
+fn overwritten(comment: &[u8]) -> Option<u64> {
+    let rest = comment.strip_prefix(b"entries-in-buffer/entries-written:")?;
+    let word = rest.trim_ascii().split(|byte| *byte == b' ').next()?;
+    let slash = memchr::memchr(b'/', word)?;
+    Some(number::<u64>(&word[slash + 1..])?.saturating_sub(number(&word[..slash])?))
 }
 
-fn exec(fields: &str) -> Option<Exec> {
-    let [_, pid, old_pid] = split(fields, ["filename", "pid", "old_pid"])?;
-    Some(Exec { pid: number(&pid)?, old_pid: number(&old_pid)? })
-}
-
-fn exit(fields: &str) -> Option<Exit> {
-    // Newer kernels add `group_dead=`; `number` stops before it.
-    let [comm, pid, prio] = split(fields, ["comm", "pid", "prio"])?;
-    Some(Exit { task: task([&comm, &pid, &prio])? })
-}
-
-fn migrate(fields: &str) -> Option<Migrate> {
-    let [comm, pid, prio, from, to] =
-        split(fields, ["comm", "pid", "prio", "orig_cpu", "dest_cpu"])?;
-    Some(Migrate { task: task([&comm, &pid, &prio])?, from: number(&from)?, to: number(&to)? })
-}
-
-fn stat_runtime(fields: &str) -> Option<StatRuntime> {
-    let [comm, pid, runtime] = split(fields, ["comm", "pid", "runtime"])?;
-    let vruntime_ns = match runtime.split_once(" vruntime=") {
-        Some((_, vruntime)) => Some(number(vruntime)?),
-        None => None,
+/// `CPU:1 [LOST 12 EVENTS]` of tracefs, `CPU:1 [12 EVENTS DROPPED]` of trace-cmd; the number may be missing.
+fn lost(line: &[u8]) -> Option<(u32, Option<u64>)> {
+    let rest = line.strip_prefix(b"CPU:")?;
+    let space = memchr::memchr(b' ', rest)?;
+    let cpu = number(&rest[..space]).filter(|cpu| *cpu < CPUS_MAX)?;
+    let inner = rest[space..].trim_ascii().strip_prefix(b"[")?.strip_suffix(b"]")?;
+    let count = match inner.strip_prefix(b"LOST ") {
+        Some(rest) => rest.strip_suffix(b"EVENTS")?,
+        None => inner.strip_suffix(b"EVENTS DROPPED")?,
     };
-    Some(StatRuntime {
-        pid: number(&pid)?,
-        comm: Comm::new(comm.as_bytes()),
-        runtime_ns: number(&runtime)?,
-        vruntime_ns,
-    })
+    Some((cpu, number(count.trim_ascii())))
 }
 
-fn pi_setprio(fields: &str) -> Option<PiSetprio> {
-    let [comm, pid, old, new] = split(fields, ["comm", "pid", "oldprio", "newprio"])?;
-    Some(PiSetprio {
-        pid: number(&pid)?,
-        comm: Comm::new(comm.as_bytes()),
-        old_prio: number(&old)?,
-        new_prio: number(&new)?,
-    })
+/// What `perf script --show-task-events` and `--show-lost-events` say.
+fn perf_record(name: &[u8], fields: &[u8]) -> Option<Kind> {
+    match name {
+        // ` exec: comm:10/12` or `: comm:10/12`, process first
+        b"COMM" => {
+            let exec = fields.strip_prefix(b" exec");
+            let text = exec.unwrap_or(fields).strip_prefix(b": ")?;
+            let colon = memchr::memrchr(b':', text)?;
+            let (tgid, pid) = pair(&text[colon + 1..], b'/')?;
+            let comm = Comm::new(&text[..colon]);
+            Some(Kind::Named(Named { pid, tgid, comm, is_exec: exec.is_some() }))
+        }
+        // `(10:12):(10:11)`: process and task, and their parents
+        b"FORK" | b"EXIT" => {
+            let inner = fields.strip_prefix(b"(")?.strip_suffix(b")")?;
+            let colon = inner.windows(3).position(|three| three == b"):(")?;
+            let (tgid, pid) = pair(&inner[..colon], b':')?;
+            let (parent_tgid, parent) = pair(&inner[colon + 3..], b':')?;
+            Some(match name {
+                b"FORK" => Kind::Cloned(Cloned { pid, tgid, parent, parent_tgid }),
+                _ => Kind::Gone(Gone { pid, tgid }),
+            })
+        }
+        // `: id:5 lost:12`, ` lost 12`: the number comes last
+        b"LOST" | b"LOST_SAMPLES" => {
+            let end = fields.trim_ascii_end();
+            let start = end.iter().rposition(|byte| !byte.is_ascii_digit())?;
+            Some(Kind::Lost(number(&end[start + 1..])))
+        }
+        _ => None,
+    }
 }
 
-fn hrtimer_expire(fields: &str) -> Option<HrtimerExpire> {
-    let [_, function] = split(fields, ["hrtimer", "function"])?;
-    let name = function.split([' ', '/', '+']).next()?;
-    Some(HrtimerExpire { function: timer_function(name) })
+fn pair(text: &[u8], by: u8) -> Option<(i32, i32)> {
+    let at = memchr::memrchr(by, text)?;
+    Some((number(&text[..at])?, number(&text[at + 1..])?))
 }
 
-/// Any event: words of the form `name=value`.
-fn other(name: &str, fields: &str) -> Other {
-    let fields = fields.split_whitespace().filter_map(|word| {
-        let (key, value) = word.split_once('=')?;
-        Some((Arc::from(key), value_of(value)))
-    });
-    Other { system: Arc::from(""), name: Arc::from(name), fields: fields.collect() }
-}
-
-fn value_of(text: &str) -> Value {
-    let hex = text.strip_prefix("0x").and_then(|hex| u64::from_str_radix(hex, 16).ok());
-    if let Some(value) = hex.or_else(|| text.parse().ok()) {
+fn value_of(text: &[u8]) -> Value {
+    if let Some(value) = number(text) {
         return Value::Unsigned(value);
     }
-    match text.parse() {
-        Ok(value) => Value::Signed(value),
-        Err(_) => Value::Text(text.trim_matches('"').to_owned()),
+    if let Some(value) = number(text) {
+        return Value::Signed(value);
     }
+    let inner = text.strip_prefix(b"\"").unwrap_or(text);
+    let inner = inner.strip_suffix(b"\"").unwrap_or(inner);
+    Value::Text(String::from_utf8_lossy(inner).into_owned())
 }
 
 #[cfg(test)]

@@ -1,16 +1,26 @@
-//! The text of tracefs' `trace` and `trace_pipe` files.
+//! Text: of tracefs' `trace` and `trace_pipe` files, of `perf script`, and of `trace-cmd report`.
+//!
+//! All three have an event on each line, whose head says who ran, where and when. One reader takes them all,
+//! line by line, so that a text may also be a part of another, or what `grep` left of it.
 
+mod fields;
+mod head;
 mod line;
+mod words;
 
 use std::io::{BufRead, BufReader, Read};
 
-use self::line::Line;
+use self::head::Dialect;
+use self::line::{Line, Lines};
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Event, Kind};
 use crate::findings::Findings;
+use crate::reader::{TraceFormat, TraceInfo, no_trace};
 
 /// A longer line is malformed; what is beyond is passed over.
 const LINE_BYTES_MAX: u64 = 1 << 16;
+/// So many bytes are read at once.
+const CHUNK: usize = 1 << 17;
 /// CPU numbers beyond this are no CPU numbers.
 pub(super) const CPUS_MAX: u32 = 1 << 16;
 
@@ -18,9 +28,13 @@ pub(super) const CPUS_MAX: u32 = 1 << 16;
 #[derive(Debug)]
 pub(crate) struct Text<R: Read> {
     file: BufReader<R>,
+    lines: Lines,
     line: Vec<u8>,
     number: u64,
     bytes: u64,
+    info: TraceInfo,
+    /// Some line was one of a trace.
+    is_trace: bool,
     /// By CPU: the latest time.
     last_ns: Vec<u64>,
     /// A gap was announced before the first event of this CPU: time comes with the next event.
@@ -30,12 +44,15 @@ pub(crate) struct Text<R: Read> {
 }
 
 impl<R: Read> Text<R> {
-    pub(crate) fn new(file: R) -> Self {
+    pub(crate) fn new(file: R, format: TraceFormat) -> Self {
         Self {
-            file: BufReader::new(file),
+            file: BufReader::with_capacity(CHUNK, file),
+            lines: Lines::default(),
             line: Vec::new(),
             number: 0,
             bytes: 0,
+            info: TraceInfo::new(format),
+            is_trace: false,
             last_ns: Vec::new(),
             lost: Vec::new(),
             held: None,
@@ -47,43 +64,72 @@ impl<R: Read> Text<R> {
         self.bytes
     }
 
+    pub(crate) fn info(&self) -> &TraceInfo {
+        &self.info
+    }
+
     pub(crate) fn next_event(&mut self, findings: &mut Findings) -> Result<Option<Event>, Error> {
         if let Some(event) = self.held.take() {
             return Ok(Some(event));
         }
         while self.read_line(findings)? {
-            let line = String::from_utf8_lossy(&self.line);
-            let number = self.number;
-            match Line::parse(&line) {
+            match self.lines.parse(&self.line) {
                 Line::Nothing => {}
-                Line::Head { lost } => findings.overwritten_events += lost,
-                Line::Lost { cpu, count } => {
-                    findings.lost_places += 1;
-                    findings.lost_events += count.unwrap_or(0);
-                    self.lost.push((cpu, count));
+                Line::Begin(_) => self.is_trace = true,
+                Line::Head { lost } => {
+                    self.is_trace = true;
+                    findings.overwritten_events = findings.overwritten_events.saturating_add(lost);
                 }
-                Line::Event { event, unexpected } => {
+                Line::Lost { cpu, count } => {
+                    self.is_trace = true;
+                    count_lost(count, findings);
+                    // Two gaps without an event between them are one.
+                    match self.lost.iter_mut().find(|(known, _)| *known == cpu) {
+                        Some((_, before)) => {
+                            *before = before.zip(count).map(|(a, b)| a.saturating_add(b));
+                        }
+                        None => self.lost.push((cpu, count)),
+                    }
+                }
+                Line::Event { event, unexpected, .. } => {
+                    self.is_trace = true;
                     if let Some(name) = unexpected {
                         findings.unexpected_layout(&name);
                     }
+                    if let Kind::Lost(count) = event.kind {
+                        count_lost(count, findings);
+                    }
                     return Ok(Some(self.deliver(event, findings)));
                 }
-                Line::Malformed => findings.malformed(|| {
-                    let shown: String = line.chars().take(80).collect();
-                    format!("line {number}: `{}`", shown.trim_end())
-                }),
+                Line::Malformed => {
+                    let (number, line) = (self.number, &self.line);
+                    findings.malformed(|| {
+                        let line = String::from_utf8_lossy(&line[..line.len().min(400)]);
+                        let shown: String = line.chars().take(80).collect();
+                        format!("line {number}: `{}`", shown.trim_end())
+                    });
+                }
             }
+        }
+        if findings.malformed > 0 && !self.is_trace {
+            return Err(no_trace("no line of it is one of a trace"));
         }
         Ok(None)
     }
 
     fn deliver(&mut self, event: Event, findings: &mut Findings) -> Event {
-        let index = event.cpu as usize;
-        if self.last_ns.len() <= index {
-            self.last_ns.resize(index + 1, 0);
+        // Time 0 is no time: it says what was there before.
+        if event.time_ns > 0 {
+            let index = event.cpu as usize;
+            if self.last_ns.len() <= index {
+                self.last_ns.resize(index + 1, 0);
+            }
+            findings.backwards += u64::from(event.time_ns < self.last_ns[index]);
+            self.last_ns[index] = event.time_ns;
         }
-        findings.backwards += u64::from(event.time_ns < self.last_ns[index]);
-        self.last_ns[index] = event.time_ns;
+        if self.lost.is_empty() {
+            return event;
+        }
         let gap = self.lost.iter().position(|(cpu, _)| *cpu == event.cpu);
         let Some(gap) = gap else { return event };
         let (cpu, count) = self.lost.swap_remove(gap);
@@ -107,6 +153,9 @@ impl<R: Read> Text<R> {
             findings.truncated = true;
         } else {
             self.skip_to_line_end()?;
+            self.line.clear();
+            let number = self.number;
+            findings.malformed(|| format!("line {number}: longer than {LINE_BYTES_MAX} bytes"));
         }
         Ok(true)
     }
@@ -117,16 +166,38 @@ impl<R: Read> Text<R> {
             if buffer.is_empty() {
                 return Ok(());
             }
-            match buffer.iter().position(|byte| *byte == b'\n') {
-                Some(at) => {
-                    self.file.consume(at + 1);
-                    return Ok(());
-                }
-                None => {
-                    let all = buffer.len();
-                    self.file.consume(all);
-                }
+            let (used, is_end) = match memchr::memchr(b'\n', buffer) {
+                Some(at) => (at + 1, true),
+                None => (buffer.len(), false),
+            };
+            self.file.consume(used);
+            self.bytes += used as u64;
+            if is_end {
+                return Ok(());
             }
         }
     }
+}
+
+fn count_lost(count: Option<u64>, findings: &mut Findings) {
+    findings.lost_places += 1;
+    findings.lost_events = findings.lost_events.saturating_add(count.unwrap_or(0));
+}
+
+/// Whose text it is, by its first lines; `None` if none of them is one of a trace.
+pub(crate) fn format_of(begin: &[u8]) -> Option<TraceFormat> {
+    let mut lines = Lines::default();
+    begin.split(|byte| *byte == b'\n').find_map(|line| {
+        let dialect = match lines.parse(line) {
+            Line::Begin(dialect) => dialect?,
+            Line::Event { dialect, .. } => dialect,
+            Line::Head { .. } => Dialect::Tracefs,
+            _ => return None,
+        };
+        Some(match dialect {
+            Dialect::Tracefs => TraceFormat::Text,
+            Dialect::TraceCmd => TraceFormat::TraceCmdReport,
+            Dialect::Perf => TraceFormat::PerfScript,
+        })
+    })
 }

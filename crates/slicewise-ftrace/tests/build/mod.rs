@@ -5,6 +5,7 @@
 use std::io::Write as _;
 
 pub(crate) mod perf;
+pub(crate) mod perfetto;
 
 pub(crate) const PAGE: usize = 4096;
 

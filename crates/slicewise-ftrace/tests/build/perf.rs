@@ -76,6 +76,13 @@ pub(crate) fn lost(time_ns: u64, cpu: u32, count: u64) -> Vec<u8> {
     record(2, 0, &body)
 }
 
+/// So many samples of an event are missing in all, as perf itself sums it up.
+pub(crate) fn lost_in_all(count: u64) -> Vec<u8> {
+    let mut body = count.to_le_bytes().to_vec();
+    body.extend(trailer(0, 0, 0));
+    record(13, 0, &body)
+}
+
 /// The end of a round.
 pub(crate) fn round() -> Vec<u8> {
     record(68, 0, &[])
