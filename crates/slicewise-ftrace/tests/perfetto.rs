@@ -156,6 +156,25 @@ fn behind_a_gap_it_is_not_known_who_had_the_cpu() {
 }
 
 #[test]
+fn a_dropped_packet_is_a_gap_of_every_cpu_that_had_events() {
+    let w = |time_ns: u64| wakeup(time_ns, 1, 20, 1, 0);
+    // `previous_packet_dropped`, first where nothing was before.
+    let behind_gap = |cpu, time_ns| bundle(cpu, false, &[w(time_ns)]).number(42, 1);
+    let packets = [
+        behind_gap(0, 1_000),
+        bundle(1, false, &[w(1_100)]),
+        behind_gap(0, 2_000),
+        bundle(1, false, &[w(2_100)]),
+        bundle(2, false, &[w(2_200)]),
+        bundle(0, false, &[w(3_000)]),
+    ];
+    let (events, findings) = read(&packets);
+    let lost = events.iter().filter(|event| matches!(event.kind, Kind::Lost(_)));
+    let lost: Vec<(u64, u32)> = lost.map(|event| (event.time_ns, event.cpu)).collect();
+    assert_eq!((lost, findings.lost_places), (vec![(2_000, 0), (2_100, 1)], 2));
+}
+
+#[test]
 fn a_cpu_that_was_read_only_in_part_holds_up_the_others() {
     let w = |time_ns: u64, pid: i32| wakeup(time_ns, 1, 20, pid, 0);
     let packets = [
@@ -305,7 +324,7 @@ fn what_others_encoded_gives_the_events_of_the_recording() {
     while let Some(event) = reader.next_event().unwrap() {
         of_recording.push(event);
     }
-    for (name, is_compact) in [("perfetto.pftrace", false), ("perfetto_compact.pftrace", true)] {
+    for (name, is_compact) in [("perfetto.bin", false), ("perfetto_compact.bin", true)] {
         let bytes = std::fs::read(root.join("tests/samples").join(name)).unwrap();
         let (events, findings) = read_bytes(bytes);
         assert!(findings.is_clean(), "{name}: {findings:?}");

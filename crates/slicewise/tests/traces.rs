@@ -145,7 +145,7 @@ fn what_comes_through_a_pipe_is_what_the_file_has() {
     let of_ftrace = root.join("crates/slicewise-ftrace/tests/samples");
     let recorded = root.join("crates/slicewise-lab/truth/traces/nice-0-5-7.2.dat");
     let mut paths = vec![simulated, recorded];
-    for name in ["perf_script.txt", "trace_cmd_report.txt", "tracefs.txt", "perfetto.pftrace"] {
+    for name in ["perf_script.txt", "trace_cmd_report.txt", "tracefs.txt", "perfetto.bin"] {
         paths.push(of_ftrace.join(name));
     }
     for path in paths {

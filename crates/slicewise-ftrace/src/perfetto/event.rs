@@ -224,8 +224,8 @@ impl Events {
         let (mut time_ns, mut pid, mut flags, mut payload) = (None, None, None, None);
         for field in Fields::new(bytes) {
             match field.ok()? {
-                (TIMESTAMP, value) => time_ns = value.number(),
-                (PID, value) => pid = value.number(),
+                (TIMESTAMP, value) => time_ns = Some(value.number()?),
+                (PID, value) => pid = Some(value.number()?),
                 (COMMON_FLAGS, Wire::Number(value)) => flags = Some(value),
                 (number, Wire::Bytes(value)) => payload = Some((number, value)),
                 _ => {}
@@ -242,6 +242,11 @@ impl Events {
     fn kind(&mut self, number: u32, payload: &[u8]) -> Result<Kind, Why> {
         if let Some(kind) = of_interest(number, payload) {
             return kind.ok_or(Why::Malformed);
+        }
+        if number == GENERIC
+            && let Some(stat) = generic_stat_runtime(payload)
+        {
+            return Ok(Kind::StatRuntime(stat));
         }
         let other = match number {
             GENERIC => self.generic(payload),
@@ -391,6 +396,26 @@ fn other(descriptor: &Descriptor, payload: &[u8]) -> Option<Other> {
     }
     let (system, name) = (Arc::clone(&descriptor.system), Arc::clone(&descriptor.name));
     Some(Other { system, name, fields })
+}
+
+/// The most frequent of the events in general messages, without a look at what else there may be.
+fn generic_stat_runtime(payload: &[u8]) -> Option<StatRuntime> {
+    let mut fields = Fields::new(payload);
+    let Some(Ok((1, Wire::Bytes(b"sched_stat_runtime")))) = fields.next() else { return None };
+    let (mut comm, mut pid, mut runtime_ns, mut vruntime_ns) = (None, None, None, None);
+    for field in fields {
+        let (2, Wire::Bytes(field)) = field.ok()? else { return None };
+        let [name, _, text, signed, unsigned] = wire::first::<5>(field)?;
+        let number = signed.or(unsigned).and_then(Wire::number);
+        match name?.bytes()? {
+            b"comm" => comm = text?.bytes().map(Comm::new),
+            b"pid" => pid = number.map(|pid| pid as i32),
+            b"runtime" => runtime_ns = number,
+            b"vruntime" => vruntime_ns = number,
+            _ => {}
+        }
+    }
+    Some(StatRuntime { pid: pid?, comm: comm?, runtime_ns: runtime_ns?, vruntime_ns })
 }
 
 /// Events with a type of their own that come in one of the general messages.

@@ -10,6 +10,7 @@
 mod compact;
 mod event;
 mod packets;
+mod parts;
 mod wire;
 
 use std::io::Read;
@@ -17,6 +18,7 @@ use std::io::Read;
 use self::compact::Compact;
 use self::event::{Events, FLAG_HARDIRQ, FLAGS_NEED_RESCHED, Why};
 use self::packets::Packets;
+use self::parts::{Part, Parts};
 use self::wire::{Fields, Value};
 use crate::error::Error;
 use crate::event::{Comm, Event, Kind, Named, TaskRef};
@@ -62,8 +64,10 @@ struct Cpu {
     running: Option<TaskRef>,
     /// It had a bundle.
     is_known: bool,
-    /// A gap was found that its bundle does not tell.
+    /// A gap was found and not told, as there was no event behind it.
     is_lost: bool,
+    /// Gaps of all CPUs that were told for this one.
+    gaps_told: u64,
     /// Events that the kernel had dropped when the recording began.
     dropped_before: Option<u64>,
 }
@@ -87,6 +91,8 @@ struct State {
     info: TraceInfo,
     held: Held,
     cpus: Vec<Cpu>,
+    /// Those that had events in this round.
+    in_round: Vec<usize>,
     last_cpu: usize,
     /// The newest event up to the end of the round before.
     round_ns: u64,
@@ -94,6 +100,8 @@ struct State {
     due_ns: Option<u64>,
     /// By task: its process; 0 if nobody said.
     tgids: Vec<i32>,
+    /// Gaps so far that are of all CPUs: packets that were dropped.
+    gaps: u64,
     has_ftrace: bool,
 }
 
@@ -110,10 +118,12 @@ impl<R: Read> Perfetto<R> {
             info: TraceInfo::new(TraceFormat::Perfetto),
             held: Held::default(),
             cpus: Vec::new(),
+            in_round: Vec::new(),
             last_cpu: 0,
             round_ns: 0,
             due_ns: None,
             tgids: Vec::new(),
+            gaps: 0,
             has_ftrace: false,
         };
         let packets = Packets::new(file);
@@ -151,7 +161,7 @@ impl<R: Read> Perfetto<R> {
                 let rest = &self.unpacked[self.unpacked_at..];
                 let Some((packet, size)) = packets::first(rest) else {
                     findings.malformed(|| {
-                        format!("before byte {position}: a compressed packet holds no packets")
+                        format!("near byte {position}: a compressed packet holds no packets")
                     });
                     self.unpacked_at = self.unpacked.len();
                     continue;
@@ -172,13 +182,13 @@ impl<R: Read> Perfetto<R> {
                 return Ok(());
             };
             match packed {
-                None => findings.malformed(|| format!("before byte {position}: a damaged packet")),
+                None => findings.malformed(|| format!("near byte {position}: a damaged packet")),
                 Some(None) => {}
                 Some(Some((unpacked, why))) => {
                     (self.unpacked, self.unpacked_at) = (unpacked, 0);
                     if let Some(why) = why {
                         findings.malformed(|| {
-                            format!("before byte {position}: a compressed packet: {why}")
+                            format!("near byte {position}: a compressed packet: {why}")
                         });
                     }
                 }
@@ -233,8 +243,9 @@ impl State {
         findings: &mut Findings,
     ) -> Option<Option<(Codec, &'b [u8])>> {
         let (mut time_ns, mut is_gap, mut packed) = (None, false, None);
-        for field in Fields::new(bytes) {
-            match field.ok()? {
+        // What stands before damage is taken.
+        for field in Fields::new(bytes).map_while(Result::ok) {
+            match field {
                 (TIMESTAMP, value) => time_ns = value.number(),
                 (PREVIOUS_PACKET_DROPPED, value) => is_gap = value.number() != Some(0),
                 (COMPRESSED, value) => packed = Some((Codec::Deflate, value.bytes()?)),
@@ -244,7 +255,7 @@ impl State {
         }
         for field in Fields::new(bytes) {
             match field.ok()? {
-                (FTRACE_EVENTS, value) => self.bundle(value.bytes()?, is_gap, findings)?,
+                (FTRACE_EVENTS, value) => self.bundle(value.bytes()?, is_gap, findings),
                 (PROCESS_TREE, value) => self.process_tree(value.bytes()?, time_ns)?,
                 (PROCESS_STATS, value) => self.process_stats(value.bytes()?)?,
                 (FTRACE_STATS, value) => self.ftrace_stats(value.bytes()?, findings)?,
@@ -256,27 +267,28 @@ impl State {
     }
 
     /// A `FtraceEventBundle`: events of one CPU.
-    fn bundle(&mut self, bytes: &[u8], is_gap: bool, findings: &mut Findings) -> Option<()> {
+    fn bundle(&mut self, bytes: &[u8], is_gap: bool, findings: &mut Findings) {
         let (mut number, mut is_lost, mut clock, mut first_ns) = (0, false, 0, None);
         self.compact.clear();
-        for field in Fields::new(bytes) {
-            match field.ok()? {
-                (CPU, value) => number = value.number()?,
+        for part in Parts::new(bytes) {
+            let Part::Field(field, value) = part else { continue };
+            match (field, value) {
+                (CPU, Value::Number(value)) => number = value,
                 (LOST_EVENTS, value) => is_lost = value.number() != Some(0),
-                (FTRACE_CLOCK, value) => clock = value.number()?,
+                (FTRACE_CLOCK, Value::Number(value)) => clock = value,
                 // Pages that could not be read.
                 (ERROR, _) => is_lost = true,
-                (COMPACT_SCHED, value) => {
-                    let read = self.compact.read(value.bytes()?);
+                (COMPACT_SCHED, Value::Bytes(columns)) => {
+                    let read = self.compact.read(columns);
                     if read.is_none() {
                         findings.malformed(|| format!("CPU {number}: damaged compact events"));
                     }
                 }
-                (EVENT, value) if first_ns.is_none() => {
-                    first_ns = event::time_ns(value.bytes()?);
+                (EVENT, Value::Bytes(event)) if first_ns.is_none() => {
+                    first_ns = event::time_ns(event);
                 }
-                (DESCRIPTOR, value) => {
-                    let described = self.events.describe(value.bytes()?);
+                (DESCRIPTOR, Value::Bytes(descriptor)) => {
+                    let described = self.events.describe(descriptor);
                     if described.is_none() {
                         findings.malformed(|| "the description of an event is damaged".to_owned());
                     }
@@ -287,13 +299,10 @@ impl State {
         if number >= CPUS_MAX {
             findings
                 .malformed(|| format!("a bundle of CPU {number}; below {CPUS_MAX} are possible"));
-            return Some(());
+            return;
         }
         self.has_ftrace = true;
-        if is_gap {
-            let known = self.cpus.iter_mut().filter(|cpu| cpu.is_known);
-            known.for_each(|cpu| cpu.is_lost = true);
-        }
+        self.gaps += u64::from(is_gap);
         let clock = match clock {
             0 => "boot",
             2 => "global",
@@ -306,13 +315,21 @@ impl State {
         self.begin_bundle(index);
         let first_ns = [first_ns, self.compact.first_ns()].into_iter().flatten().min();
         self.gap(index, is_lost, first_ns, findings);
-        for field in Fields::new(bytes) {
-            if let (EVENT, value) = field.ok()? {
-                self.event(index, value.bytes()?, findings);
+        let mut parts = Parts::new(bytes);
+        while let Some(part) = parts.next() {
+            match part {
+                Part::Field(EVENT, Value::Bytes(event)) => {
+                    if !self.event(index, event, findings) {
+                        parts.was_damage();
+                    }
+                }
+                Part::Field(..) => {}
+                Part::Damage => {
+                    findings.malformed(|| format!("CPU {index}: a bundle of events is damaged"));
+                }
             }
         }
         self.compact_events(index, findings);
-        Some(())
     }
 
     /// Ends the round if this bundle is of the next one.
@@ -325,8 +342,8 @@ impl State {
             self.info.cpus.insert(at, number);
         }
         if index < self.last_cpu {
-            let newest = self.cpus[..=self.last_cpu].iter_mut();
-            let of_cpus = newest.filter_map(|cpu| cpu.newest_ns.take()).min();
+            let cpus = &mut self.cpus;
+            let of_cpus = self.in_round.drain(..).filter_map(|at| cpus[at].newest_ns.take()).min();
             self.due_ns = Some(of_cpus.map_or(self.round_ns, |newest| newest.min(self.round_ns)));
             self.round_ns = self.held.take_newest_of_round_ns().unwrap_or(self.round_ns);
         }
@@ -336,8 +353,9 @@ impl State {
     /// Tells a gap before a bundle. The first one of a CPU has nothing before it.
     fn gap(&mut self, index: usize, is_lost: bool, at_ns: Option<u64>, findings: &mut Findings) {
         let cpu = &mut self.cpus[index];
-        cpu.is_lost |= is_lost && cpu.is_known;
+        cpu.is_lost |= cpu.is_known && (is_lost || cpu.gaps_told < self.gaps);
         cpu.is_known = true;
+        cpu.gaps_told = self.gaps;
         if let Some(at_ns) = at_ns
             && std::mem::take(&mut cpu.is_lost)
         {
@@ -348,26 +366,32 @@ impl State {
     }
 
     fn push(&mut self, index: usize, event: Event) {
-        let newest = &mut self.cpus[index].newest_ns;
-        *newest = Some(newest.map_or(event.time_ns, |newest| newest.max(event.time_ns)));
+        match &mut self.cpus[index].newest_ns {
+            Some(newest) => *newest = event.time_ns.max(*newest),
+            none => {
+                *none = Some(event.time_ns);
+                self.in_round.push(index);
+            }
+        }
         self.held.push(event);
     }
 
-    fn event(&mut self, index: usize, bytes: &[u8], findings: &mut Findings) {
+    /// An event; whether its bytes are one.
+    fn event(&mut self, index: usize, bytes: &[u8], findings: &mut Findings) -> bool {
         let Some(read) = self.events.read(bytes) else {
             findings.malformed(|| format!("CPU {index}: an event makes no sense"));
-            return;
+            return false;
         };
         let kind = match read.kind {
             Ok(kind) => kind,
             Err(Why::Unknown) => {
                 findings.unknown_formats += 1;
-                return;
+                return true;
             }
             Err(Why::Malformed) => {
                 let time_ns = read.time_ns;
                 findings.malformed(|| format!("CPU {index}, at {time_ns} ns: a damaged event"));
-                return;
+                return false;
             }
         };
         if let Kind::Switch(switch) = &kind {
@@ -377,6 +401,7 @@ impl State {
         let flag = |mask: u64| read.flags.map(|flags| flags & mask != 0);
         let (in_interrupt, need_resched) = (flag(FLAG_HARDIRQ), flag(FLAGS_NEED_RESCHED));
         self.push(index, Event { time_ns, cpu, pid, tgid: None, in_interrupt, need_resched, kind });
+        true
     }
 
     /// Switches have only who comes: who leaves is whoever came before.

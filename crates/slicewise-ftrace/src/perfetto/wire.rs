@@ -56,6 +56,11 @@ impl<'b> Fields<'b> {
         Self { rest: message }
     }
 
+    /// What was not read yet.
+    pub(super) fn rest(&self) -> &'b [u8] {
+        self.rest
+    }
+
     #[inline]
     fn field(&mut self) -> Option<(u32, Value<'b>)> {
         let (tag, rest) = varint(self.rest)?;

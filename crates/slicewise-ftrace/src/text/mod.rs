@@ -24,6 +24,15 @@ const CHUNK: usize = 1 << 17;
 /// CPU numbers beyond this are no CPU numbers.
 pub(super) const CPUS_MAX: u32 = 1 << 16;
 
+/// What is known of a CPU.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cpu {
+    /// The latest time.
+    last_ns: u64,
+    /// A gap was announced: its time comes with the next event of this CPU.
+    lost: Option<Option<u64>>,
+}
+
 /// A text being read.
 #[derive(Debug)]
 pub(crate) struct Text<R: Read> {
@@ -35,10 +44,7 @@ pub(crate) struct Text<R: Read> {
     info: TraceInfo,
     /// Some line was one of a trace.
     is_trace: bool,
-    /// By CPU: the latest time.
-    last_ns: Vec<u64>,
-    /// A gap was announced before the first event of this CPU: time comes with the next event.
-    lost: Vec<(u32, Option<u64>)>,
+    cpus: Vec<Cpu>,
     /// Waits until the gap before it was delivered.
     held: Option<Event>,
 }
@@ -53,8 +59,7 @@ impl<R: Read> Text<R> {
             bytes: 0,
             info: TraceInfo::new(format),
             is_trace: false,
-            last_ns: Vec::new(),
-            lost: Vec::new(),
+            cpus: Vec::new(),
             held: None,
         }
     }
@@ -83,13 +88,12 @@ impl<R: Read> Text<R> {
                 Line::Lost { cpu, count } => {
                     self.is_trace = true;
                     count_lost(count, findings);
+                    let gap = &mut self.cpu(cpu).lost;
                     // Two gaps without an event between them are one.
-                    match self.lost.iter_mut().find(|(known, _)| *known == cpu) {
-                        Some((_, before)) => {
-                            *before = before.zip(count).map(|(a, b)| a.saturating_add(b));
-                        }
-                        None => self.lost.push((cpu, count)),
-                    }
+                    *gap = Some(match *gap {
+                        Some(before) => before.zip(count).map(|(a, b)| a.saturating_add(b)),
+                        None => count,
+                    });
                 }
                 Line::Event { event, unexpected, .. } => {
                     self.is_trace = true;
@@ -117,25 +121,29 @@ impl<R: Read> Text<R> {
         Ok(None)
     }
 
+    fn cpu(&mut self, number: u32) -> &mut Cpu {
+        let index = number as usize;
+        if self.cpus.len() <= index {
+            self.cpus.resize(index + 1, Cpu::default());
+        }
+        &mut self.cpus[index]
+    }
+
     fn deliver(&mut self, event: Event, findings: &mut Findings) -> Event {
+        let (number, time_ns) = (event.cpu, event.time_ns);
+        let cpu = self.cpu(number);
         // Time 0 is no time: it says what was there before.
-        if event.time_ns > 0 {
-            let index = event.cpu as usize;
-            if self.last_ns.len() <= index {
-                self.last_ns.resize(index + 1, 0);
+        if time_ns > 0 {
+            findings.backwards += u64::from(time_ns < cpu.last_ns);
+            cpu.last_ns = time_ns;
+        }
+        match cpu.lost.take() {
+            None => event,
+            Some(count) => {
+                self.held = Some(event);
+                Event::lost(time_ns, number, count)
             }
-            findings.backwards += u64::from(event.time_ns < self.last_ns[index]);
-            self.last_ns[index] = event.time_ns;
         }
-        if self.lost.is_empty() {
-            return event;
-        }
-        let gap = self.lost.iter().position(|(cpu, _)| *cpu == event.cpu);
-        let Some(gap) = gap else { return event };
-        let (cpu, count) = self.lost.swap_remove(gap);
-        let lost = Event::lost(event.time_ns, cpu, count);
-        self.held = Some(event);
-        lost
     }
 
     /// The next line into `self.line`, without its end; `false` at the end of the file.
