@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use slicewise_ftrace::{Comm, Event, Kind, Other, TaskRef, Value, Wakeup};
 
-use crate::names::{event_name, hex, state_text, timer_name};
+use crate::names::{current_pid, event_name, hex, state_text, timer_name};
 
 const HEAD: &str = "\
 # tracer: nop
@@ -71,20 +71,9 @@ impl<W: Write> Ftrace<W> {
         (current.pid == pid).then_some(current.comm)
     }
 
-    /// Who ran. perf has −1 for tasks that end.
-    fn pid(&self, event: &Event) -> Option<i32> {
-        match (event.pid, &event.kind) {
-            (Some(..=-1), Kind::Switch(switch)) => Some(switch.prev.pid),
-            (Some(..=-1), _) => {
-                self.current.get(event.cpu as usize).copied().flatten().map(|task| task.pid)
-            }
-            (pid, _) => pid,
-        }
-    }
-
     /// `          name-12      [000] d..2.     3.253569: sched_switch: `
     fn head(&mut self, event: &Event) -> io::Result<()> {
-        let pid = self.pid(event);
+        let pid = current_pid(event);
         let comm = match pid {
             Some(0) => Some(Comm::new(b"<idle>")),
             Some(pid) => self.current_comm(event, pid),
@@ -96,7 +85,7 @@ impl<W: Write> Ftrace<W> {
             Some(pid) => write!(line, "{name:>16}-{pid:<7} ")?,
             None => write!(line, "{name:>16}-{:<7} ", "?")?,
         }
-        if let Some(tgid) = event.tgid.filter(|tgid| *tgid >= 0) {
+        if let Some(tgid @ 0..) = event.tgid {
             write!(line, "({tgid:7}) ")?;
         }
         write!(line, "[{:03}] ", event.cpu)?;

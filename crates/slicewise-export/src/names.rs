@@ -1,6 +1,17 @@
 //! The kernel's names of events, states and timers.
 
-use slicewise_ftrace::{Kind, Switch, SwitchState, TimerFunction};
+use slicewise_ftrace::{Event, Kind, Switch, SwitchState, TimerFunction};
+
+/// The task that ran. `perf` has −1 for those at their end; most events tell, too.
+pub(crate) fn current_pid(event: &Event) -> Option<i32> {
+    match (event.pid, &event.kind) {
+        (Some(pid @ 0..), _) => Some(pid),
+        (_, Kind::Switch(switch)) => Some(switch.prev.pid),
+        (_, Kind::StatRuntime(stat)) => Some(stat.pid),
+        (_, Kind::Exit(exit)) => Some(exit.task.pid),
+        _ => None,
+    }
+}
 
 /// The tracepoint; of what perf notes beside tracepoints, `perf_comm`, `perf_fork`, `perf_exit`, as perf's tools
 /// call these records; `lost` for a gap.

@@ -20,7 +20,7 @@ use self::proto::{
     SchedMigrateTask, SchedPiSetprio, SchedProcessExec, SchedProcessExit, SchedProcessFork,
     SchedSwitch, SchedWakeup, TaskNewtask, TaskRename, Thread, Trace, TracePacket, What,
 };
-use crate::names::{event_name, hex, state_bits, timer_name};
+use crate::names::{current_pid, event_name, hex, state_bits, timer_name};
 
 /// Events that are bundled at a time.
 const EVENTS_A_ROUND: usize = 4096;
@@ -248,7 +248,7 @@ fn what(threads: &Threads, event: &Event) -> Option<(Option<i32>, What)> {
         Kind::Other(other) => other_of(other),
         Kind::Named(_) | Kind::Cloned(_) | Kind::Gone(_) | Kind::Lost(_) => return None,
     };
-    Some((event.pid, what))
+    Some((current_pid(event), what))
 }
 
 fn wakeup_of(wakeup: &Wakeup) -> SchedWakeup {

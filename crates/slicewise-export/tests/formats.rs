@@ -104,7 +104,38 @@ fn perf_notes_name_the_processes_of_chrome_tracks() {
     assert_eq!(named("process_name", 0), ["CPUs"]);
 }
 
+/// Nothing of it is lost: an event that Perfetto has a message for, with all of its fields.
+fn is_told_to_perfetto(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Switch(_)
+            | Kind::Wakeup(_)
+            | Kind::WakeupNew(_)
+            | Kind::Waking(_)
+            | Kind::Fork(_)
+            | Kind::Exec(_)
+            | Kind::Exit(_)
+            | Kind::Migrate(_)
+            | Kind::PiSetprio(_)
+    )
+}
+
 proptest! {
+    #[test]
+    fn a_perfetto_trace_reads_back_to_the_same_events(list in events::of_ftrace()) {
+        prop_assume!(!list.is_empty());
+        let told = |list: &[Event]| {
+            let told = list.iter().filter(|event| is_told_to_perfetto(&event.kind));
+            let mut told: Vec<_> =
+                told.map(|event| (event.time_ns, event.cpu, event.pid, event.kind.clone())).collect();
+            // Of what happens at one time on several CPUs, there is no order.
+            told.sort_by_key(|(time_ns, cpu, ..)| (*time_ns, *cpu));
+            told
+        };
+        let back = read(&export(Format::Perfetto, &list));
+        prop_assert_eq!(told(&back), told(&list));
+    }
+
     #[test]
     fn any_events_give_valid_json_in_which_flows_end_where_they_began_once(
         list in events::anything(),

@@ -14,6 +14,8 @@ const BYTES_COUNTED: usize = 64;
 pub(crate) struct Held {
     /// As they came; and their times and places, in order. Those before `ready` are due.
     events: Vec<Option<Event>>,
+    /// Where those that are held on go: rounds are large, and new memory for each costs more than the move.
+    spare: Vec<Option<Event>>,
     order: Vec<(u64, u32)>,
     next: usize,
     ready: usize,
@@ -92,7 +94,9 @@ impl Held {
         if self.ready > 0 {
             let late = &self.order[self.ready..];
             let events = &mut self.events;
-            self.events = late.iter().map(|(_, at)| events[*at as usize].take()).collect();
+            self.spare.extend(late.iter().map(|(_, at)| events[*at as usize].take()));
+            self.events.clear();
+            std::mem::swap(&mut self.events, &mut self.spare);
             self.extra = match self.extra {
                 0 => 0,
                 _ => self.events.iter().flatten().map(extra).sum(),

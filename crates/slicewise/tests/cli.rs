@@ -192,7 +192,7 @@ fn a_trace_of_our_own_is_small_and_converts() {
     let other = path("other.pftrace");
     refuses(&["convert", &cut, &other], &["cut.swtrace: byte 100", "ends before the trace does"]);
     assert!(!std::path::Path::new(&other).exists(), "nothing is left behind");
-    refuses(&["convert", "README.md", &other], &["README.md: there are no events in it"]);
+    refuses(&["convert", "README.md", &other], &["README.md: no trace that is read here"]);
     refuses(&["convert", &own, &own], &["is the input"]);
 }
 

@@ -56,7 +56,12 @@ fn happened(path: &Path) -> Vec<(u64, u32, Option<i32>, Kind)> {
         | Kind::Migrate(_) = event.kind
         {
             let us = (event.time_ns + 500) / 1_000;
-            list.push((us, event.cpu, event.pid, event.kind));
+            // perf has -1 for tasks at their end.
+            let pid = match &event.kind {
+                Kind::Switch(switch) => Some(switch.prev.pid),
+                _ => event.pid.filter(|pid| *pid >= 0),
+            };
+            list.push((us, event.cpu, pid, event.kind));
         }
     }
     assert_eq!(reader.findings().malformed, 0, "{:?}", reader.findings());
@@ -72,6 +77,21 @@ fn a_recording_is_the_same_as_ftrace_text() {
         let (before, after) = (happened(&path), happened(&to));
         assert!(before.len() > 100);
         assert!(before == after, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_recording_is_the_same_as_a_perfetto_trace() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for path in recorded() {
+        let to = dir.path().join("t.pftrace");
+        text(&["convert", path.to_str().expect("UTF-8"), to.to_str().expect("UTF-8")]);
+        let (before, after) = (happened(&path), happened(&to));
+        assert!(before == after, "{}", path.display());
+        // To the nanosecond, which only the figures tell.
+        let path = path.to_str().expect("UTF-8");
+        let runqlat = |path: &str| json(&["runqlat", "-L", path, "--format", "json"]);
+        assert_eq!(runqlat(path), runqlat(to.to_str().expect("UTF-8")));
     }
 }
 
@@ -120,11 +140,14 @@ fn what_cannot_be_converted_is_refused_and_leaves_nothing_behind() {
     refuses(&["convert", path, &out("t.json"), "--table", "runs"], &["--table is for CSV"]);
     refuses(&["convert", path, &out("t.swtrace")], &["what the simulated machine did"]);
     refuses(&["convert", "README.md", &out("t.csv")], &["README.md: no trace that is read here"]);
+    let empty = out("empty.txt");
+    std::fs::write(&empty, "# tracer: nop\n").expect("it can be written");
+    refuses(&["convert", &empty, &out("t.csv")], &["empty.txt: there are no events in it"]);
     refuses(&["convert", "nowhere.dat", &out("t.csv")], &["cannot read nowhere.dat"]);
     let copy = out("copy.txt");
     text(&["convert", path, &copy]);
     refuses(&["convert", &copy, &copy], &["is the input"]);
-    assert_eq!(std::fs::read_dir(dir.path()).expect("readable").count(), 1);
+    assert_eq!(std::fs::read_dir(dir.path()).expect("readable").count(), 2);
     refuses(&["convert", path, "/dev/full", "--to", "csv"], &["cannot write /dev/full"]);
 }
 
@@ -174,6 +197,17 @@ fn a_run_writes_the_same_as_its_own_trace_converted() {
 }
 
 #[test]
+fn a_simulated_trace_has_the_same_delays_for_perfettos_scheduling_tracks() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let out = |name: &str| dir.path().join(name).display().to_string();
+    let (own, to) = (out("own.swtrace"), out("own.pftrace"));
+    text(&["run", "examples/nice-levels.toml", "--duration", "1s", "--trace", &own]);
+    text(&["convert", &own, &to, "--to", "perfetto-ftrace"]);
+    let runqlat = |path: &str| json(&["runqlat", "-L", path, "--format", "json"]);
+    assert_eq!(runqlat(&own), runqlat(&to));
+}
+
+#[test]
 fn a_simulated_trace_is_the_same_as_ftrace_text() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let out = |name: &str| dir.path().join(name).display().to_string();
@@ -192,9 +226,9 @@ fn a_simulated_trace_is_the_same_as_ftrace_text() {
 }
 
 #[test]
-fn a_recording_made_here_is_the_same_as_ftrace_text() {
+fn a_recording_made_here_is_the_same_as_text_and_for_perfetto() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let (path, to) = (dir.path().join("perf.data"), dir.path().join("t.ftrace"));
+    let path = dir.path().join("perf.data");
     let mut perf = Command::new("perf");
     perf.args(["sched", "record", "-o"]).arg(&path).args(["--", "sleep", "0.1"]);
     let recorded = perf.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success());
@@ -202,16 +236,13 @@ fn a_recording_made_here_is_the_same_as_ftrace_text() {
         eprintln!("SKIPPED: perf is not there, or may not record here");
         return;
     }
-    text(&["convert", path.to_str().expect("UTF-8"), to.to_str().expect("UTF-8")]);
-    let (before, after) = (happened(&path), happened(&to));
-    assert!(before.len() > 10);
-    for (number, (before, after)) in before.iter().zip(&after).enumerate() {
-        // Of tasks that end, perf does not say who they are, and the text does.
-        let pid = if before.2 == Some(-1) { after.2 } else { before.2 };
-        let before = (before.0, before.1, pid, before.3.clone());
-        assert_eq!(&before, after, "event {number}");
+    for name in ["t.ftrace", "t.perfetto-trace"] {
+        let to = dir.path().join(name);
+        text(&["convert", path.to_str().expect("UTF-8"), to.to_str().expect("UTF-8")]);
+        let (before, after) = (happened(&path), happened(&to));
+        assert!(before.len() > 10);
+        assert!(before == after, "{name}");
     }
-    assert_eq!(before.len(), after.len());
 }
 
 #[test]

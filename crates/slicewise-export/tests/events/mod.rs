@@ -155,9 +155,16 @@ pub(crate) fn of_ftrace() -> impl Strategy<Value = Vec<Event>> {
     );
     vec((0..3_000_u64, 0..4_u32, flags, kind(plain_comm())), 0..60).prop_map(|list| {
         let mut time_us = 0;
-        let one = |(gap_us, cpu, (pid, tgid, flags), kind)| {
+        let one = |(gap_us, cpu, (pid, tgid, flags), kind): (_, _, (Option<i32>, _, _), _)| {
             time_us += gap_us;
             let (in_interrupt, need_resched) = Option::<(bool, bool)>::unzip(flags);
+            // Such events tell it themselves.
+            let pid = match &kind {
+                Kind::Switch(switch) => Some(pid.unwrap_or(switch.prev.pid)),
+                Kind::StatRuntime(stat) => Some(pid.unwrap_or(stat.pid)),
+                Kind::Exit(exit) => Some(pid.unwrap_or(exit.task.pid)),
+                _ => pid,
+            };
             let event = event(time_us * 1_000, cpu, pid, kind);
             Event { tgid, in_interrupt, need_resched, ..event }
         };

@@ -18,7 +18,6 @@ impl Scheduler {
             return Err(Error::NoAllowedCpu);
         }
         let slot = self.add_task(State::Sleeping, cpu.0, attr, affinity);
-        self.loads.begin(slot);
         // Means nothing to EEVDF, which places a waking task by its lag.
         let zero = self.cpus[cpu.index()].fair.zero_vruntime();
         self.entities[slot as usize].vruntime = zero;

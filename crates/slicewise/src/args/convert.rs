@@ -15,7 +15,8 @@ Examples:
 /// `slicewise convert`.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct ConvertArgs {
-    /// perf.data, trace.dat, the text of tracefs' `trace` file, or .swtrace of `run --trace`
+    /// perf.data, trace.dat, a Perfetto trace, the text of tracefs' `trace`, of `perf script` or of `trace-cmd
+    /// report`, or .swtrace of `run --trace`; - for standard input
     #[arg(value_name = "TRACE")]
     pub(crate) input: PathBuf,
 

@@ -191,7 +191,8 @@ pub(crate) struct RunqslowerArgs {
 /// `slicewise cpudist`.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct CpudistArgs {
-    /// perf.data, trace.dat, the text of tracefs' `trace` file, or .swtrace of `run --trace`
+    /// perf.data, trace.dat, a Perfetto trace, the text of tracefs' `trace`, of `perf script` or of `trace-cmd
+    /// report`, or .swtrace of `run --trace`; - for standard input
     #[arg(value_name = "TRACE")]
     pub(crate) trace: PathBuf,
 
@@ -230,7 +231,8 @@ Examples:
 /// `slicewise summary`.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct SummaryArgs {
-    /// perf.data, trace.dat, the text of tracefs' `trace` file, or .swtrace of `run --trace`
+    /// perf.data, trace.dat, a Perfetto trace, the text of tracefs' `trace`, of `perf script` or of `trace-cmd
+    /// report`, or .swtrace of `run --trace`; - for standard input
     #[arg(value_name = "TRACE")]
     pub(crate) trace: PathBuf,
 

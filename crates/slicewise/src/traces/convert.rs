@@ -1,10 +1,9 @@
 //! `slicewise convert`.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 
 use slicewise_export::{Exporter, Format, Table};
-use slicewise_trace::RecordingReader;
+use slicewise_trace::{RecordingError, RecordingReader};
 
 use super::{OUT_BYTES, Source, Trace};
 use crate::args::{ConvertArgs, ToFormat, ToTable};
@@ -36,22 +35,26 @@ pub(crate) fn convert(args: &ConvertArgs) -> Result<(), Failure> {
         }
     };
     let trace = Trace::open_as(&args.input)?;
-    let format = match (to, &trace.source) {
-        (ToFormat::Swtrace, Source::Kernel(_)) => {
+    let trace = match (to, trace) {
+        (
+            ToFormat::Perfetto | ToFormat::Swtrace,
+            Trace { source: Source::Simulated(reader), name, .. },
+        ) => return own(reader, &name, args, to),
+        (_, trace) => trace,
+    };
+    let format = match to {
+        ToFormat::Swtrace => {
             let message = format!(
                 "{}: .swtrace is for what the simulated machine did, not for kernels' traces",
                 args.input.display()
             );
             return Err(Failure::plain(message));
         }
-        (ToFormat::Perfetto | ToFormat::Swtrace, Source::Simulated(_)) => {
-            return own(args, to);
-        }
-        (ToFormat::Perfetto | ToFormat::PerfettoFtrace, _) => Format::Perfetto,
-        (ToFormat::Chrome, _) => Format::Chrome,
-        (ToFormat::Csv, _) => Format::Csv(table),
-        (ToFormat::Parquet, _) => parquet(table)?,
-        (ToFormat::Ftrace, _) => Format::Ftrace,
+        ToFormat::Perfetto | ToFormat::PerfettoFtrace => Format::Perfetto,
+        ToFormat::Chrome => Format::Chrome,
+        ToFormat::Csv => Format::Csv(table),
+        ToFormat::Parquet => parquet(table)?,
+        ToFormat::Ftrace => Format::Ftrace,
     };
     if args.output.as_os_str() == "-" {
         if !is_text(format) {
@@ -90,15 +93,18 @@ fn export<W: Write + Send>(trace: Trace, format: Format, out: W, name: &str) -> 
 }
 
 /// A trace of our own with all that is in it.
-fn own(args: &ConvertArgs, to: ToFormat) -> Result<(), Failure> {
-    let unreadable = |error: &dyn std::fmt::Display| {
+fn own<R: Read>(
+    mut reader: RecordingReader<R>,
+    name: &str,
+    args: &ConvertArgs,
+    to: ToFormat,
+) -> Result<(), Failure> {
+    let unreadable = |error: RecordingError| {
         let help = "`slicewise run FILE --trace OUT.swtrace` writes traces to read";
-        Failure::with_help(format!("{}: {error}", args.input.display()), help)
+        Failure::with_help(format!("{name}: {error}"), help)
     };
-    let file = File::open(&args.input).map_err(|error| unreadable(&error))?;
-    let mut reader = RecordingReader::new(file).map_err(|error| unreadable(&error))?;
-    let device_names = reader.device_names().map_err(|error| unreadable(&error))?.to_vec();
+    let device_names = reader.device_names().map_err(unreadable)?.to_vec();
     let mut trace = TraceFile::create_as(to, &args.output, &args.input, device_names)?;
-    reader.play(&mut trace).map_err(|error| unreadable(&error))?;
+    reader.play(&mut trace).map_err(unreadable)?;
     trace.finish_writing()
 }
