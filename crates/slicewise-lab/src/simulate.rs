@@ -74,6 +74,8 @@ impl Guest {
             slice_timer_ns: SLICE_TIMER_NS,
             wakeup_ns: pick_to_wakeup_ns.saturating_sub(CONTEXT_SWITCH_NS + SYSTEM_CALL_NS),
             wakeup_return_ns: WAKEUP_RETURN_NS,
+            // Measured with the interrupts.
+            idle_exit_ns: 0,
             interrupts: INTERRUPTS,
         };
         Self { costs, system_call_ns: SYSTEM_CALL_NS, seed: 1, seeds: SEEDS }
