@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -38,6 +39,9 @@ const SIMULATED_MAGIC: &[u8] = slicewise_trace::recording::MAGIC;
 const PROGRESS_AFTER: Duration = Duration::from_secs(1);
 /// Events between looks at the clock.
 const EVENTS_A_LOOK: u64 = 1 << 16;
+/// Events that are handed from the thread that reads to the one that looks, and how many such heaps may wait.
+const BATCH_EVENTS: usize = 2048;
+const BATCHES: usize = 4;
 /// Bytes that are written at once.
 const OUT_BYTES: usize = 1 << 16;
 
@@ -148,6 +152,17 @@ impl Trace {
                 };
                 let mut threads = Threads::new(naming);
                 let mut progress = Progress::new(self.bytes, self.prints_lines);
+                if self.bytes.is_some() {
+                    let mut take = |event: &Event| {
+                        threads.event(event);
+                        each(&mut threads, event).map_err(written)
+                    };
+                    let reader = read_ahead(*reader, &self.name, &mut progress, &mut take)?;
+                    progress.finish();
+                    remark(&self.name, reader.findings());
+                    return Ok(threads);
+                }
+                // What comes through a pipe is told of when it comes.
                 let next = |reader: &mut Reader<TraceFile>| {
                     reader.next_event().map_err(|error| of_trace(&self.name, &error))
                 };
@@ -162,6 +177,55 @@ impl Trace {
             }
         }
     }
+}
+
+/// Hands every event to `take` while another thread reads on, and gives the reader back at its end.
+fn read_ahead(
+    mut reader: Reader<TraceFile>,
+    name: &str,
+    progress: &mut Progress,
+    take: &mut dyn FnMut(&Event) -> Result<(), Failure>,
+) -> Result<Reader<TraceFile>, Failure> {
+    let (full, batches) = mpsc::sync_channel::<(Vec<Event>, u64)>(BATCHES);
+    // Batches that were looked at are filled again.
+    let (empty, used) = mpsc::channel::<Vec<Event>>();
+    let (reader, read) = std::thread::scope(|scope| {
+        let reading = scope.spawn(move || {
+            loop {
+                let mut events = used.try_recv().unwrap_or_default();
+                let end = loop {
+                    match reader.next_event() {
+                        Ok(Some(event)) => events.push(event),
+                        Ok(None) => break Some(Ok(())),
+                        Err(error) => break Some(Err(error)),
+                    }
+                    if events.len() >= BATCH_EVENTS {
+                        break None;
+                    }
+                };
+                // Nobody takes them any more if that has failed.
+                let is_taken = full.send((events, reader.position())).is_ok();
+                match end {
+                    Some(end) => return (reader, end),
+                    None if !is_taken => return (reader, Ok(())),
+                    None => {}
+                }
+            }
+        });
+        for (mut events, position) in batches {
+            for event in &events {
+                take(event)?;
+                progress.event(|| position);
+            }
+            events.clear();
+            // The reader may be at its end.
+            let _ = empty.send(events);
+        }
+        let gone = |_| Failure::plain(format!("{name}: the thread that reads it has died"));
+        reading.join().map_err(gone)
+    })?;
+    read.map_err(|error| of_trace(name, &error))?;
+    Ok(reader)
 }
 
 /// Standard input; a file, if it is one.
